@@ -1,0 +1,1 @@
+"""collab-node: train, merge and version one model together."""

@@ -1,0 +1,134 @@
+"""Commits: what a merge round left behind. Everything but the payloads' bytes is inside, signed claims included.
+
+A commit's id is the hash of its canonical bytes. It holds the roster that the *next* committee is drawn from, and the certificate
+that made its parent final, so a chain of commits proves itself; only the newest needs its own certificate beside it.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from .canonical import DOCUMENT_LIMITS
+from .event import EventManifest
+from .identity import PeerId
+from .messages import Attestation, Contribution, Round, Signed, View
+from .record import Count, Digest, Finite, Record, Word
+
+Envelope = Annotated[bytes, Field(max_length=64 * 1024)]
+
+
+class Member(Record):
+    """A peer on the roster, the round it joined in, and the last one it contributed to or attested."""
+
+    peer: PeerId
+    joined: Round
+    last: Round
+
+
+class Accepted(Record):
+    """A contribution in the merge: its signed envelope, its share as an exact fraction, and the scale that clips its norm."""
+
+    envelope: Envelope
+    numerator: Annotated[bytes, Field(min_length=1, max_length=64)]
+    denominator: Annotated[bytes, Field(min_length=1, max_length=64)]
+    clip: Annotated[float, Field(gt=0, le=1)]
+
+
+class Rejected(Record):
+    """A contribution that was seen and left out, and why."""
+
+    envelope: Envelope
+    reason: Word
+
+
+class Certificate(Record):
+    """More than 2/3 of a committee's precommits: the proof that a commit is final."""
+
+    event: Digest
+    base: Digest
+    commit: Digest
+    epoch: View
+    view: View
+    precommits: Annotated[tuple[Envelope, ...], Field(max_length=64)]
+
+
+class Commit(Record):
+    """One version of the model, given its parent.
+
+    `state` is the state hash after the merge; `samples` counts all samples since the root; `loss` is the sample-weighted mean
+    of the contributions' training losses (None for the root). `time` is the proposer's clock, for people only.
+    """
+
+    event: Digest
+    parents: Annotated[tuple[Digest, ...], Field(max_length=2)]
+    round: Round
+    state: Digest
+    method: Literal["root", "average", "fisher"]
+    full: bool
+    accepted: Annotated[tuple[Accepted, ...], Field(max_length=4096)]
+    rejected: Annotated[tuple[Rejected, ...], Field(max_length=4096)]
+    departed: Annotated[tuple[Envelope, ...], Field(max_length=4096)]
+    roster: Annotated[tuple[Member, ...], Field(min_length=1, max_length=8192)]
+    samples: Count
+    loss: Finite | None
+    proposer: PeerId
+    time: Count
+    parent_certificate: Certificate | None
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Commit:
+        peers = [member.peer for member in self.roster]
+        if peers != sorted(set(peers)):
+            raise ValueError("the roster is sorted by peer, each once")
+        if (self.method == "root") != (not self.parents):
+            raise ValueError("the root, and only the root, has no parent")
+        return self
+
+    @property
+    def base(self) -> bytes:
+        """The first parent: the commit whose round this one ends."""
+        return self.parents[0]
+
+    def contributions(self) -> list[tuple[Signed, Contribution]]:
+        """Return the accepted contributions, opened. Raises RemoteProtocolError if one is not what it says."""
+        return [open_contribution(accepted.envelope) for accepted in self.accepted]
+
+
+def open_contribution(envelope: bytes) -> tuple[Signed, Contribution]:
+    """Decode an envelope and open the contribution in it. Raises RemoteProtocolError."""
+    signed = Signed.decode(envelope)
+    return signed, signed.open_as(Contribution)
+
+
+def decode_commit(data: bytes | memoryview) -> Commit:
+    """Decode a commit fetched by hash. Raises RemoteProtocolError."""
+    return Commit.decode(data, DOCUMENT_LIMITS)
+
+
+def root_commit(event: EventManifest) -> Commit:
+    """Return the first commit of an event, which follows from the event alone: its start, and its coordinator as the roster."""
+    return Commit(
+        event=event.digest,
+        parents=(),
+        round=0,
+        state=event.start.state,
+        method="root",
+        full=True,
+        accepted=(),
+        rejected=(),
+        departed=(),
+        roster=(Member(peer=event.coordinator, joined=0, last=0),),
+        samples=0,
+        loss=None,
+        proposer=event.coordinator,
+        time=event.created,
+        parent_certificate=None,
+    )
+
+
+def open_attestation(envelope: bytes) -> tuple[Signed, Attestation]:
+    """Decode an envelope and open the attestation in it. Raises RemoteProtocolError."""
+    signed = Signed.decode(envelope)
+    return signed, signed.open_as(Attestation)

@@ -1,0 +1,199 @@
+"""The event: what a swarm trains, on what, how it merges, and who may join. Signed by its coordinator, named by its hash.
+
+An event names no code to run: model families, data sources and recipes are built in, or installed by the volunteer.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from .canonical import Value
+from .identity import PeerId
+from .record import Count, Digest, Finite, Record, Word
+
+Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Seconds = Annotated[float, Field(gt=0, le=30 * 86400, allow_inf_nan=False)]
+Size = Annotated[int, Field(ge=1, lt=1 << 40)]
+Path = Annotated[str, Field(max_length=1024)]
+
+
+class GptModel(Record):
+    """A decoder-only language model (Radford et al. 2019) with rotary positions."""
+
+    family: Literal["gpt"]
+    layers: Size = 4
+    width: Size = 128
+    heads: Size = 4
+    vocabulary: Size = 256
+
+    @model_validator(mode="after")
+    def _heads_divide_width(self) -> GptModel:
+        if self.width % (2 * self.heads):
+            raise ValueError("width must be a multiple of 2 * heads")
+        return self
+
+
+class AlbertModel(Record):
+    """A masked language model that shares its layers (Lan et al. 2020; sahajBERT: Diskin et al. 2021)."""
+
+    family: Literal["albert"]
+    layers: Size = 12
+    width: Size = 768
+    heads: Size = 12
+    feed_forward: Size = 3072
+    embedding: Size = 128
+    vocabulary: Size = 32000
+    mask_share: Share = 0.15
+
+    @model_validator(mode="after")
+    def _heads_divide_width(self) -> AlbertModel:
+        if self.width % self.heads:
+            raise ValueError("width must be a multiple of heads")
+        return self
+
+
+class HuggingFaceModel(Record):
+    """Any architecture that `transformers` has built in, by its configuration; needs the extra `transformers`."""
+
+    family: Literal["huggingface"]
+    task: Literal["causal-lm", "masked-lm"]
+    architecture: Word
+    config: dict[Annotated[str, Field(max_length=64)], bool | int | float | str] = {}
+    mask_share: Share = 0.15
+
+
+class Data(Record):
+    """Where the samples come from. Relative paths are looked up in the volunteer's data folder."""
+
+    source: Literal["stdlib", "text", "jsonl", "parquet", "huggingface"]
+    path: Path = ""
+    name: Path = ""
+    split: Path = "train"
+    field: Path = "text"
+    tokenizer: Path = "bytes"
+    block: Size = 128
+    held_out: Share = 0.02
+    held_out_samples: Size = 512
+    max_bytes: Annotated[int, Field(ge=0, lt=1 << 50)] = 0
+
+
+class InnerOptimiser(Record):
+    """AdamW (Loshchilov & Hutter 2019) on every trainer; the rate follows the swarm's samples: warm-up, then a cosine."""
+
+    batch: Size = 8
+    steps: Size = 20
+    rate: Positive = 2e-3
+    final_rate_share: Share = 0.1
+    warmup_samples: Count = 0
+    total_samples: Size = 1 << 20
+    weight_decay: Share = 0.1
+    betas: tuple[Share, Share] = (0.9, 0.95)
+    clip: Positive = 1.0
+    bf16: bool = True
+
+
+class Compression(Record):
+    """How a pseudo-gradient becomes a payload; `decay` is the error feedback's."""
+
+    kind: Literal["sparse", "fp16"] = "sparse"
+    k: Annotated[int, Field(ge=16, le=512)] = 128
+    value_bits: Annotated[int, Field(ge=1, le=4)] = 2
+    decay: Share = 0.95
+
+
+class OuterOptimiser(Record):
+    """The step that a merge takes on the shared weights: `sgd`, or `nesterov` (DiLoCo, Douillard et al. 2023)."""
+
+    kind: Literal["sgd", "nesterov"] = "sgd"
+    rate: Positive = 2.0
+    momentum: Share = 0.0
+
+
+class Merge(Record):
+    """How contributions become one update. Nobody's share of any coordinate exceeds max(cap, 1/n)."""
+
+    method: Literal["average", "fisher"] = "average"
+    cap: Annotated[float, Field(gt=0, le=1)] = 0.5
+    damping: Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)] = 0.1
+    max_norm: Positive = 10.0
+    full_every: Count = 0
+    full_method: Literal["average", "fisher"] = "average"
+    full_rate: Positive = 1.0
+
+
+class Rounds(Record):
+    """When a round closes, who decides, and how long anyone is waited for."""
+
+    target_samples: Count = 0
+    deadline: Seconds = 600.0
+    collect: Seconds = 15.0
+    view: Seconds = 10.0
+    committee: Annotated[int, Field(ge=1, le=64)] = 7
+    views_per_epoch: Annotated[int, Field(ge=1, le=64)] = 4
+    silent_rounds: Annotated[int, Field(ge=1, le=10_000)] = 5
+    max_staleness: Annotated[int, Field(ge=0, le=64)] = 1
+    stale_decay: Share = 0.5
+    snapshot_every: Annotated[int, Field(ge=1, le=100_000)] = 20
+    last_round: Count = 0
+
+
+class Admission(Record):
+    """Who may contribute. `invited`: whoever shows a signature by the admission key over the event and his own PeerId."""
+
+    mode: Literal["open", "invited"] = "open"
+    key: PeerId | None = None
+    banned: tuple[PeerId, ...] = ()
+
+    @model_validator(mode="after")
+    def _invited_needs_a_key(self) -> Admission:
+        if (self.mode == "invited") != (self.key is not None):
+            raise ValueError("an admission key goes with mode 'invited'")
+        return self
+
+
+class Start(Record):
+    """The first version: its state hash, and the seed that makes it (absent where it came from a checkpoint)."""
+
+    state: Digest
+    seed: Count | None = None
+
+
+class EventManifest(Record):
+    """Everything a node must know to take part. Its digest is the event's id."""
+
+    format: Literal[1] = 1
+    name: Word
+    description: Annotated[str, Field(max_length=2000)] = ""
+    coordinator: PeerId
+    created: Count
+    model: Annotated[GptModel | AlbertModel | HuggingFaceModel, Field(discriminator="family")]
+    data: Data
+    inner: InnerOptimiser
+    compression: Compression
+    outer: OuterOptimiser
+    merge: Merge
+    rounds: Rounds
+    admission: Admission
+    start: Start
+
+    @model_validator(mode="after")
+    def _consistent(self) -> EventManifest:
+        if self.outer.kind == "sgd" and self.outer.momentum:
+            raise ValueError("outer.momentum goes with outer.kind 'nesterov'")
+        if self.admission.key is not None and self.coordinator in self.admission.banned:
+            raise ValueError("the coordinator is banned")
+        return self
+
+    def is_full_merge(self, round: int) -> bool:
+        """Say whether the commit of `round` is a dense full merge (every `merge.full_every` rounds)."""
+        return self.merge.full_every > 0 and round % self.merge.full_every == 0
+
+
+EventFields = dict[str, Value]
+__all__ = [
+    "Admission", "AlbertModel", "Compression", "Data", "EventFields", "EventManifest", "Finite", "GptModel",
+    "HuggingFaceModel", "InnerOptimiser", "Merge", "OuterOptimiser", "Rounds", "Start",
+]  # fmt: skip

@@ -1,0 +1,53 @@
+"""The one line that a volunteer pastes: event id, bootstrap addresses, and an admission token where the event asks for one."""
+
+from __future__ import annotations
+
+import binascii
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from typing import Annotated
+
+from pydantic import Field
+
+from .canonical import Limits
+from .errors import RemoteProtocolError
+from .record import Digest, Record, sha256
+
+_PREFIX = "collab1-"
+_CHECKSUM_BYTES = 4
+_LIMITS = Limits(size=4096, depth=3, items=64)
+
+
+class InviteError(ValueError):
+    """The text is not a usable invite; the message says what is wrong."""
+
+
+class Invite(Record):
+    """`token` is the 32-byte seed of the event's admission key, or absent in an open event."""
+
+    event: Digest
+    bootstrap: Annotated[tuple[Annotated[str, Field(max_length=256)], ...], Field(min_length=1, max_length=16)]
+    token: Digest | None = None
+
+    def text(self) -> str:
+        """Return the line: a prefix, then base64url of the canonical bytes and the first 4 bytes of their hash."""
+        body = self.encode()
+        return _PREFIX + urlsafe_b64encode(body + sha256(body)[:_CHECKSUM_BYTES]).decode().rstrip("=")
+
+    @classmethod
+    def parse(cls, text: str) -> Invite:
+        """Read an invite. Raises InviteError with a sentence for the person who pasted it."""
+        compact = "".join(text.split())
+        if not compact.startswith(_PREFIX):
+            raise InviteError(f"an invite starts with {_PREFIX!r}; ask the coordinator for the line that `event invite` prints")
+        try:
+            encoded = compact.removeprefix(_PREFIX)
+            raw = urlsafe_b64decode(encoded + "=" * (-len(encoded) % 4))
+        except (binascii.Error, ValueError) as error:
+            raise InviteError("the invite has characters that do not belong; paste the whole line again") from error
+        body, checksum = raw[:-_CHECKSUM_BYTES], raw[-_CHECKSUM_BYTES:]
+        if sha256(body)[:_CHECKSUM_BYTES] != checksum:
+            raise InviteError("the invite is incomplete or mistyped (its checksum differs); paste the whole line again")
+        try:
+            return cls.decode(body, _LIMITS)
+        except RemoteProtocolError as error:
+            raise InviteError(f"the invite is from another version of collab-node ({error})") from error
