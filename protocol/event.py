@@ -61,7 +61,7 @@ class HuggingFaceModel(Record):
     family: Literal["huggingface"]
     task: Literal["causal-lm", "masked-lm"]
     architecture: Word
-    config: dict[Annotated[str, Field(max_length=64)], bool | int | float | str] = {}
+    config: dict[Annotated[str, Field(max_length=64)], bool | int | float | str] = Field(default_factory=dict)
     mask_share: Share = 0.15
 
 
