@@ -23,7 +23,7 @@ _PRIVATE_PREFIX = bytes.fromhex("08011240")
 @lru_cache(maxsize=4096)
 def public_key_of(peer_id: str) -> bytes:
     """Return the 32-byte public key that `peer_id` spells. Raises ValueError if it is not an Ed25519 peer id."""
-    raw = base58.b58decode(peer_id)
+    raw: bytes = base58.b58decode(peer_id)
     if len(raw) != len(_PREFIX) + 32 or not raw.startswith(_PREFIX) or base58.b58encode(raw).decode() != peer_id:
         raise ValueError(f"{peer_id[:60]!r} is not the peer id of an Ed25519 key")
     return raw[len(_PREFIX) :]
@@ -31,7 +31,8 @@ def public_key_of(peer_id: str) -> bytes:
 
 def peer_id_of(public_key: bytes) -> str:
     """Return the peer id of a 32-byte Ed25519 public key."""
-    return base58.b58encode(_PREFIX + public_key).decode()
+    text: bytes = base58.b58encode(_PREFIX + public_key)
+    return text.decode()
 
 
 def _checked(peer_id: str) -> str:
