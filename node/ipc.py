@@ -268,10 +268,15 @@ async def _forward_lines(stream: asyncio.StreamReader, on_line: Callable[[str], 
     pending = b""
     while data := await stream.read(_MAX_LINE):
         *lines, pending = (pending + data).split(b"\n")
-        if len(pending) >= _MAX_LINE:
-            lines.append(pending)
-            pending = b""
+        while len(pending) >= _MAX_LINE:
+            lines.append(pending[:_MAX_LINE])
+            pending = pending[_MAX_LINE:]
         for line in lines:
-            on_line(line[:_MAX_LINE].decode(errors="replace").rstrip())
+            _forward(line, on_line)
     if pending:
-        on_line(pending.decode(errors="replace").rstrip())
+        _forward(pending, on_line)
+
+
+def _forward(line: bytes, on_line: Callable[[str], None]) -> None:
+    for start in range(0, max(len(line), 1), _MAX_LINE):
+        on_line(line[start : start + _MAX_LINE].decode(errors="replace").rstrip())
