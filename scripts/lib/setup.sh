@@ -1,0 +1,56 @@
+# Sourced by the commands in scripts/: makes .venv with the locked dependencies, once, and puts it first on PATH.
+#   setup run    what a node needs
+#   setup dev    that, and what the tests and linters need
+
+ROOT=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/../.." && pwd)
+LOCK="$ROOT/scripts/requirements.lock"
+VENV="${COLLAB_VENV:-$ROOT/.venv}"
+export PYTHONSAFEPATH=1   # our kernels/ must not hide the package of that name that transformers imports
+unset PYTHONDONTWRITEBYTECODE
+
+fail() { printf 'error: %s\n' "$1" >&2; exit 1; }
+
+find_python() {
+  local candidate
+  for candidate in "${PYTHON:-}" python3.11 python3.12 python3; do
+    [ -n "$candidate" ] && command -v "$candidate" >/dev/null 2>&1 || continue
+    if "$candidate" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))' 2>/dev/null; then
+      printf '%s\n' "$candidate"; return
+    fi
+  done
+  fail 'Python 3.11 or 3.12 is needed: install it (on Debian: apt-get install python3.11 python3.11-venv), or name one with PYTHON=/path/to/python'
+}
+
+explain_failure() {
+  local log=$1
+  if grep -qE "gmp\.h: No such file|cannot find -lgmp" "$log"; then
+    fail 'libp2p needs the headers of gmp: install them (Debian, Ubuntu: sudo apt-get install -y libgmp-dev · Fedora: sudo dnf install -y gmp-devel · macOS: brew install gmp) and run this again'
+  elif grep -qE "Python\.h: No such file" "$log"; then
+    fail "libp2p needs Python's headers: install them (Debian, Ubuntu: sudo apt-get install -y python3.11-dev · Fedora: sudo dnf install -y python3.11-devel) and run this again"
+  elif grep -qE "(gcc|cc|clang)['\"]? failed: No such file|unable to execute '[^']*(gcc|cc)'|command '[^']*(gcc|cc)' failed" "$log"; then
+    fail 'libp2p needs a C compiler and the headers of gmp: install them (Debian, Ubuntu: sudo apt-get install -y gcc libgmp-dev · Fedora: sudo dnf install -y gcc gmp-devel · macOS: xcode-select --install && brew install gmp) and run this again'
+  elif grep -qiE "No space left on device" "$log"; then
+    fail "the disk is full: about 3 GB are needed under $VENV"
+  fi
+  tail -n 5 "$log" >&2
+  fail "the dependencies could not be installed; the whole story is in $log"
+}
+
+setup() {
+  local group=$1 extras="" want log
+  if [ "$group" = dev ]; then extras="[dev,transformers,datasets,plots]"; fi
+  want="$group $(cat "$LOCK" "$ROOT/pyproject.toml" | cksum) $ROOT"
+  # What a node needs is part of what the tests need: a venv made for dev serves run as well.
+  if [ -x "$VENV/bin/collab-node" ] && { grep -qxF "$want" "$VENV/.collab-setup" 2>/dev/null || { [ "$group" = run ] && grep -qxF "dev${want#run}" "$VENV/.collab-setup" 2>/dev/null; }; }; then
+    export PATH="$VENV/bin:$PATH"; return
+  fi
+  log=$(mktemp "${TMPDIR:-/tmp}/collab-setup.XXXXXX")
+  printf 'Setting up %s with the locked dependencies (once, a minute or two) …\n' "$VENV" >&2
+  if [ ! -x "$VENV/bin/python" ]; then
+    "$(find_python)" -m venv "$VENV" >"$log" 2>&1 || explain_failure "$log"
+  fi
+  "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check -c "$LOCK" -e "$ROOT$extras" >"$log" 2>&1 || explain_failure "$log"
+  printf '%s\n' "$want" >"$VENV/.collab-setup"
+  rm -f "$log"
+  export PATH="$VENV/bin:$PATH"
+}
