@@ -9,7 +9,6 @@ gone. The plain side (`BlockingChannel`) belongs to a child without an event loo
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import itertools
 import os
 import select
@@ -21,6 +20,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
 
 from .frames import ChannelClosed, FrameDecoder, FrameError, Message, encode_frame
+from .inherit import inherited_socket
 
 __all__ = [
     "BlockingChannel", "Channel", "ChannelClosed", "Child", "FrameError", "Message", "RemoteFailure",
@@ -29,7 +29,6 @@ __all__ = [
 
 _READ_SIZE = 256 * 1024
 _MAX_LINE = 8 * 1024
-_PR_SET_PDEATHSIG = 1
 
 
 class RemoteFailure(Exception):
@@ -181,22 +180,6 @@ class BlockingChannel:
     def close(self) -> None:
         """Close our end."""
         self._socket.close()
-
-
-def inherited_socket(argv: Sequence[str]) -> socket.socket:
-    """Return the socket whose descriptor is the last argument, for a child's first line.
-
-    On Linux the child also asks to be killed when the daemon dies, because a child that computes for minutes would see the
-    end of its input late. Raises SystemExit with one line if it was not started by a daemon.
-    """
-    try:
-        sock = socket.socket(fileno=int(argv[-1]))
-    except (ValueError, OSError) as error:
-        raise SystemExit("this is a part of the collab-node daemon, which starts it itself") from error
-    sock.set_inheritable(False)
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    return sock
 
 
 class Child:

@@ -1,0 +1,91 @@
+"""GossipSub with our gate in front of it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+
+import trio
+from libp2p.abc import IHost
+from libp2p.custom_types import TProtocol
+from libp2p.peer.id import ID
+from libp2p.pubsub.gossipsub import PROTOCOL_ID_V11, PROTOCOL_ID_V12, GossipSub
+from libp2p.pubsub.pb import rpc_pb2
+from libp2p.pubsub.pubsub import Pubsub
+
+from ...protocol.errors import RemoteProtocolError
+from .gate import Gate
+from .limits import GossipLimits, Recent
+
+PROTOCOLS: tuple[TProtocol, ...] = (PROTOCOL_ID_V12, PROTOCOL_ID_V11)
+
+Deliver = Callable[[str, bytes, ID, ID], None]
+Refuse = Callable[[str, ID], None]
+
+
+def new_router() -> GossipSub:
+    """Return a router whose defaults suit a swarm that lives for minutes: the library's heartbeat is two minutes.
+
+    The adaptive mode is off because it sets the heartbeat to 30 s or more as soon as a swarm is small; the library's own spam
+    protection is off because it drops messages, unseen, that the gate has counted and accepted.
+    """
+    return GossipSub(
+        protocols=PROTOCOLS,
+        degree=6,
+        degree_low=4,
+        degree_high=10,
+        gossip_window=5,
+        gossip_history=30,
+        heartbeat_interval=1,
+        prune_back_off=10,
+        unsubscribe_back_off=2,
+        adaptive_gossip_enabled=False,
+        spam_protection_enabled=False,
+    )
+
+
+class GatedPubsub(Pubsub):
+    """Pubsub that delivers and forwards only what `gate` lets through.
+
+    It has its own pipeline because the library's drops a bad message without a word, and delivers through a queue of 32.
+    """
+
+    router: GossipSub
+
+    def __init__(
+        self, host: IHost, router: GossipSub, gate: Gate, limits: GossipLimits, deliver: Deliver, refuse: Refuse
+    ) -> None:
+        super().__init__(host, router, strict_signing=True, max_inbound_rpc_size=limits.rpc_bytes)
+        self._gate = gate
+        self._recent = Recent(limits.duplicate_seconds)
+        self._deliver = deliver
+        self._refuse = refuse
+
+    async def push_msg(self, msg_forwarder: ID, msg: rpc_pb2.Message) -> None:
+        """Take a message from a peer, or from ourselves, through the gate and on to the mesh."""
+        if msg_forwarder != self.my_id and not self._accept(msg_forwarder, msg):
+            return
+        self._mark_msg_seen(msg)
+        if msg_forwarder != self.my_id:
+            self._hand_over(msg_forwarder, msg)
+        await self.router.publish(msg_forwarder, msg)
+        # The library prunes these times in the adaptive mode only, and otherwise keeps them for ever.
+        self.router.recent_message_deliveries.clear()
+
+    def _accept(self, forwarder: ID, msg: rpc_pb2.Message) -> bool:
+        author = ID(msg.from_id)
+        if author == self.my_id or self._is_msg_seen(msg):
+            return False
+        if self.is_peer_blacklisted(forwarder) or self.is_peer_blacklisted(author):
+            return False
+        try:
+            self._gate.check(forwarder, msg, trio.current_time())
+        except RemoteProtocolError as error:
+            self._refuse(error.reason, forwarder)
+            return False
+        return True
+
+    def _hand_over(self, forwarder: ID, msg: rpc_pb2.Message) -> None:
+        # An author may say the same thing again for those who were away: it is forwarded, but the daemon hears it once.
+        if self._recent.add(hashlib.sha256(msg.data).digest(), trio.current_time()):
+            self._deliver(msg.topicIDs[0], msg.data, ID(msg.from_id), forwarder)
