@@ -1,6 +1,8 @@
 """The event: what a swarm trains, on what, how it merges, and who may join. Signed by its coordinator, named by its hash.
 
 An event names no code to run: model families, data sources and recipes are built in, or installed by the volunteer.
+
+A validator's message starts with the key that it is about, so that the event file's checker can name its line.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from .identity import PeerId
 from .record import Count, Digest, Finite, Record, Word
 
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Momentum = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Seconds = Annotated[float, Field(gt=0, le=30 * 86400, allow_inf_nan=False)]
 Size = Annotated[int, Field(ge=1, lt=1 << 40)]
@@ -79,6 +82,12 @@ class Data(Record):
     held_out_samples: Size = 512
     max_bytes: Annotated[int, Field(ge=0, lt=1 << 50)] = 0
 
+    @model_validator(mode="after")
+    def _source_needs_a_path(self) -> Data:
+        if self.source != "stdlib" and not self.path:
+            raise ValueError(f"source {self.source!r} needs a path")
+        return self
+
 
 class InnerOptimiser(Record):
     """AdamW (Loshchilov & Hutter 2019) on every trainer; the rate follows the swarm's samples: warm-up, then a cosine."""
@@ -90,16 +99,22 @@ class InnerOptimiser(Record):
     warmup_samples: Count = 0
     total_samples: Size = 1 << 20
     weight_decay: Share = 0.1
-    betas: tuple[Share, Share] = (0.9, 0.95)
+    betas: tuple[Momentum, Momentum] = (0.9, 0.95)
     clip: Positive = 1.0
     bf16: bool = True
+
+    @model_validator(mode="after")
+    def _warmup_ends(self) -> InnerOptimiser:
+        if self.warmup_samples >= self.total_samples:
+            raise ValueError("warmup_samples must be below total_samples")
+        return self
 
 
 class Compression(Record):
     """How a pseudo-gradient becomes a payload; `decay` is the error feedback's."""
 
     kind: Literal["sparse", "fp16"] = "sparse"
-    k: Annotated[int, Field(ge=16, le=512)] = 128
+    k: Annotated[int, Field(ge=32, le=1024, multiple_of=32)] = 128
     value_bits: Annotated[int, Field(ge=1, le=4)] = 2
     decay: Share = 0.95
 
@@ -109,7 +124,13 @@ class OuterOptimiser(Record):
 
     kind: Literal["sgd", "nesterov"] = "sgd"
     rate: Positive = 2.0
-    momentum: Share = 0.0
+    momentum: Momentum = 0.0
+
+    @model_validator(mode="after")
+    def _momentum_needs_nesterov(self) -> OuterOptimiser:
+        if self.kind == "sgd" and self.momentum:
+            raise ValueError("momentum goes with kind 'nesterov'")
+        return self
 
 
 class Merge(Record):
@@ -150,7 +171,7 @@ class Admission(Record):
     @model_validator(mode="after")
     def _invited_needs_a_key(self) -> Admission:
         if (self.mode == "invited") != (self.key is not None):
-            raise ValueError("an admission key goes with mode 'invited'")
+            raise ValueError("mode 'invited' needs a key, and a key needs mode 'invited'")
         return self
 
 
@@ -161,14 +182,11 @@ class Start(Record):
     seed: Count | None = None
 
 
-class EventManifest(Record):
-    """Everything a node must know to take part. Its digest is the event's id."""
+class EventDraft(Record):
+    """What a coordinator writes down: an event without its coordinator, its day and its first weights."""
 
-    format: Literal[1] = 1
     name: Word
     description: Annotated[str, Field(max_length=2000)] = ""
-    coordinator: PeerId
-    created: Count
     model: Annotated[GptModel | AlbertModel | HuggingFaceModel, Field(discriminator="family")]
     data: Data
     inner: InnerOptimiser
@@ -177,14 +195,25 @@ class EventManifest(Record):
     merge: Merge
     rounds: Rounds
     admission: Admission
+
+    def manifest(self, coordinator: PeerId, created: int, start: Start) -> EventManifest:
+        """Return the event; `created` is in Unix seconds. Raises ValidationError (a ValueError) if the draft bans its coordinator."""
+        fields = {name: getattr(self, name) for name in EventDraft.model_fields}
+        return EventManifest(coordinator=coordinator, created=created, start=start, **fields)
+
+
+class EventManifest(EventDraft):
+    """Everything a node must know to take part. Its digest is the event's id."""
+
+    format: Literal[1] = 1
+    coordinator: PeerId
+    created: Count
     start: Start
 
     @model_validator(mode="after")
-    def _consistent(self) -> EventManifest:
-        if self.outer.kind == "sgd" and self.outer.momentum:
-            raise ValueError("outer.momentum goes with outer.kind 'nesterov'")
-        if self.admission.key is not None and self.coordinator in self.admission.banned:
-            raise ValueError("the coordinator is banned")
+    def _coordinator_may_take_part(self) -> EventManifest:
+        if self.coordinator in self.admission.banned:
+            raise ValueError("admission.banned names the coordinator")
         return self
 
     def is_full_merge(self, round: int) -> bool:
@@ -194,6 +223,6 @@ class EventManifest(Record):
 
 EventFields = dict[str, Value]
 __all__ = [
-    "Admission", "AlbertModel", "Compression", "Data", "EventFields", "EventManifest", "Finite", "GptModel",
+    "Admission", "AlbertModel", "Compression", "Data", "EventDraft", "EventFields", "EventManifest", "Finite", "GptModel",
     "HuggingFaceModel", "InnerOptimiser", "Merge", "OuterOptimiser", "Rounds", "Start",
 ]  # fmt: skip

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import binascii
-from base64 import urlsafe_b64decode, urlsafe_b64encode
+from base64 import b64decode, urlsafe_b64encode
 from typing import Annotated
 
 from pydantic import Field
@@ -41,8 +40,8 @@ class Invite(Record):
             raise InviteError(f"an invite starts with {_PREFIX!r}; ask the coordinator for the line that `event invite` prints")
         try:
             encoded = compact.removeprefix(_PREFIX)
-            raw = urlsafe_b64decode(encoded + "=" * (-len(encoded) % 4))
-        except (binascii.Error, ValueError) as error:
+            raw = b64decode(encoded + "=" * (-len(encoded) % 4), altchars="-_", validate=True)
+        except ValueError as error:
             raise InviteError("the invite has characters that do not belong; paste the whole line again") from error
         body, checksum = raw[:-_CHECKSUM_BYTES], raw[-_CHECKSUM_BYTES:]
         if sha256(body)[:_CHECKSUM_BYTES] != checksum:
