@@ -1,0 +1,63 @@
+"""Compression and merging of updates: pure computation, the same bits on every machine.
+
+How it works
+------------
+A **patch** is what one contribution sends of its pseudo-gradient. `compress` cuts every tensor into chunks of 4096
+elements (`grid`), takes the `k` largest magnitudes of each (`select`), rounds them to a sign and one of a few levels
+fitted to the chunk (`quantize`), writes positions in Elias–Fano code (`eliasfano`) and puts a 64-byte header in front
+(`wire`). What was left out or rounded away is returned as the **residual**, which the next round adds before it
+selects: error feedback. The dense kind (`dense`) is two bytes a value. A Fisher diagonal travels as a second payload
+that gives a few bits to each coordinate of the patch and does not repeat the coordinates (`support`).
+
+Decoding trusts nothing. The layout and three header fields fix the payload's length, which is compared before
+anything is allocated; memory is bounded by the layout. Each field is then checked, and any byte string either decodes
+or raises `PayloadError`.
+
+`merge` turns contributions into one pseudo-gradient, `outer` takes the step with it. Everybody replays a merge and must
+get the same state hash, so nothing that decides a bit is left to a library: products and sums of float32 are separate
+elementwise operations, sums over many elements are integer (`quantize`) or in a fixed order (`canonical`), floats are
+taken apart as integers (`floats`). It supposes that denormals are not flushed (`torch.set_flush_denormal(False)`, the
+default). The bytes are specified in docs/WIRE_FORMAT.md.
+
+`reference` is the definition in plain torch; `seam` is the place for faster implementations of the same bits.
+"""
+
+from .canonical import norm
+from .codec import Codec
+from .entry import (
+    backend,
+    backends,
+    compress,
+    compress_on_support,
+    decompress,
+    decompress_accumulate,
+    decompress_on_support,
+    max_payload_bytes,
+    max_support_bytes,
+)
+from .errors import NonFiniteError, PayloadError
+from .inspection import Inspection, inspect
+from .layout import Buffer, Layout, Tensors
+from .seam import Backend
+
+__all__ = [
+    "Backend",
+    "Buffer",
+    "Codec",
+    "Inspection",
+    "Layout",
+    "NonFiniteError",
+    "PayloadError",
+    "Tensors",
+    "backend",
+    "backends",
+    "compress",
+    "compress_on_support",
+    "decompress",
+    "decompress_accumulate",
+    "decompress_on_support",
+    "inspect",
+    "max_payload_bytes",
+    "max_support_bytes",
+    "norm",
+]

@@ -1,0 +1,126 @@
+"""The public functions: check the arguments, then hand over to a backend."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from torch import Tensor
+
+from . import dense, support, wire
+from .codec import Codec
+from .grid import cut
+from .layout import Buffer, Layout, Tensors
+from .reference import Reference
+from .seam import Backend
+from .sparse import Form
+
+_BACKENDS: Mapping[str, Backend] = MappingProxyType({"reference": Reference()})
+_DEFAULT = "reference"
+
+
+def backends() -> list[str]:
+    """Names of the backends that work on this machine, the fastest first."""
+    return list(_BACKENDS)
+
+
+def backend(name: str | None = None) -> Backend:
+    """The backend of that name, or the default. `ValueError` if there is none."""
+    try:
+        return _BACKENDS[name or _DEFAULT]
+    except KeyError:
+        raise ValueError(f"no backend {name!r} here, only {', '.join(_BACKENDS)}") from None
+
+
+def compress(
+    delta: Tensors, residual: Tensors | None, codec: Codec, *, backend: Backend | None = None
+) -> tuple[bytes, dict[str, Tensor]]:
+    """Encode a pseudo-gradient and what earlier rounds left out; return the payload and what it leaves out.
+
+    With total = decay · residual + delta (float32, a product then a sum; total = delta without a residual), the new
+    residual is total − decompress(payload), in float32. The arguments are not changed, and the new residual shares no
+    memory with them. It is to be kept only if the payload was really sent.
+
+    Raises `NonFiniteError` if a total is NaN or infinite, `ValueError` if the residual has another layout.
+    """
+    layout = Layout.of(delta)
+    if residual is not None:
+        layout.require(residual, "the residual")
+    return (backend or _default()).compress(delta, residual, codec, layout)
+
+
+def decompress(payload: Buffer, layout: Layout, *, backend: Backend | None = None) -> dict[str, Tensor]:
+    """Decode a patch into new float32 tensors, zero where it says nothing. Raises `PayloadError`, nothing else."""
+    entries = (backend or _default()).entries(payload, layout)
+    tensors = layout.zeros()
+    for name, part in entries.items():
+        part.put(tensors[name], part.values)
+    return tensors
+
+
+def decompress_accumulate(
+    into: dict[str, Tensor], payload: Buffer, weight: float, *, backend: Backend | None = None
+) -> None:
+    """into += float32(weight) · decode(payload) where the patch says something: a product, then a sum.
+
+    `into` holds contiguous float32 tensors on the CPU. Raises `PayloadError`, before anything is changed.
+    """
+    if not math.isfinite(weight):
+        raise ValueError(f"weight must be finite, not {weight}")
+    layout = Layout.of(into)
+    _require_contiguous(into)
+    (backend or _default()).accumulate(into, payload, weight, layout)
+
+
+def compress_on_support(
+    values: Tensors, support: Buffer, *, bits: int = 4, backend: Backend | None = None
+) -> bytes:
+    """Encode non-negative values (a Fisher diagonal) on the coordinates of the patch `support`, 4 or 8 bits each.
+
+    Values elsewhere are ignored. Raises `PayloadError` if `support` is no patch of this layout or a value on it is
+    negative, `NonFiniteError` if one is NaN or infinite.
+    """
+    if bits not in wire.SUPPORT_BITS:
+        raise ValueError(f"bits must be 4 or 8, not {bits}")
+    return (backend or _default()).compress_on_support(values, support, bits, Layout.of(values))
+
+
+def decompress_on_support(
+    payload: Buffer, support: Buffer, layout: Layout, *, backend: Backend | None = None
+) -> dict[str, Tensor]:
+    """Decode into new float32 tensors, zero off the support. Raises `PayloadError` if either is not what it should be,
+    or if `payload` was made for another patch than `support`."""
+    chosen = backend or _default()
+    values = chosen.values_on_support(payload, support, layout)
+    tensors = layout.zeros()
+    for name, part in chosen.entries(support, layout).items():
+        part.put(tensors[name], values[name])
+    return tensors
+
+
+def max_payload_bytes(layout: Layout, codec: Codec) -> int:
+    """Bytes of every patch of this layout and codec: the length does not depend on the values."""
+    if codec.kind == "fp16":
+        return wire.HEADER_BYTES + dense.body_bytes(layout)
+    return wire.HEADER_BYTES + cut(layout).body_bytes(Form(codec.k, codec.value_bits).stride)
+
+
+def max_support_bytes(layout: Layout, codec: Codec, *, bits: int = 8) -> int:
+    """Bytes of values on the support of such a patch."""
+    form = Form(codec.k, 1)
+
+    def stride(size: int) -> int:
+        return support.stride(size if codec.kind == "fp16" else form.kept(size), bits)
+
+    return wire.HEADER_BYTES + cut(layout).body_bytes(stride)
+
+
+def _default() -> Backend:
+    return _BACKENDS[_DEFAULT]
+
+
+def _require_contiguous(tensors: Tensors) -> None:
+    for name, tensor in tensors.items():
+        if not tensor.is_contiguous():
+            raise ValueError(f"tensor {name!r} is not contiguous")
