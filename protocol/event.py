@@ -196,8 +196,15 @@ class EventDraft(Record):
     rounds: Rounds
     admission: Admission
 
+    @model_validator(mode="after")
+    def _vocabulary_holds_bytes(self) -> EventDraft:
+        needed = 257 if self.model.family == "albert" else 256  # a masked language model has a token for the mask
+        if self.data.tokenizer == "bytes" and self.model.family != "huggingface" and self.model.vocabulary < needed:
+            raise ValueError(f"model.vocabulary must be at least {needed} with tokenizer 'bytes'")
+        return self
+
     def manifest(self, coordinator: PeerId, created: int, start: Start) -> EventManifest:
-        """Return the event; `created` is in Unix seconds. Raises ValidationError (a ValueError) if the draft bans its coordinator."""
+        """Return the event; `created` is in Unix seconds. Raises ValueError if the draft bans its coordinator."""
         fields = {name: getattr(self, name) for name in EventDraft.model_fields}
         return EventManifest(coordinator=coordinator, created=created, start=start, **fields)
 
