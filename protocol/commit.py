@@ -6,6 +6,7 @@ that made its parent final, so a chain of commits proves itself; only the newest
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -13,10 +14,8 @@ from pydantic import Field, model_validator
 from .canonical import DOCUMENT_LIMITS
 from .event import EventManifest
 from .identity import PeerId
-from .messages import Attestation, Contribution, Round, Signed, View
+from .messages import Attestation, Contribution, Envelope, Round, Signed, View
 from .record import Count, Digest, Finite, Record, Word
-
-Envelope = Annotated[bytes, Field(max_length=64 * 1024)]
 
 
 class Member(Record):
@@ -96,6 +95,7 @@ class Commit(Record):
         return [open_contribution(accepted.envelope) for accepted in self.accepted]
 
 
+@lru_cache(maxsize=8192)
 def open_contribution(envelope: bytes) -> tuple[Signed, Contribution]:
     """Decode an envelope and open the contribution in it. Raises RemoteProtocolError."""
     signed = Signed.decode(envelope)
@@ -128,6 +128,7 @@ def root_commit(event: EventManifest) -> Commit:
     )
 
 
+@lru_cache(maxsize=4096)
 def open_attestation(envelope: bytes) -> tuple[Signed, Attestation]:
     """Decode an envelope and open the attestation in it. Raises RemoteProtocolError."""
     signed = Signed.decode(envelope)

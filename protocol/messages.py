@@ -5,6 +5,7 @@ A message names its event, so that a signature given in one event means nothing 
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Annotated, ClassVar, Literal, Self, TypeVar
 
 from pydantic import Field
@@ -20,6 +21,7 @@ _DOMAIN = b"collab-node/message/1\0"
 
 Round = Annotated[int, Field(ge=0, lt=1 << 40)]
 View = Annotated[int, Field(ge=0, lt=1 << 20)]
+Envelope = Annotated[bytes, Field(max_length=64 * 1024)]
 
 
 class Message(Record):
@@ -65,15 +67,24 @@ class Contribution(Message):
     admission: Signature | None
 
 
+class Proof(Record):
+    """More than 2/3 of the committee of `epoch` prevoted `commit` in `view`: it may be final, so it has to be proposed again."""
+
+    epoch: View
+    view: View
+    commit: Blob
+    prevotes: Annotated[tuple[Envelope, ...], Field(max_length=64)]
+
+
 class Proposal(Message):
-    """The proposer of a view puts a commit to the committee. `proof_view` is the view whose prevotes support it, if any."""
+    """The proposer of a view puts a commit to the committee. `proof` is the earlier vote that supports it, if any."""
 
     KIND = "proposal"
     base: Digest
     epoch: View
     view: View
-    proof_view: View | None
     commit: Blob
+    proof: Proof | None
 
 
 class Attestation(Message):
@@ -88,13 +99,12 @@ class Attestation(Message):
 
 
 class Exhausted(Message):
-    """All views of this epoch passed without a quorum: I ask for a new committee, and show what I am locked on."""
+    """All views of this epoch passed without a quorum: I ask for a new committee, and show the last commit that may be final."""
 
     KIND = "exhausted"
     base: Digest
     epoch: View
-    locked_commit: Blob | None
-    locked_view: View | None
+    locked: Proof | None
 
 
 class Goodbye(Message):
@@ -126,7 +136,14 @@ class Signed(Record):
         return cls(kind=message.KIND, signer=identity.peer_id, body=body, signature=signature)
 
     def open(self) -> Message:
-        """Return the message. Raises RemoteProtocolError: "unknown_kind", "bad_signature" or "malformed"."""
+        """Return the message. Raises RemoteProtocolError: "unknown_kind", "bad_signature" or "malformed".
+
+        Verified once for an envelope object, however often it is opened.
+        """
+        return self._opened
+
+    @cached_property
+    def _opened(self) -> Message:
         if self.kind not in MESSAGES:
             raise RemoteProtocolError("unknown_kind", self.kind)
         self.check_signature()

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from fractions import Fraction
 
+_UNITS = 1 << 20
+
 
 def shares(samples: Sequence[Fraction | int], cap: Fraction) -> list[Fraction]:
     """Return each contribution's share of the merge: its part of all samples, none above max(cap, 1/n).
@@ -28,5 +30,8 @@ def shares(samples: Sequence[Fraction | int], cap: Fraction) -> list[Fraction]:
 
 
 def stale_samples(samples: int, staleness: int, decay: Fraction) -> Fraction:
-    """Return the samples that a contribution counts for when its base is `staleness` commits old."""
-    return samples * decay**staleness
+    """Return the samples that a contribution counts for when its base is `staleness` commits old.
+
+    Rounded down to 2**-20 of a sample (but never to nothing), so that shares stay fractions of a few bytes.
+    """
+    return Fraction(max(1, int(samples * decay**staleness * _UNITS)), _UNITS)

@@ -1,0 +1,24 @@
+"""Who may contribute to an event: everyone, or whoever was invited; nobody who is banned."""
+
+from .event import EventManifest
+from .identity import Identity, PeerId, verify
+from .messages import admission_bytes
+
+
+def refusal(event: EventManifest, peer: PeerId, admission: bytes | None) -> str | None:
+    """Return why `peer` may not contribute ("banned" or "not_invited"), or None if it may.
+
+    `admission` is the signature by the event's admission key over the event and the peer id; an open event needs none.
+    """
+    if peer in event.admission.banned:
+        return "banned"
+    if event.admission.key is None:
+        return None
+    if admission is None or not verify(event.admission.key, admission, admission_bytes(event.digest, peer)):
+        return "not_invited"
+    return None
+
+
+def admit(event: EventManifest, peer: PeerId, token: bytes) -> bytes:
+    """Return the admission signature of `peer`, given the 32-byte token of an invite."""
+    return Identity(token).sign(admission_bytes(event.digest, peer))
