@@ -1,0 +1,67 @@
+"""Files that are there whole or not at all: written under a temporary name, synced, renamed, and the folder synced."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from .errors import disk_errors
+
+TEMPORARY_SUFFIX = ".tmp"
+
+
+def atomic_write(path: Path, data: bytes | memoryview, mode: int = 0o644) -> None:
+    """Write `data` to `path`. Raises UserError (StoreFull when the disk is full) and leaves no trace then."""
+    with replacing(path) as temporary:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a temporary name beside `path`; when the block ends well, sync what it wrote there and rename it to `path`.
+
+    Raises UserError when the disk is full or the place cannot be written.
+    """
+    with disk_errors(path.parent):
+        make_folder(path.parent)
+        temporary = path.with_name(f".{path.name}.{os.getpid()}{TEMPORARY_SUFFIX}")
+        try:
+            yield temporary
+            sync(temporary)
+            move(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def move(source: Path, target: Path) -> None:
+    """Rename within one file system, durably."""
+    os.replace(source, target)
+    sync(target.parent)
+
+
+def sync(path: Path) -> None:
+    """Wait until the file or folder at `path` is on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def make_folder(path: Path, mode: int = 0o755) -> None:
+    """Make a folder and its parents, each one's name durable in its own parent."""
+    if path.is_dir():
+        return
+    make_folder(path.parent, mode)
+    path.mkdir(mode=mode, exist_ok=True)
+    sync(path.parent)
+
+
+def remove_temporaries(folder: Path) -> None:
+    """Remove what a killed process left behind. Only whoever holds the home's lock may call this."""
+    for path in folder.rglob(f".*{TEMPORARY_SUFFIX}"):
+        path.unlink(missing_ok=True)

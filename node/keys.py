@@ -1,0 +1,77 @@
+"""The node's identity on the disk: 32 bytes in hex, readable by its owner alone."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+from ..protocol.identity import Identity
+from .errors import UserError, disk_errors
+from .files import make_folder, sync
+
+_SEED_BYTES = 32
+_MAX_FILE_BYTES = 128
+
+
+def load_or_create(path: Path) -> Identity:
+    """Return the identity in the file at `path`; make a new one where there is none. Raises UserError."""
+    try:
+        return load(path)
+    except FileNotFoundError:
+        return create(path)
+
+
+def create(path: Path, identity: Identity | None = None) -> Identity:
+    """Write `identity` (default: a new one) to a file that must not exist yet. Raises UserError."""
+    identity = identity or Identity.generate()
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with disk_errors(path.parent):
+        make_folder(path.parent)
+        try:
+            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(identity.seed.hex().encode() + b"\n")
+            sync(temporary)
+            # Unlike a rename, a link never replaces: of two processes that make a key at once, one finds the other's.
+            os.link(temporary, path)
+            sync(path.parent)
+        except FileExistsError:
+            return load(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    return identity
+
+
+def load(path: Path) -> Identity:
+    """Read an identity file: 64 hex digits or 32 raw bytes. Raises UserError, or FileNotFoundError if there is none."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except PermissionError as error:
+        raise UserError(f"the key {path} cannot be read: {error.strerror}", f"chmod 600 {path}") from error
+    with os.fdopen(descriptor, "rb") as file:
+        _check_access(path, os.fstat(descriptor))
+        return Identity(_seed(path, file.read(_MAX_FILE_BYTES)))
+
+
+def _check_access(path: Path, status: os.stat_result) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise UserError(f"the key {path} is not a file")
+    if status.st_uid != os.getuid():
+        hint = f"run the node as its owner, or chown it to user {os.getuid()}"
+        raise UserError(f"the key {path} belongs to another user", hint)
+    if status.st_mode & 0o077:
+        raise UserError(f"the key {path} can be read by others (mode {status.st_mode & 0o777:03o})", f"chmod 600 {path}")
+
+
+def _seed(path: Path, content: bytes) -> bytes:
+    if len(content) == _SEED_BYTES:
+        return content
+    try:
+        seed = bytes.fromhex(content.decode("ascii").strip())
+    except ValueError:
+        seed = b""
+    if len(seed) != _SEED_BYTES:
+        hint = "restore it from a backup, or move it away to get a new identity"
+        raise UserError(f"the key {path} is damaged: 64 hex digits are expected", hint)
+    return seed

@@ -1,0 +1,59 @@
+"""The index's tables. Commits, payloads and snapshots are blobs; the index says which blobs are what."""
+
+VERSION = 1
+APPLICATION = 0x434F4C4C  # "COLL": so that `file` and we know the database for ours
+
+SCHEMA = """
+CREATE TABLE commits (
+    digest BLOB PRIMARY KEY CHECK (length(digest) = 32),
+    round  INTEGER NOT NULL CHECK (round >= 0),
+    parent BLOB CHECK (length(parent) = 32)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX commits_of_round ON commits (round);
+
+-- The first-parent chain that ends at the head.
+CREATE TABLE chain (
+    round    INTEGER PRIMARY KEY,
+    "commit" BLOB NOT NULL UNIQUE REFERENCES commits (digest)
+) STRICT;
+
+CREATE TABLE certificates (
+    "commit" BLOB PRIMARY KEY CHECK (length("commit") = 32),
+    body     BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE refs (
+    name     TEXT PRIMARY KEY,
+    "commit" BLOB NOT NULL REFERENCES commits (digest)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE snapshots (
+    "commit" BLOB PRIMARY KEY REFERENCES commits (digest),
+    blob     BLOB NOT NULL CHECK (length(blob) = 32),
+    size     INTEGER NOT NULL CHECK (size > 0)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE contributions (
+    digest   BLOB PRIMARY KEY CHECK (length(digest) = 32),
+    base     BLOB NOT NULL,
+    round    INTEGER NOT NULL,
+    envelope BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX contributions_on ON contributions (base);
+
+CREATE TABLE voting (
+    base  BLOB PRIMARY KEY CHECK (length(base) = 32),
+    round INTEGER NOT NULL,
+    state BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE counters (
+    name  TEXT PRIMARY KEY,
+    value INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE notes (
+    name  TEXT PRIMARY KEY,
+    value BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+"""
