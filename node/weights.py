@@ -1,0 +1,183 @@
+"""The shared weights of this node, held by the worker, moved along the chain of commits.
+
+The worker knows tensors, the store knows commits; this is where the two meet. A state is believed only when its hash is the one
+in the commit: whether it came from the event's seed, from a peer's snapshot or from a merge of our own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import structlog
+
+from ..protocol.canonical import encode
+from ..protocol.commit import Commit
+from ..protocol.event import EventManifest
+from ..protocol.exchange import SnapshotOffer
+from ..protocol.merging import Part, parts
+from ..protocol.messages import Blob
+from ..protocol.record import sha256
+from .fetching import Fetcher, Unavailable
+from .ipc import RemoteFailure
+from .metrics import Metrics
+from .store.store import Store
+from .trainer import messages as worker_messages
+from .trainer.client import Worker
+from .trainer.client import part as worker_part
+
+log = structlog.get_logger()
+
+Method = Literal["average", "fisher"]
+
+
+class StateMismatch(Exception):
+    """A merge that was replayed here gave another state hash than the commit says."""
+
+
+class Weights:
+    """Where the worker's base is on the chain, and how it gets elsewhere."""
+
+    def __init__(self, event: EventManifest, worker: Worker, store: Store, fetcher: Fetcher, metrics: Metrics) -> None:
+        self.base: bytes | None = None
+        self.offers: list[SnapshotOffer] = []
+        self._event = event
+        self._worker = worker
+        self._store = store
+        self._fetcher = fetcher
+        self._metrics = metrics
+
+    async def bring_to(self, target: Commit, *, carry: bool = True) -> None:
+        """Make `target` the worker's base: replay from where it is, or from the best snapshot here or at a peer.
+
+        `carry`: what was trained on the old base and not sent goes into the residual. Raises StateMismatch, Unavailable.
+        """
+        if self.base == target.digest:
+            return
+        path = self._path_from(self.base, target) if self.base is not None else None
+        if path is None:
+            path = await self._start_from_snapshot(target, carry)
+        for commit in path:
+            await self.replay(commit)
+            await self.adopt(commit, carry=carry)
+
+    def _path_from(self, start: bytes, target: Commit) -> list[Commit] | None:
+        """Return the commits after `start` up to `target`, or None if `start` is not an ancestor."""
+        path: list[Commit] = []
+        at = target
+        while at.digest != start:
+            path.append(at)
+            if not at.parents:
+                return None
+            at = self._store.commit(at.base)
+        return path[::-1]
+
+    async def _start_from_snapshot(self, target: Commit, carry: bool) -> list[Commit]:
+        """Load the newest usable ancestor state, and return the commits from there to `target`."""
+        for path in self._starts(target):
+            start = self._store.commit(path[0].base) if path else target
+            try:
+                await self._load(start, carry)
+            except (Unavailable, StateMismatch, RemoteFailure) as error:
+                log.warning("a snapshot cannot be used", round=start.round, why=str(error))
+                continue
+            return path
+        raise Unavailable(f"no snapshot at or before round {target.round} can be had from any peer")
+
+    def _starts(self, target: Commit) -> list[list[Commit]]:
+        """Return the ways to `target` from each state that might be had, the shortest first."""
+        known = {offer.commit for offer in self.offers} | {snapshot.commit for snapshot in self._store.snapshots()}
+        ways: list[list[Commit]] = []
+        path: list[Commit] = []
+        at = target
+        while True:
+            if at.digest in known or not at.parents:
+                ways.append(path[::-1])
+            if not at.parents:
+                return ways
+            path.append(at)
+            at = self._store.commit(at.base)
+
+    async def _load(self, commit: Commit, carry: bool) -> None:
+        """Make the state after `commit` the worker's base, from a snapshot or the event's seed."""
+        path = await self._snapshot_file(commit)
+        if path is not None:
+            state = await self._worker.load(str(path), commit.digest, carry=carry)
+        elif not commit.parents and self._event.start.seed is not None:
+            state = await self._worker.init(self._event.start.seed, commit.digest)
+        else:
+            raise Unavailable(f"nobody has the state of round {commit.round}")
+        if state != commit.state:
+            self.base = None
+            raise StateMismatch(f"the state of round {commit.round} has another hash than its commit")
+        self.base = commit.digest
+
+    async def _snapshot_file(self, commit: Commit) -> Path | None:
+        for snapshot in self._store.snapshots():
+            if snapshot.commit == commit.digest and self._store.blobs.has(snapshot.blob.digest):
+                return self._store.blobs.path(snapshot.blob.digest)
+        for offer in self.offers:
+            if offer.commit == commit.digest:
+                path = await self._fetcher.fetch(offer.blob, ())
+                self._store.record_snapshot(commit.digest, offer.blob.sha256)
+                return path
+        return None
+
+    async def replay(self, commit: Commit) -> None:
+        """Merge what `commit` merged, and compare. Raises StateMismatch, Unavailable, RemoteFailure."""
+        started = time.monotonic()
+        merged = await self.merge(self._store.commit(commit.base).state, parts(commit), commit.method, commit.full)
+        self._metrics.replay_seconds.observe(time.monotonic() - started)
+        if merged.state != commit.state:
+            raise StateMismatch(f"round {commit.round}: {merged.state.hex()[:16]} where {commit.state.hex()[:16]} is claimed")
+        if merged.clips != tuple(accepted.clip for accepted in commit.accepted):
+            raise StateMismatch(f"round {commit.round}: a clip factor differs")
+
+    async def merge(
+        self, base_state: bytes, merged: Sequence[Part], method: Method, full: bool
+    ) -> worker_messages.Merged:
+        """Fetch the payloads and merge them into a candidate named after its inputs. Raises Unavailable, RemoteFailure."""
+        files = await asyncio.gather(*(self._files(part) for part in merged))
+        key = candidate_key(base_state, merged, method, full)
+        return await self._worker.merge(
+            worker_messages.Merge(key=key, base=base_state, parts=tuple(files), method=method, full=full)
+        )
+
+    async def _files(self, part: Part) -> worker_messages.Part:
+        claim, sources = part.contribution, (part.signed.signer,)
+        path = await self._fetcher.fetch(claim.payload, sources)
+        fisher = await self._fetcher.fetch(claim.fisher, sources) if claim.fisher is not None else None
+        return worker_part(str(path), part.share, fisher_path=str(fisher) if fisher is not None else None)
+
+    async def adopt(self, commit: Commit, *, carry: bool = False) -> None:
+        """Make the candidate that `replay` or `merge` made for `commit` the base; write a snapshot where one is due."""
+        key = candidate_key(self._store.commit(commit.base).state, parts(commit), commit.method, commit.full)
+        state = await self._worker.adopt(key, commit.digest, carry=carry)
+        if state != commit.state:
+            self.base = None
+            raise StateMismatch(f"round {commit.round}: the adopted state has another hash")
+        self.base = commit.digest
+        if commit.round % self._event.rounds.snapshot_every == 0:
+            await self.snapshot(commit)
+
+    async def snapshot(self, commit: Commit) -> Blob:
+        """Write the base's state into the store and note it as the snapshot of `commit`."""
+        path = self._store.blobs.partial_path(sha256(b"snapshot" + commit.digest))
+        written = await self._worker.snapshot(str(path))
+        await self._store.blobs.put_file_async(path, written.sha256)
+        path.unlink(missing_ok=True)
+        self._store.record_snapshot(commit.digest, written.sha256)
+        return Blob(sha256=written.sha256, size=written.size)
+
+
+def candidate_key(base_state: bytes, merged: Sequence[Part], method: str, full: bool) -> str:
+    """Return the name of a merge's result: the same for the same inputs, so a merge is not done twice."""
+    rows = [
+        [part.contribution.payload.sha256, part.contribution.fisher and part.contribution.fisher.sha256,
+         str(part.share)]
+        for part in merged
+    ]  # fmt: skip
+    return sha256(encode([base_state, rows, method, full])).hex()

@@ -1,0 +1,56 @@
+"""What a node asks of another to catch up: the event, and the commits it lacks."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from .commit import Certificate
+from .messages import Blob
+from .record import Digest, Record
+
+COMMITS_A_REPLY = 256
+
+
+class ManifestRequest(Record):
+    """Give me the signed manifest of this event."""
+
+    event: Digest
+
+
+class HistoryRequest(Record):
+    """Give me the commits after the newest of these that you have; `locator` goes from my head back to the root, ever sparser."""
+
+    event: Digest
+    locator: Annotated[tuple[Digest, ...], Field(min_length=1, max_length=64)]
+
+
+class SnapshotOffer(Record):
+    """The whole state after `commit`, as a safetensors blob. Its truth is the commit's state hash."""
+
+    commit: Digest
+    blob: Blob
+
+
+class HistoryReply(Record):
+    """Commits oldest first, as blobs to fetch; the certificate proves the last, each inner one is proven by its child."""
+
+    commits: Annotated[tuple[Blob, ...], Field(max_length=COMMITS_A_REPLY)]
+    certificate: Certificate | None
+    more: bool
+    snapshots: Annotated[tuple[SnapshotOffer, ...], Field(max_length=16)]
+
+
+def locator(chain: list[bytes]) -> tuple[bytes, ...]:
+    """Pick digests from a chain given newest first: the ten newest, then every 2nd, 4th, 8th … and the root."""
+    picked: list[bytes] = []
+    step, at = 1, 0
+    while at < len(chain) and len(picked) < 63:
+        picked.append(chain[at])
+        if len(picked) >= 10:
+            step *= 2
+        at += step
+    if chain and picked[-1] != chain[-1]:
+        picked.append(chain[-1])
+    return tuple(picked)
