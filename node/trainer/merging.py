@@ -1,0 +1,122 @@
+"""Merges: contributions and the base give a candidate, and a candidate that the swarm agreed on becomes the base."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+from torch import Tensor
+
+from ... import kernels
+from ...kernels import PayloadError
+from ...kernels.merge import Contribution
+from ...kernels.merge import merge as merge_contributions
+from ...kernels.outer import nesterov, sgd
+from .contribute import clip_of
+from .errors import WorkerError, translated
+from .messages import Adopt, Merge, Merged, Part
+from .session import Session
+from .state import SharedState
+
+_MOST = 2
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A merge's result, and the state hash it was made from."""
+
+    state: SharedState
+    state_hash: bytes
+    base_hash: bytes
+
+
+class Candidates:
+    """The last merges by key; a new one takes the place of the oldest."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, Candidate] = {}
+
+    def get(self, key: str) -> Candidate:
+        """Return the candidate named `key`. Raises WorkerError("unknown_candidate")."""
+        try:
+            return self._kept[key]
+        except KeyError:
+            raise WorkerError("unknown_candidate", f"no merge {key!r} is kept; merge again") from None
+
+    def merge(self, session: Session, request: Merge) -> Merged:
+        """See messages.Merge."""
+        base = session.require_base()
+        if request.base != session.base_hash:
+            text = f"the base is {session.base_hash.hex()[:12]}, not {request.base.hex()[:12]}"
+            raise WorkerError("wrong_base", text)
+        with translated("merging"):
+            contributions = [_contribution(session, part) for part in request.parts]
+            update = _update(session, request, contributions)
+            state = outer_step(session, base, update, request.full)
+        candidate = Candidate(state, state.hash(), session.base_hash)
+        self._keep(request.key, candidate)
+        clips = tuple(contribution.clip for contribution in contributions)
+        return Merged(state=candidate.state_hash, norm=kernels.norm(update), clips=clips)
+
+    def _keep(self, key: str, candidate: Candidate) -> None:
+        self._kept.pop(key, None)
+        self._kept[key] = candidate
+        if len(self._kept) > _MOST:
+            del self._kept[next(iter(self._kept))]
+
+    def adopt(self, session: Session, request: Adopt) -> bytes:
+        """See messages.Adopt; returns the new base's state hash."""
+        candidate = self.get(request.key)
+        if candidate.base_hash != session.base_hash:
+            raise WorkerError("unknown_candidate", f"merge {request.key!r} was made on another base; merge again")
+        session.restart_from(candidate.state, candidate.state_hash, request.commit, carry=request.carry)
+        if request.reset_optimiser:
+            session.optimiser.reset()
+        self._kept.clear()
+        return candidate.state_hash
+
+
+def _contribution(session: Session, part: Part) -> Contribution:
+    payload = Path(part.path).read_bytes()
+    fisher = Path(part.fisher_path).read_bytes() if part.fisher_path else None
+    try:
+        clip = part.clip if part.clip is not None else clip_of(session, kernels.inspect(payload, session.layout).norm)
+        return Contribution(payload, share_of(part), clip, fisher)
+    except PayloadError as error:
+        raise WorkerError("bad_payload", f"{Path(part.path).name[:16]}: {error}") from error
+    except ValueError as error:
+        raise WorkerError("bad_merge", str(error)) from error
+
+
+def share_of(part: Part) -> float:
+    """Return the share as the nearest float64, which Python's integer division gives on every machine.
+
+    Raises ValueError unless it is a fraction between 0 and 1.
+    """
+    numerator, denominator = (int.from_bytes(number, "big") for number in (part.numerator, part.denominator))
+    if not 0 < numerator <= denominator:
+        raise ValueError("a share is a fraction above 0 and at most 1")
+    return float(Fraction(numerator, denominator))
+
+
+def _update(session: Session, request: Merge, contributions: list[Contribution]) -> dict[str, Tensor]:
+    policy = session.event.merge
+    try:
+        return merge_contributions(
+            request.method, session.layout, contributions, cap=policy.cap, damping=policy.damping
+        )
+    except PayloadError as error:
+        raise WorkerError("bad_payload", str(error)) from error
+    except ValueError as error:
+        raise WorkerError("bad_merge", str(error)) from error
+
+
+def outer_step(session: Session, base: SharedState, update: dict[str, Tensor], full: bool) -> SharedState:
+    """Return the state after the event's outer optimiser took its step; a full merge has a rate of its own."""
+    outer = session.event.outer
+    rate = session.event.merge.full_rate if full else outer.rate
+    if outer.kind == "sgd":
+        return SharedState(sgd(base.weights, update, rate=rate))
+    weights, momentum = nesterov(base.weights, base.momentum, update, rate=rate, momentum_factor=outer.momentum)
+    return SharedState(weights, momentum)

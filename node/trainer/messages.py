@@ -1,0 +1,344 @@
+"""What the daemon can ask of the worker, and what it hears from it: the contract between the two processes.
+
+Every request is one frozen class; `REQUESTS` lists them with what answers each. On the channel a request is its fields, its
+`op` and an `id`; the answer has the fields of the answer's class, or `error` and `text` (a WorkerError's code and line). While it
+trains, the worker also sends notices (`NOTICES`), each with its `event`. Paths are absolute; the daemon owns the files that it
+was given the paths of, and takes payloads out of `work_dir` (by renaming or copying) before it asks for the next.
+
+One round, seen from here: `Train` → notices `progress` … `trained` → `Compress` (payload file) → the network → `Merge` of all
+contributions into a candidate → attest → `Adopt` the candidate. A node that catches up repeats `Merge` and `Adopt`.
+
+Three sets of weights are told apart: the *base* (the shared state of a commit, on the CPU, bit-identical everywhere), the
+*local* weights (on the device, in training) and *candidates* (merge results, at most two are kept).
+
+Nothing is lost: the residual, the optimiser's moments, the base, the local weights and the position in the data are saved
+before a payload is handed out, every `checkpoint_seconds` while training, and when the channel ends. `Opened.restored` says
+what was found of an earlier life.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+__all__ = [
+    "NOTICES", "REQUESTS", "Adopt", "Compress", "Compressed", "Done", "Evaluate", "Evaluated", "Failed", "Init", "Inspect",
+    "Inspected", "Load", "Merge", "Merged", "Message", "Notice", "Open", "Opened", "Part", "Progress", "Request",
+    "Restored", "Save", "Settle", "Snapshot", "State", "Stop", "Train", "Trained", "Written",
+]  # fmt: skip
+
+
+class Message(BaseModel):
+    """A frozen map of plain values, as msgpack carries it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Request(Message):
+    """Anything the daemon asks; `OP` is its name on the channel."""
+
+    OP: ClassVar[str]
+
+
+class Open(Request):
+    """Build the model, prepare the data, take up an earlier life. First, and once. → Opened
+
+    Errors: bad_manifest, bad_model, missing_extra, no_data, bad_data, bad_device, no_space, out_of_memory, bad_checkpoint.
+    """
+
+    OP = "open"
+    manifest: bytes
+    """Canonical bytes of the EventManifest."""
+    peer_id: str
+    work_dir: str
+    """The worker's own folder: checkpoint and payloads. One worker at a time."""
+    data_dir: str
+    """The volunteer's data folder, which the event's relative paths are looked up in."""
+    cache_dir: str
+    """Prepared tokens; may be shared by all nodes of a machine."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    threads: int = 0
+    """CPU threads of torch; 0 leaves the choice to torch."""
+    micro_batch: int = 0
+    """Samples that go through the model at once; 0: the recipe's whole batch. Halved by itself when memory runs out."""
+    data: bool = True
+    """False for a node that neither trains nor evaluates: no data is prepared."""
+    checkpoint_seconds: float = 30.0
+
+
+class Restored(Message):
+    """What an earlier life left: the base, how far the round was, and which payloads have not been settled."""
+
+    commit: bytes | None
+    state: bytes
+    round: int
+    position: int
+    samples: int
+    """Trained on and not yet sent."""
+    outstanding: tuple[bytes, ...]
+
+
+class Opened(Message):
+    """`layout` is names and shapes, sorted. `samples` and `held_out_samples` are blocks (0 without data)."""
+
+    layout: tuple[tuple[str, tuple[int, ...]], ...]
+    parameters: int
+    device: str
+    bf16: bool
+    samples: int
+    held_out_samples: int
+    tokens_per_sample: int
+    restored: Restored | None
+
+
+class Init(Request):
+    """Make the event's first state from a seed; it becomes base and local weights. → State"""
+
+    OP = "init"
+    seed: int
+    commit: bytes | None = None
+
+
+class Load(Request):
+    """Take a safetensors snapshot as the base; checked: exact names, shapes, float32, finite. → State
+
+    If it is the base that was restored, the local weights and the round go on from where they were. Otherwise what was trained
+    and not sent is added to the residual if `carry`, and forgotten if not. `weights_only`: a checkpoint of a model alone, to
+    start an event from; the outer optimiser starts anew. Errors: bad_tensors, file.
+    """
+
+    OP = "load"
+    path: str
+    commit: bytes | None = None
+    carry: bool = True
+    weights_only: bool = False
+
+
+class State(Message):
+    """The base's state hash."""
+
+    state: bytes
+
+
+class Snapshot(Request):
+    """Write the base as safetensors, atomically and with the same bytes everywhere. `weights_only`: for users. → Written"""
+
+    OP = "snapshot"
+    path: str
+    weights_only: bool = False
+
+
+class Written(Message):
+    """A file that was written, and what is in it."""
+
+    sha256: bytes
+    size: int
+    state: bytes
+
+
+class Train(Request):
+    """Take inner steps on the base until `max_steps` of the round are done (0: until told to stop). → Done
+
+    `base_samples` is the swarm's count at the base; `peers` how many are expected to contribute: the learning rate is that of
+    base_samples + own samples × peers. `position` is where in the round's sample sequence to begin; None goes on where this
+    worker is in that round, 0 in a new one. Notices follow. Errors: no_base, no_data.
+    """
+
+    OP = "train"
+    round: int
+    base_samples: int
+    peers: int = 1
+    max_steps: int = 0
+    position: int | None = None
+
+
+class Stop(Request):
+    """Stop after the step that is being taken. A `trained` notice precedes the answer if it was training. → Done"""
+
+    OP = "stop"
+
+
+class Done(Message):
+    """It is done."""
+
+
+class Compress(Request):
+    """Stop training and make a payload of what was trained since the last one. → Compressed
+
+    `full`: dense fp16, for a full merge; the residual goes with it. The payload is outstanding until it is settled. Errors:
+    nothing_trained, non_finite (the local weights were thrown away and restart from the base), no_space.
+    """
+
+    OP = "compress"
+    full: bool = False
+
+
+class Compressed(Message):
+    """A payload at `path`, and the claim that goes with it. `loss` is the mean training loss in nats a token."""
+
+    path: str
+    sha256: bytes
+    size: int
+    samples: int
+    steps: int
+    loss: float
+    norm: float
+    fisher_path: str | None = None
+    fisher_sha256: bytes | None = None
+    fisher_size: int = 0
+
+
+class Settle(Request):
+    """Say what became of an outstanding payload. Refused: what it held goes back into the residual. → Done
+
+    Errors: unknown_payload (not outstanding, or `path` holds other bytes), file.
+    """
+
+    OP = "settle"
+    sha256: bytes
+    path: str
+    accepted: bool
+
+
+class Inspect(Request):
+    """Check a contribution's payload before it is proposed. → Inspected"""
+
+    OP = "inspect"
+    path: str
+    fisher_path: str | None = None
+    full: bool = False
+
+
+class Inspected(Message):
+    """`reason` is empty when `ok`, else payload_size, payload_malformed, payload_codec, payload_empty or fisher_….
+
+    `clip` is the factor that brings a patch of this `norm` to the event's largest.
+    """
+
+    ok: bool
+    reason: str = ""
+    norm: float = 0.0
+    clip: float = 1.0
+
+
+class Part(Message):
+    """A contribution in a merge: its files and its share, an exact fraction of big-endian integers (as in a commit)."""
+
+    path: str
+    numerator: bytes
+    denominator: bytes
+    fisher_path: str | None = None
+    clip: float | None = None
+    """None: computed from the payload's norm."""
+
+
+class Merge(Request):
+    """Merge contributions, in this order, into a candidate named `key`; the base stays what it is. → Merged
+
+    `base` must be the base's state hash. Errors: wrong_base, bad_payload (names the contribution), bad_merge.
+    """
+
+    OP = "merge"
+    key: str
+    base: bytes
+    parts: tuple[Part, ...]
+    method: Literal["average", "fisher"]
+    full: bool = False
+
+
+class Merged(Message):
+    """The candidate's state hash, the norm of the merged update, and the clips that were used, by part."""
+
+    state: bytes
+    norm: float
+    clips: tuple[float, ...]
+
+
+class Adopt(Request):
+    """Make the candidate the base of `commit`; the local weights restart from it. → State
+
+    What was trained and not sent is forgotten, or goes into the residual if `carry`. The inner optimiser's moments stay unless
+    `reset_optimiser`. Errors: unknown_candidate.
+    """
+
+    OP = "adopt"
+    key: str
+    commit: bytes
+    reset_optimiser: bool = False
+    carry: bool = False
+
+
+class Evaluate(Request):
+    """Compute the held-out loss of the base, the local weights, or the candidate `key`. → Evaluated
+
+    `samples` 0: as many as the event says. The set and its order are always the same. Errors: no_base, no_data,
+    unknown_candidate.
+    """
+
+    OP = "evaluate"
+    of: Literal["base", "local", "candidate"] = "base"
+    key: str = ""
+    samples: int = 0
+
+
+class Evaluated(Message):
+    """Mean loss in nats a token, over so many tokens."""
+
+    loss: float
+    tokens: int
+    samples: int
+
+
+class Save(Request):
+    """Save the checkpoint now; `commit` names the base, if it had no name yet. → Done"""
+
+    OP = "save"
+    commit: bytes | None = None
+
+
+class Notice(Message):
+    """What the worker says unasked; `EVENT` is its name on the channel."""
+
+    EVENT: ClassVar[str]
+
+
+class Progress(Notice):
+    """How far the round is. At most two a second. `rate` is the learning rate, `loss` the mean since the last payload."""
+
+    EVENT: ClassVar[str] = "progress"
+    round: int
+    steps: int
+    samples: int
+    position: int
+    loss: float
+    rate: float
+    tokens_per_second: float
+    skipped: int = 0
+    """Steps whose gradient was not finite, and that changed nothing."""
+
+
+class Trained(Progress):
+    """Training ended: all steps are done, or it was told to stop."""
+
+    EVENT: ClassVar[str] = "trained"
+
+
+class Failed(Notice):
+    """Training ended because it cannot go on; out_of_memory, diverged or another WorkerError's code."""
+
+    EVENT: ClassVar[str] = "failed"
+    code: str
+    text: str
+
+
+REQUESTS: dict[str, tuple[type[Request], type[Message]]] = {
+    request.OP: (request, answer)
+    for request, answer in (
+        (Open, Opened), (Init, State), (Load, State), (Snapshot, Written), (Train, Done), (Stop, Done),
+        (Compress, Compressed), (Settle, Done), (Inspect, Inspected), (Merge, Merged), (Adopt, State),
+        (Evaluate, Evaluated), (Save, Done),
+    )
+}  # fmt: skip
+
+NOTICES: dict[str, type[Notice]] = {notice.EVENT: notice for notice in (Progress, Trained, Failed)}

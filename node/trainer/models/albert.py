@@ -1,0 +1,84 @@
+"""ALBERT for masked language modelling: factorised embeddings, one layer applied many times (Lan et al. 2020).
+
+As the sahajBERT swarm trained it (Diskin et al. 2021), without sentence-order prediction: blocks are packed from running text,
+so there are no sentence pairs, no token types and no padding.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ....protocol.event import AlbertModel
+from .base import IGNORED, LanguageModel
+from .initial import fill_normal
+
+_DEVIATION = 0.02
+_NORM_EPSILON = 1e-12
+
+
+class Albert(LanguageModel):
+    """Post-norm encoder for blocks of at most `block` tokens."""
+
+    objective = "masked"
+    places: Tensor
+
+    def __init__(self, model: AlbertModel, block: int) -> None:
+        super().__init__()
+        self.vocabulary = model.vocabulary
+        self.repeats = model.layers
+        self.tokens = nn.Embedding(model.vocabulary, model.embedding)
+        self.positions = nn.Embedding(block, model.embedding)
+        self.embedding_norm = nn.LayerNorm(model.embedding, eps=_NORM_EPSILON)
+        self.embedding_out = nn.Linear(model.embedding, model.width)
+        self.layer = Layer(model.width, model.heads, model.feed_forward)
+        self.head_in = nn.Linear(model.width, model.embedding)
+        self.head_norm = nn.LayerNorm(model.embedding, eps=_NORM_EPSILON)
+        self.head_bias = nn.Parameter(torch.zeros(model.vocabulary))
+        self.register_buffer("places", torch.arange(block), persistent=False)
+
+    def forward(self, inputs: Tensor, targets: Tensor) -> Tensor:
+        embedded = self.tokens(inputs) + self.positions(self.places[: inputs.shape[1]])
+        hidden = self.embedding_out(self.embedding_norm(embedded))
+        for _ in range(self.repeats):
+            hidden = self.layer(hidden)
+        # Only the masked positions, about one in seven, go through the head, which is the widest matrix of the model.
+        wanted = targets != IGNORED
+        head = self.head_norm(F.gelu(self.head_in(hidden[wanted]), approximate="tanh"))
+        logits = F.linear(head, self.tokens.weight, self.head_bias)
+        return F.cross_entropy(logits.float(), targets[wanted])
+
+    def initialise(self, seed: int) -> None:
+        for name, weight in self.weights().items():
+            if weight.ndim >= 2:
+                fill_normal(weight, seed, name, _DEVIATION)
+            else:
+                nn.init.constant_(weight, 1.0 if name.endswith("norm.weight") else 0.0)
+
+
+class Layer(nn.Module):
+    """Bidirectional attention, then a feed-forward network, each added to what comes in and normalised."""
+
+    def __init__(self, width: int, heads: int, feed_forward: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.attention_in = nn.Linear(width, 3 * width)
+        self.attention_out = nn.Linear(width, width)
+        self.attention_norm = nn.LayerNorm(width, eps=_NORM_EPSILON)
+        self.feed_forward_in = nn.Linear(width, feed_forward)
+        self.feed_forward_out = nn.Linear(feed_forward, width)
+        self.feed_forward_norm = nn.LayerNorm(width, eps=_NORM_EPSILON)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        hidden = self.attention_norm(hidden + self.attention_out(self._attend(hidden)))
+        inner = F.gelu(self.feed_forward_in(hidden), approximate="tanh")
+        return self.feed_forward_norm(hidden + self.feed_forward_out(inner))
+
+    def _attend(self, hidden: Tensor) -> Tensor:
+        batch, length, width = hidden.shape
+        parts = self.attention_in(hidden).view(batch, length, 3, self.heads, width // self.heads)
+        query, key, value = parts.permute(2, 0, 3, 1, 4).unbind(0)
+        mixed = F.scaled_dot_product_attention(query, key, value)
+        joined: Tensor = mixed.transpose(1, 2).reshape(batch, length, width)
+        return joined

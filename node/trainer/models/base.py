@@ -1,0 +1,38 @@
+"""What every model family offers to the trainer."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Literal
+
+from torch import Tensor, nn
+
+Objective = Literal["causal", "masked"]
+
+IGNORED = -100
+"""The target of a position that no loss is taken at."""
+
+
+class LanguageModel(nn.Module, ABC):
+    """A model that is called with token ids and returns its loss.
+
+    `vocabulary` is the number of token ids it knows, `objective` says what its batches look like.
+    """
+
+    objective: Objective
+    vocabulary: int
+
+    @abstractmethod
+    def forward(self, inputs: Tensor, targets: Tensor) -> Tensor:
+        """Return the mean cross entropy in nats over the targets that are not IGNORED: a float32 scalar.
+
+        `inputs` and `targets` are int64 of shape (batch, block).
+        """
+
+    @abstractmethod
+    def initialise(self, seed: int) -> None:
+        """Set all weights from `seed`, to the same bits on every machine. The model is on the CPU."""
+
+    def weights(self) -> dict[str, nn.Parameter]:
+        """Return the trainable parameters by name, sorted; one that is used in two places comes once."""
+        return {name: p for name, p in sorted(self.named_parameters()) if p.requires_grad}

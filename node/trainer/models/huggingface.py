@@ -1,0 +1,58 @@
+"""Any architecture that `transformers` has built in, from a configuration that stands in the event. Nothing is downloaded."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ....protocol.event import HuggingFaceModel
+from ..errors import WorkerError
+from .base import IGNORED, LanguageModel
+from .initial import fill_normal
+
+_DEVIATION = 0.02
+_CODE_KEYS = {"auto_map", "trust_remote_code", "custom_pipelines"}
+
+
+class HuggingFace(LanguageModel):
+    """Wraps an `AutoModelForCausalLM` or `AutoModelForMaskedLM`; parameter names are those of the wrapped model."""
+
+    def __init__(self, model: HuggingFaceModel) -> None:
+        super().__init__()
+        self.objective = "causal" if model.task == "causal-lm" else "masked"
+        network, config = _network(model)
+        self.network = network
+        self.vocabulary = int(config.vocab_size)
+        self.deviation = float(getattr(config, "initializer_range", _DEVIATION))
+
+    def forward(self, inputs: Tensor, targets: Tensor) -> Tensor:
+        logits: Tensor = self.network(input_ids=inputs).logits
+        return F.cross_entropy(logits.view(-1, logits.shape[-1]).float(), targets.reshape(-1), ignore_index=IGNORED)
+
+    def initialise(self, seed: int) -> None:
+        """Keep the constants that the architecture starts with (norms, biases); draw the rest anew, reproducibly."""
+        for name, weight in self.weights().items():
+            if bool((weight != weight.flatten()[0]).any()):
+                fill_normal(weight, seed, name, self.deviation)
+
+    def weights(self) -> dict[str, nn.Parameter]:
+        return {name.removeprefix("network."): weight for name, weight in super().weights().items()}
+
+
+def _network(model: HuggingFaceModel) -> tuple[nn.Module, Any]:
+    try:
+        from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForMaskedLM
+    except ImportError as error:
+        text = "this event's model needs transformers: pip install 'collab-node[transformers]'"
+        raise WorkerError("missing_extra", text) from error
+    if code := _CODE_KEYS & model.config.keys():
+        raise WorkerError("bad_model", f"model.config.{min(code)}: an event cannot bring code")
+    factory = AutoModelForCausalLM if model.task == "causal-lm" else AutoModelForMaskedLM
+    try:
+        config = AutoConfig.for_model(model.architecture, **model.config)
+        return factory.from_config(config, trust_remote_code=False).float(), config
+    except (AttributeError, ImportError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+        raise WorkerError("bad_model", f"transformers cannot build {model.architecture!r}: {reason}") from error

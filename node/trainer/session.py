@@ -1,0 +1,190 @@
+"""One event in one worker: the model, its base and local weights, what was trained and what was not yet sent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ...kernels import Layout
+from ...protocol.errors import RemoteProtocolError
+from ...protocol.event import EventManifest
+from . import checkpoint
+from .data import Batches, prepare
+from .device import choose_device, use_bf16
+from .errors import WorkerError, translated
+from .messages import Open, Restored
+from .models import LanguageModel, build
+from .optimiser import AdamW
+from .state import SharedState
+from .training import InnerLoop
+
+
+@dataclass
+class Meter:
+    """What was trained since the last payload: what the next contribution will claim."""
+
+    samples: int = 0
+    steps: int = 0
+    loss_sum: float = 0.0
+    skipped: int = 0
+
+    def add(self, samples: int, loss: float | None) -> None:
+        """Count one step; `loss` None for one that changed nothing."""
+        if loss is None:
+            self.skipped += 1
+            return
+        self.samples += samples
+        self.steps += 1
+        self.loss_sum += loss
+
+    @property
+    def loss(self) -> float:
+        """Mean training loss in nats a token; 0 before the first step."""
+        return self.loss_sum / self.steps if self.steps else 0.0
+
+
+@dataclass
+class Session:
+    """Everything the worker holds; built by `open_session`.
+
+    `reference` is what the pseudo-gradient is measured from: the base, or the local weights as they were when the last payload
+    was made on this base, so that nothing is sent twice. `outstanding` are payloads (SHA-256) that may yet be refused.
+    """
+
+    event: EventManifest
+    peer_id: str
+    work_dir: Path
+    model: LanguageModel
+    device: torch.device
+    loop: InnerLoop
+    optimiser: AdamW
+    layout: Layout
+    batches: Batches | None
+    bf16: bool
+    checkpoint_seconds: float
+    base: SharedState | None = None
+    base_hash: bytes = b""
+    commit: bytes | None = None
+    reference: dict[str, Tensor] = field(default_factory=dict)
+    residual: dict[str, Tensor] | None = None
+    outstanding: set[bytes] = field(default_factory=set)
+    meter: Meter = field(default_factory=Meter)
+    round: int = 0
+    position: int = 0
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shapes of the weights by name."""
+        return dict(self.layout.tensors)
+
+    def require_base(self) -> SharedState:
+        """Return the base. Raises WorkerError("no_base") before the first `init` or `load`."""
+        if self.base is None:
+            raise WorkerError("no_base", "the worker has no weights yet: init or load comes first")
+        return self.base
+
+    def require_batches(self) -> Batches:
+        """Return the data. Raises WorkerError("no_data") on a node that was opened without."""
+        if self.batches is None:
+            raise WorkerError("no_data", "this node was started without the event's data")
+        return self.batches
+
+    def local(self) -> dict[str, Tensor]:
+        """Return copies of the local weights, on the CPU."""
+        with torch.no_grad():
+            return {name: p.detach().to("cpu", copy=True) for name, p in self.model.weights().items()}
+
+    def unsent(self) -> dict[str, Tensor]:
+        """Return the pseudo-gradient: reference − local weights, on the CPU."""
+        with torch.no_grad():
+            return {name: self.reference[name] - p.detach().cpu() for name, p in self.model.weights().items()}
+
+    def set_local(self, weights: Mapping[str, Tensor]) -> None:
+        """Set the model's parameters."""
+        parameters = self.model.weights()
+        with torch.no_grad():
+            torch._foreach_copy_(list(parameters.values()), [weights[name] for name in parameters], non_blocking=True)
+
+    def restart_from(self, state: SharedState, state_hash: bytes, commit: bytes | None, *, carry: bool) -> None:
+        """Make `state` the base, and the local weights restart from it; with `carry` the unsent goes into the residual."""
+        if carry and self.base is not None and self.meter.steps:
+            self.add_to_residual(self.unsent())
+        self.base, self.base_hash, self.commit = state, state_hash, commit
+        self.forget_unsent()
+
+    def forget_unsent(self) -> None:
+        """Set the local weights back to the base."""
+        self.reference = self.require_base().weights
+        self.set_local(self.reference)
+        self.meter = Meter()
+        if self.loop.fisher is not None:
+            self.loop.fisher.reset()
+
+    def add_to_residual(self, update: Mapping[str, Tensor]) -> None:
+        """Carry `update` into the next payload."""
+        if self.residual is None:
+            self.residual = {name: tensor.clone() for name, tensor in update.items()}
+        else:
+            self.residual = {name: tensor + update[name] for name, tensor in self.residual.items()}
+
+    def save(self) -> None:
+        """Save the checkpoint. Raises WorkerError("no_space")."""
+        if self.base is not None:
+            with translated("saving the checkpoint"):
+                checkpoint.save(self)
+
+
+def open_session(request: Open) -> tuple[Session, Restored | None]:
+    """Build the event's session, and take up what an earlier one left in `work_dir`. Raises WorkerError."""
+    event = _event(request.manifest)
+    if request.threads:
+        torch.set_num_threads(request.threads)
+    device = choose_device(request.device)
+    bf16 = use_bf16(device, event.inner.bf16)
+    with translated("building the model"):
+        model = build(event).to(device)
+        optimiser = AdamW(model.weights(), event.inner.betas, event.inner.weight_decay)
+    loop = InnerLoop(
+        model,
+        optimiser,
+        clip=event.inner.clip,
+        micro_batch=request.micro_batch or event.inner.batch,
+        bf16=bf16,
+        fisher="fisher" in (event.merge.method, event.merge.full_method),
+    )
+    session = Session(
+        event=event,
+        peer_id=request.peer_id,
+        work_dir=Path(request.work_dir),
+        model=model,
+        device=device,
+        loop=loop,
+        optimiser=optimiser,
+        layout=Layout.of({name: p.detach() for name, p in model.weights().items()}),
+        batches=_batches(event, model, request) if request.data else None,
+        bf16=bf16,
+        checkpoint_seconds=request.checkpoint_seconds,
+    )
+    with translated("reading the checkpoint"):
+        return session, checkpoint.restore(session)
+
+
+def _event(manifest: bytes) -> EventManifest:
+    try:
+        return EventManifest.decode(manifest)
+    except RemoteProtocolError as error:
+        raise WorkerError("bad_manifest", f"the event cannot be read: {error}") from error
+
+
+def _batches(event: EventManifest, model: LanguageModel, request: Open) -> Batches:
+    corpus = prepare(event.data, Path(request.data_dir), Path(request.cache_dir))
+    mask_share = 0.0 if event.model.family == "gpt" else event.model.mask_share
+    batches = Batches(corpus, event.data.block, model.objective, mask_share)
+    if batches.vocabulary > model.vocabulary:
+        text = f"the tokenizer has {batches.vocabulary} ids, but the event's model only {model.vocabulary}"
+        raise WorkerError("bad_model", text)
+    return batches
