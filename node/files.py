@@ -28,13 +28,21 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     with disk_errors(path.parent):
         make_folder(path.parent)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}{TEMPORARY_SUFFIX}")
+        temporary = temporary_name(path)
         try:
             yield temporary
             sync(temporary)
             move(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def temporary_name(path: Path) -> Path:
+    """Return a free name beside `path` that no other process uses."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}{TEMPORARY_SUFFIX}")
+    # In a container every run has the same process id, and the last one may have been killed at work.
+    temporary.unlink(missing_ok=True)
+    return temporary
 
 
 def move(source: Path, target: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..protocol.identity import Identity
 from .errors import UserError, disk_errors
-from .files import make_folder, sync
+from .files import make_folder, sync, temporary_name
 
 _SEED_BYTES = 32
 _MAX_FILE_BYTES = 128
@@ -25,9 +25,9 @@ def load_or_create(path: Path) -> Identity:
 def create(path: Path, identity: Identity | None = None) -> Identity:
     """Write `identity` (default: a new one) to a file that must not exist yet. Raises UserError."""
     identity = identity or Identity.generate()
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with disk_errors(path.parent):
         make_folder(path.parent)
+        temporary = temporary_name(path)
         try:
             descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
             with os.fdopen(descriptor, "wb") as file:
@@ -49,9 +49,11 @@ def load(path: Path) -> Identity:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except PermissionError as error:
         raise UserError(f"the key {path} cannot be read: {error.strerror}", f"chmod 600 {path}") from error
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         _check_access(path, os.fstat(descriptor))
-        return Identity(_seed(path, file.read(_MAX_FILE_BYTES)))
+        return Identity(_seed(path, os.read(descriptor, _MAX_FILE_BYTES)))
+    finally:
+        os.close(descriptor)
 
 
 def _check_access(path: Path, status: os.stat_result) -> None:
