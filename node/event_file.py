@@ -58,10 +58,9 @@ def parse_event(text: str, source: str) -> EventDraft:
     """Return the event that a TOML text describes; `source` is what errors call the text. Raises EventFileError."""
     last_line = text.rstrip().count("\n") + 1
     try:
-        table = tomllib.loads(text)
+        table, lines = tomllib.loads(text), key_lines(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise EventFileError(source, [_syntax_problem(error, last_line)]) from error
-    lines = key_lines(text)
     problems = _apply_units(table, lines)
     try:
         draft = EventDraft.model_validate(_frozen(table))
