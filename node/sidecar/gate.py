@@ -1,8 +1,8 @@
 """Decides whether a gossiped message may go on, before it is delivered or forwarded. Sans-io.
 
-The order is from cheap to dear, so that a flood costs little: shape and size, the forwarder's rate, the envelope and its author,
-the two signatures (the envelope's, which history keeps, and libp2p's, which binds it to this topic and number), the author's rate.
-The author's rate comes last because only a verified author may be charged.
+The order is from cheap to dear, so that a flood costs little: shape and size, the forwarder's rate, the envelope and its
+author, the two signatures (the envelope's, which history keeps, and libp2p's, which binds it to this topic and number), the
+author's rate. The author's rate comes last because only a verified author may be charged.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from libp2p.pubsub.validators import signature_validator
 
 from ...protocol.errors import RemoteProtocolError
 from ...protocol.messages import MESSAGES, Signed
-from .limits import Buckets, GossipLimits
+from ..rates import Buckets
+from .limits import GossipLimits
 
 _SEQUENCE_BYTES = 8
 

@@ -34,7 +34,7 @@ def new_router() -> GossipSub:
         degree=6,
         degree_low=4,
         degree_high=10,
-        gossip_window=5,
+        gossip_window=10,
         gossip_history=30,
         heartbeat_interval=1,
         prune_back_off=10,
@@ -44,7 +44,7 @@ def new_router() -> GossipSub:
     )
 
 
-class GatedPubsub(Pubsub):
+class GatedPubsub(Pubsub):  # type: ignore[misc]  # the library has no types
     """Pubsub that delivers and forwards only what `gate` lets through.
 
     It has its own pipeline because the library's drops a bad message without a word, and delivers through a queue of 32.

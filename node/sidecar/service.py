@@ -14,9 +14,10 @@ from libp2p.peer.id import ID
 from libp2p.tools.anyio_service import background_trio_service
 
 from ..frames import Message
+from ..rates import Rate
 from .gate import Gate
 from .host import ConnectError, check_port, connect, new_host
-from .limits import GossipLimits, Rate
+from .limits import GossipLimits
 from .pipe import Pipe
 from .pubsub import GatedPubsub, new_router
 from .transport import ConnectionBounds
@@ -75,7 +76,8 @@ class Service:
 
     async def _close(self) -> None:
         # Leaving the host's context alone leaks the sockets on both ends.
-        with trio.move_on_after(1.0, shield=True):
+        with trio.move_on_after(1.0) as scope:
+            scope.shield = True
             await self._host.close()
 
     async def handle(self, request: Message) -> Message:

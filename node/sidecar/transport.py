@@ -46,7 +46,7 @@ class ConnectionBounds:
             del self._open[address]
 
 
-class _Inbound(TrioTCPStream):
+class _Inbound(TrioTCPStream):  # type: ignore[misc]  # the library has no types
     """A stream that ends the scope of its handler when it is closed."""
 
     def __init__(self, stream: trio.SocketStream, scope: trio.CancelScope) -> None:
@@ -58,7 +58,7 @@ class _Inbound(TrioTCPStream):
         await super().close()
 
 
-class BoundedTCP(TCP):
+class BoundedTCP(TCP):  # type: ignore[misc]
     """The library's TCP transport behind `bounds`."""
 
     def __init__(self, bounds: ConnectionBounds) -> None:

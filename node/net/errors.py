@@ -1,0 +1,5 @@
+"""The network's own error: what hivemind, p2pd, sockets and the sidecar raise is translated into it, once, at the boundary."""
+
+
+class NetworkError(Exception):
+    """Something on the network, or in reaching it, did not work; the text is one line for a person."""

@@ -1,0 +1,112 @@
+"""What the DHT holds about an event: who is there and how to reach them, and who has which blob. Signed, small, expiring.
+
+Nobody needs to trust the nodes that store a record: its key in the DHT, its subkey and its expiration are computed from what its
+peer has signed, so that it can be neither moved, nor prolonged, nor published in another's name.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal, TypeAlias
+
+from pydantic import Field, field_validator
+
+from ...protocol.canonical import Limits, encode
+from ...protocol.errors import RemoteProtocolError
+from ...protocol.identity import Identity, PeerId, verify
+from ...protocol.record import Digest, Record, Signature
+from .addresses import MAX_ADDRESS, is_address
+
+MAX_RECORD = 2048
+MAX_LIFETIME = 15 * 60
+_LIMITS = Limits(size=MAX_RECORD, depth=4, items=64)
+_DOMAIN = b"collab-node/record/1\0"
+
+Addresses: TypeAlias = Annotated[
+    tuple[Annotated[str, Field(max_length=MAX_ADDRESS)], ...], Field(max_length=6)
+]
+Expires: TypeAlias = Annotated[int, Field(ge=0, lt=1 << 40)]
+
+
+class PeerRecord(Record):
+    """A peer of an event. `expires` is in seconds since 1970."""
+
+    KIND: ClassVar[str] = "peer"
+    event: Digest
+    peer: PeerId
+    p2p: Addresses
+    gossip: Addresses
+    head: Digest | None
+    round: Annotated[int, Field(ge=0, lt=1 << 40)]
+    trains: bool
+    version: Annotated[str, Field(max_length=32)]
+    expires: Expires
+
+    @field_validator("p2p", "gossip")
+    @classmethod
+    def _are_addresses(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not all(map(is_address, value)):
+            raise ValueError("not a multiaddress with a peer id")
+        return value
+
+    @property
+    def key(self) -> str:
+        """Where the DHT keeps it."""
+        return peers_key(self.event)
+
+
+class ProviderRecord(Record):
+    """`peer` has the blob `digest` and serves it."""
+
+    KIND: ClassVar[str] = "provider"
+    event: Digest
+    peer: PeerId
+    blob: Digest
+    expires: Expires
+
+    @property
+    def key(self) -> str:
+        """Where the DHT keeps it."""
+        return blob_key(self.event, self.blob)
+
+
+Described: TypeAlias = PeerRecord | ProviderRecord
+_KINDS: dict[str, type[Described]] = {record.KIND: record for record in (PeerRecord, ProviderRecord)}
+
+
+class SignedRecord(Record):
+    """A record and its peer's signature."""
+
+    kind: Literal["peer", "provider"]
+    body: Annotated[bytes, Field(max_length=MAX_RECORD)]
+    signature: Signature
+
+    @classmethod
+    def seal(cls, identity: Identity, record: Described) -> SignedRecord:
+        """Sign `record`, which must be about ourselves."""
+        assert record.peer == identity.peer_id
+        body = record.encode()
+        kind: Literal["peer", "provider"] = "peer" if isinstance(record, PeerRecord) else "provider"
+        return cls(kind=kind, body=body, signature=identity.sign(_signed_bytes(kind, body)))
+
+    @classmethod
+    def unseal(cls, data: bytes) -> Described:
+        """Return the record in `data`. Raises RemoteProtocolError: "oversized", "malformed", "bad_signature"."""
+        sealed = cls.decode(data, _LIMITS)
+        record = _KINDS[sealed.kind].decode(sealed.body, _LIMITS)
+        if not verify(record.peer, sealed.signature, _signed_bytes(sealed.kind, sealed.body)):
+            raise RemoteProtocolError("bad_signature", record.peer)
+        return record
+
+
+def _signed_bytes(kind: str, body: bytes) -> bytes:
+    return _DOMAIN + encode([kind, body])
+
+
+def peers_key(event: bytes) -> str:
+    """Return the DHT key of an event's peers."""
+    return f"{event.hex()}.peers"
+
+
+def blob_key(event: bytes, digest: bytes) -> str:
+    """Return the DHT key of the providers of a blob."""
+    return f"{event.hex()}.blob.{digest.hex()}"

@@ -1,0 +1,84 @@
+"""The hook by which hivemind asks, before it stores or returns a record, whether the record is good."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import TypeVar
+
+import msgpack
+from hivemind.dht.routing import DHTID
+from hivemind.dht.validation import DHTRecord, RecordValidatorBase
+
+from ...protocol.errors import RemoteProtocolError
+from .records import MAX_LIFETIME, MAX_RECORD, Described, SignedRecord
+
+T = TypeVar("T")
+
+_WRAPPING = 16  # bytes that msgpack may add around the value
+_MAX_STORED = 50_000
+
+
+class RecordValidator(RecordValidatorBase):  # type: ignore[misc]  # hivemind has no types
+    """Accepts signed records of one event, in their place, until their own expiration, and no more than `stored` of them.
+
+    The bound is there because whoever makes keys can make records, and hivemind's store has none.
+    """
+
+    def __init__(
+        self, event: bytes, clock: Callable[[], float], on_refused: Callable[[str], None], stored: int = _MAX_STORED
+    ) -> None:
+        self._event = event
+        self._clock = clock
+        self._on_refused = on_refused
+        self._stored = stored
+        self._known: OrderedDict[tuple[bytes, bytes], float] = OrderedDict()
+
+    def validate(self, record: DHTRecord) -> bool:
+        """Say whether `record` may be stored or returned."""
+        try:
+            self.check(record)
+        except RemoteProtocolError as error:
+            self._on_refused(error.reason)
+            return False
+        return True
+
+    def check(self, record: DHTRecord) -> Described:
+        """Return what `record` says. Raises RemoteProtocolError."""
+        if len(record.value) > MAX_RECORD + _WRAPPING or len(record.subkey) > MAX_RECORD:
+            raise RemoteProtocolError("oversized", f"{len(record.value)} bytes")
+        found = SignedRecord.unseal(_unwrapped(record.value, bytes))
+        if found.event != self._event:
+            raise RemoteProtocolError("wrong_event", found.event.hex())
+        if record.key != DHTID.generate(source=found.key).to_bytes() or _unwrapped(record.subkey, str) != found.peer:
+            raise RemoteProtocolError("wrong_key", found.peer)
+        if record.expiration_time != found.expires:
+            raise RemoteProtocolError("wrong_expiration", found.peer)
+        now = self._clock()
+        if found.expires > now + MAX_LIFETIME:
+            raise RemoteProtocolError("expires_too_late", found.peer)
+        if found.expires > now:
+            self._count((record.key, record.subkey), found.expires, now)
+        return found
+
+    def _count(self, place: tuple[bytes, bytes], expires: float, now: float) -> None:
+        if place not in self._known and len(self._known) >= self._stored:
+            for old in [old for old, until in self._known.items() if until <= now]:
+                del self._known[old]
+            if len(self._known) >= self._stored:
+                raise RemoteProtocolError("too_many_records")
+        self._known[place] = expires
+
+    def merge_with(self, other: RecordValidatorBase) -> bool:
+        """Never merge: one event, one validator."""
+        return False
+
+
+def _unwrapped(data: bytes, kind: type[T]) -> T:
+    try:
+        value = msgpack.unpackb(data, raw=False)
+    except (ValueError, msgpack.UnpackException) as error:
+        raise RemoteProtocolError("malformed", "not msgpack") from error
+    if not isinstance(value, kind):
+        raise RemoteProtocolError("malformed", f"not {kind.__name__}")
+    return value
