@@ -1,4 +1,4 @@
-"""Getting a blob from wherever it is: here already, from who made it, from anyone on the same chain, from who says he has it."""
+"""Getting a blob from wherever it is: here already, from who made it, or from anyone on the same chain."""
 
 from __future__ import annotations
 
@@ -22,18 +22,11 @@ Download = Callable[[bytes, int, Sequence[str]], Awaitable[Path]]
 class Fetcher:
     """One download a blob, however many ask for it; a blob that is here is returned at once."""
 
-    def __init__(
-        self,
-        blobs: Blobs,
-        download: Download,
-        peers: Callable[[], Sequence[str]],
-        providers: Callable[[bytes], Awaitable[set[str]]],
-    ) -> None:
-        """`peers` are those that are likely to have what the swarm has, the best first; `providers` asks the DHT."""
+    def __init__(self, blobs: Blobs, download: Download, peers: Callable[[], Sequence[str]]) -> None:
+        """`peers` are those that are likely to have what the swarm has, the best first."""
         self._blobs = blobs
         self._download = download
         self._peers = peers
-        self._providers = providers
         self._running: dict[bytes, asyncio.Task[Path]] = {}
 
     async def fetch(self, blob: Blob, sources: Sequence[str]) -> Path:
@@ -56,15 +49,9 @@ class Fetcher:
             task.exception()  # whoever waits has it; nobody may be waiting any more
 
     async def _fetch(self, blob: Blob, sources: Sequence[str]) -> Path:
-        likely = list(dict.fromkeys([*sources, *self._peers()]))
+        peers = list(dict.fromkeys([*sources, *self._peers()]))
         try:
-            return await self._download(blob.sha256, blob.size, likely)
-        except NetworkError:
-            more = [peer for peer in await self._providers(blob.sha256) if peer not in likely]
-        if not more:
-            raise Unavailable(f"none of {len(likely)} peers gave blob {blob.sha256.hex()[:16]}")
-        try:
-            return await self._download(blob.sha256, blob.size, more)
+            return await self._download(blob.sha256, blob.size, peers)
         except NetworkError as error:
             raise Unavailable(f"blob {blob.sha256.hex()[:16]}: {error}") from error
 

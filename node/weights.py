@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, TypeVar
 
 import structlog
 
@@ -28,10 +28,12 @@ from .store.store import Store
 from .trainer import messages as worker_messages
 from .trainer.client import Worker
 from .trainer.client import part as worker_part
+from .worker_host import WorkerHost
 
 log = structlog.get_logger()
 
 Method = Literal["average", "fisher"]
+A = TypeVar("A")
 
 
 class StateMismatch(Exception):
@@ -41,14 +43,35 @@ class StateMismatch(Exception):
 class Weights:
     """Where the worker's base is on the chain, and how it gets elsewhere."""
 
-    def __init__(self, event: EventManifest, worker: Worker, store: Store, fetcher: Fetcher, metrics: Metrics) -> None:
+    def __init__(self, event: EventManifest, host: WorkerHost, store: Store, fetcher: Fetcher, metrics: Metrics) -> None:
         self.base: bytes | None = None
-        self.offers: list[SnapshotOffer] = []
+        self.offers: dict[bytes, SnapshotOffer] = {}
         self._event = event
-        self._worker = worker
+        self._host = host
         self._store = store
         self._fetcher = fetcher
         self._metrics = metrics
+        self._fresh: Worker | None = None
+        self._recovery: asyncio.Task[Any] | None = None
+
+    async def recover(self, worker: Worker, opened: worker_messages.Opened) -> None:
+        """Take over a worker that was just started, and bring it to where the last one was."""
+        restored = opened.restored
+        wanted, self.base = self.base, None
+        if restored is not None and restored.commit is not None and self._store.has_commit(restored.commit):
+            self.base = restored.commit if self._store.commit(restored.commit).state == restored.state else None
+        self._fresh, self._recovery = worker, asyncio.current_task()
+        try:
+            if wanted is not None:
+                await self.bring_to(self._store.commit(wanted))
+        finally:
+            self._fresh = self._recovery = None
+
+    async def _call(self, call: Callable[[Worker], Awaitable[A]]) -> A:
+        # Until it is recovered nobody else gets the new worker, so the recovery itself does not ask the host for it.
+        if self._fresh is not None and asyncio.current_task() is self._recovery:
+            return await call(self._fresh)
+        return await self._host.use(call)
 
     async def bring_to(self, target: Commit, *, carry: bool = True) -> None:
         """Make `target` the worker's base: replay from where it is, or from the best snapshot here or at a peer.
@@ -89,7 +112,7 @@ class Weights:
 
     def _starts(self, target: Commit) -> list[list[Commit]]:
         """Return the ways to `target` from each state that might be had, the shortest first."""
-        known = {offer.commit for offer in self.offers} | {snapshot.commit for snapshot in self._store.snapshots()}
+        known = set(self.offers) | {snapshot.commit for snapshot in self._store.snapshots()}
         ways: list[list[Commit]] = []
         path: list[Commit] = []
         at = target
@@ -103,11 +126,11 @@ class Weights:
 
     async def _load(self, commit: Commit, carry: bool) -> None:
         """Make the state after `commit` the worker's base, from a snapshot or the event's seed."""
-        path = await self._snapshot_file(commit)
+        path, seed = await self._snapshot_file(commit), self._event.start.seed
         if path is not None:
-            state = await self._worker.load(str(path), commit.digest, carry=carry)
-        elif not commit.parents and self._event.start.seed is not None:
-            state = await self._worker.init(self._event.start.seed, commit.digest)
+            state = await self._call(lambda worker: worker.load(str(path), commit.digest, carry=carry))
+        elif not commit.parents and seed is not None:
+            state = await self._call(lambda worker: worker.init(seed, commit.digest))
         else:
             raise Unavailable(f"nobody has the state of round {commit.round}")
         if state != commit.state:
@@ -119,15 +142,16 @@ class Weights:
         for snapshot in self._store.snapshots():
             if snapshot.commit == commit.digest and self._store.blobs.has(snapshot.blob.digest):
                 return self._store.blobs.path(snapshot.blob.digest)
-        for offer in self.offers:
-            if offer.commit == commit.digest:
-                path = await self._fetcher.fetch(offer.blob, ())
-                self._store.record_snapshot(commit.digest, offer.blob.sha256)
-                return path
-        return None
+        offer = self.offers.get(commit.digest)
+        if offer is None:
+            return None
+        path = await self._fetcher.fetch(offer.blob, ())
+        self._store.record_snapshot(commit.digest, offer.blob.sha256)
+        return path
 
     async def replay(self, commit: Commit) -> None:
         """Merge what `commit` merged, and compare. Raises StateMismatch, Unavailable, RemoteFailure."""
+        assert commit.method != "root"
         started = time.monotonic()
         merged = await self.merge(self._store.commit(commit.base).state, parts(commit), commit.method, commit.full)
         self._metrics.replay_seconds.observe(time.monotonic() - started)
@@ -142,9 +166,8 @@ class Weights:
         """Fetch the payloads and merge them into a candidate named after its inputs. Raises Unavailable, RemoteFailure."""
         files = await asyncio.gather(*(self._files(part) for part in merged))
         key = candidate_key(base_state, merged, method, full)
-        return await self._worker.merge(
-            worker_messages.Merge(key=key, base=base_state, parts=tuple(files), method=method, full=full)
-        )
+        request = worker_messages.Merge(key=key, base=base_state, parts=tuple(files), method=method, full=full)
+        return await self._call(lambda worker: worker.merge(request))
 
     async def _files(self, part: Part) -> worker_messages.Part:
         claim, sources = part.contribution, (part.signed.signer,)
@@ -155,7 +178,7 @@ class Weights:
     async def adopt(self, commit: Commit, *, carry: bool = False) -> None:
         """Make the candidate that `replay` or `merge` made for `commit` the base; write a snapshot where one is due."""
         key = candidate_key(self._store.commit(commit.base).state, parts(commit), commit.method, commit.full)
-        state = await self._worker.adopt(key, commit.digest, carry=carry)
+        state = await self._call(lambda worker: worker.adopt(key, commit.digest, carry=carry))
         if state != commit.state:
             self.base = None
             raise StateMismatch(f"round {commit.round}: the adopted state has another hash")
@@ -166,7 +189,7 @@ class Weights:
     async def snapshot(self, commit: Commit) -> Blob:
         """Write the base's state into the store and note it as the snapshot of `commit`."""
         path = self._store.blobs.partial_path(sha256(b"snapshot" + commit.digest))
-        written = await self._worker.snapshot(str(path))
+        written = await self._call(lambda worker: worker.snapshot(str(path)))
         await self._store.blobs.put_file_async(path, written.sha256)
         path.unlink(missing_ok=True)
         self._store.record_snapshot(commit.digest, written.sha256)

@@ -1,0 +1,100 @@
+"""From what was trained to a signed contribution, and what becomes of it: in a commit, or back into the residual."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import structlog
+
+from ..protocol.canonical import decode, encode
+from ..protocol.commit import Commit
+from ..protocol.event import EventManifest
+from ..protocol.identity import Identity
+from ..protocol.merging import parts
+from ..protocol.messages import Blob, Contribution, Signed
+from .ipc import RemoteFailure
+from .store.store import Store
+from .trainer import messages
+from .worker_host import WorkerHost
+
+log = structlog.get_logger()
+
+_NOTE = "outstanding"
+
+
+class Contributor:
+    """Makes this node's contributions and keeps account of those that no commit has taken yet."""
+
+    def __init__(
+        self, event: EventManifest, identity: Identity, admission: bytes | None, store: Store, host: WorkerHost
+    ) -> None:
+        """`admission` is the signature that lets this node into an event by invitation."""
+        self._event = event
+        self._identity = identity
+        self._admission = admission
+        self._store = store
+        self._host = host
+
+    async def contribute(self, base: Commit) -> Signed | None:
+        """Compress what was trained on `base` and sign the claim; None if there is nothing worth sending."""
+        full = self._event.is_full_merge(base.round + 1)
+        try:
+            made = await self._host.use(lambda worker: worker.compress(full=full))
+        except RemoteFailure as failure:
+            log.warning("no contribution this round", why=failure.text)
+            return None
+        payload = await self._keep(made.path, made.sha256, made.size)
+        fisher = None
+        if made.fisher_path is not None and made.fisher_sha256 is not None:
+            fisher = await self._keep(made.fisher_path, made.fisher_sha256, made.fisher_size)
+        claim = self._claim(base, made, payload, fisher)
+        self._remember([*self._outstanding(), (payload.sha256, base.round)])
+        return Signed.seal(self._identity, claim)
+
+    def _claim(self, base: Commit, made: messages.Compressed, payload: Blob, fisher: Blob | None) -> Contribution:
+        return Contribution(
+            event=self._event.digest,
+            base=base.digest,
+            round=base.round,
+            payload=payload,
+            fisher=fisher,
+            samples=made.samples,
+            steps=made.steps,
+            loss=made.loss,
+            admission=self._admission,
+        )
+
+    async def _keep(self, path: str, digest: bytes, size: int) -> Blob:
+        await self._store.blobs.put_file_async(Path(path), digest)
+        return Blob(sha256=digest, size=size)
+
+    async def settle(self, head: Commit) -> int:
+        """Settle what `head` took, and what no later commit can take any more; return the samples that it took."""
+        taken = {part.contribution.payload.sha256: part.contribution.samples for part in parts(head)}
+        open_still: list[tuple[bytes, int]] = []
+        samples = 0
+        for payload, round in self._outstanding():
+            lost = head.round > round + self._event.rounds.max_staleness
+            if payload in taken or lost:
+                await self._settle(payload, accepted=payload in taken)
+                samples += taken.get(payload, 0)
+            else:
+                open_still.append((payload, round))
+        self._remember(open_still)
+        return samples
+
+    async def _settle(self, payload: bytes, *, accepted: bool) -> None:
+        path = str(self._store.blobs.path(payload))
+        try:
+            await self._host.use(lambda worker: worker.settle(payload, path, accepted=accepted))
+        except RemoteFailure as failure:
+            log.warning("a payload was not settled", why=failure.text)
+
+    def _outstanding(self) -> list[tuple[bytes, int]]:
+        note = self._store.note(_NOTE)
+        rows = decode(note) if note is not None else ()
+        assert isinstance(rows, tuple)
+        return [(payload, round) for payload, round in rows]  # type: ignore[misc]
+
+    def _remember(self, rows: list[tuple[bytes, int]]) -> None:
+        self._store.put_note(_NOTE, encode([list(row) for row in rows]))

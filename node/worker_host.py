@@ -1,0 +1,126 @@
+"""The worker process under supervision: started, opened on the event, and after a death brought back to where the swarm is."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TypeVar
+
+import structlog
+
+from ..protocol.event import EventManifest
+from .errors import UserError
+from .ipc import ChannelClosed, RemoteFailure
+from .settings import Settings
+from .supervise import Supervisor
+from .trainer import messages
+from .trainer.client import Worker
+
+log = structlog.get_logger()
+
+A = TypeVar("A")
+
+_ATTEMPTS = 3
+# What a person can mend; anything else that stops the worker is tried again.
+_PERSON = frozenset({
+    "bad_manifest", "bad_model", "missing_extra", "no_data", "bad_data", "bad_device", "no_space", "out_of_memory",
+    "bad_checkpoint",
+})  # fmt: skip
+
+
+class WorkerHost:
+    """Hands out a worker that is ready. `on_ready` is awaited after every start, before anybody else gets the worker."""
+
+    def __init__(
+        self,
+        request: messages.Open,
+        *,
+        on_notice: Callable[[messages.Notice], None],
+        on_ready: Callable[[Worker, messages.Opened], Awaitable[None]],
+        on_death: Callable[[str, str], None],
+    ) -> None:
+        self._request = request
+        self._on_notice = on_notice
+        self._on_ready = on_ready
+        self._ready = asyncio.Event()
+        self._opened: messages.Opened | None = None
+        self.supervisor: Supervisor[Worker] = Supervisor(
+            "worker", self._launch, on_ready=self._prepare, on_death=lambda name, why: self._died(name, why, on_death)
+        )
+
+    @property
+    def opened(self) -> messages.Opened:
+        """What the worker said of the model and the data when it was opened."""
+        assert self._opened is not None
+        return self._opened
+
+    async def start(self) -> None:
+        """Start the worker. Raises UserError for what a person can mend."""
+        try:
+            await self.supervisor.start()
+        except RemoteFailure as failure:
+            if failure.code in _PERSON:
+                raise UserError(failure.text) from failure
+            raise
+        except ChannelClosed as error:
+            raise UserError("the trainer ended while it started; its last lines are above") from error
+
+    async def run(self) -> None:
+        """Keep the worker running, for ever."""
+        await self.supervisor.run()
+
+    async def stop(self) -> None:
+        """Let the worker save what it has, and end it."""
+        await self.supervisor.stop()
+
+    async def use(self, call: Callable[[Worker], Awaitable[A]]) -> A:
+        """Return `await call(worker)`; when the worker dies meanwhile, the call is made again to its successor."""
+        for attempt in range(1, _ATTEMPTS + 1):
+            await self._ready.wait()
+            worker = self.supervisor.current
+            try:
+                if worker is not None:
+                    return await call(worker)
+            except ChannelClosed:
+                if attempt == _ATTEMPTS:
+                    raise
+            self._ready.clear()
+        raise ChannelClosed("the worker keeps dying")
+
+    async def _launch(self) -> Worker:
+        worker = await Worker.start(self._on_notice, lambda line: log.info("trainer", line=line))
+        try:
+            self._opened = await worker.open(self._request)
+        except BaseException:
+            await worker.stop()
+            raise
+        return worker
+
+    async def _prepare(self, worker: Worker) -> None:
+        await self._on_ready(worker, self.opened)
+        # Supervisor.current is set right after this returns, before anybody who waits can run.
+        self._ready.set()
+
+    def _died(self, name: str, why: str, report: Callable[[str, str], None]) -> None:
+        self._ready.clear()
+        report(name, why)
+
+
+def open_request(
+    event: EventManifest, peer_id: str, work_dir: Path, settings: Settings, *, data: bool
+) -> messages.Open:
+    """Return how the worker is opened: `data` False for a node that neither trains nor evaluates."""
+    work_dir.mkdir(parents=True, exist_ok=True)
+    settings.cache_dir.mkdir(parents=True, exist_ok=True)
+    return messages.Open(
+        manifest=event.encode(),
+        peer_id=peer_id,
+        work_dir=str(work_dir.absolute()),
+        data_dir=str((settings.data_dir or Path.cwd()).absolute()),
+        cache_dir=str(settings.cache_dir.absolute()),
+        device=settings.device,
+        threads=settings.threads,
+        micro_batch=settings.micro_batch,
+        data=data,
+    )
