@@ -76,13 +76,14 @@ def decode(data: bytes | bytearray | memoryview, limits: Limits = MESSAGE_LIMITS
     return value
 
 
-# Header byte → (struct format of the length or number that follows, smallest value for which this form is the shortest).
-_UNSIGNED = {0xCC: (">B", 1 << 7), 0xCD: (">H", 1 << 8), 0xCE: (">I", 1 << 16), 0xCF: (">Q", 1 << 32)}
-_SIGNED = {0xD0: (">b", -(1 << 5)), 0xD1: (">h", -(1 << 7)), 0xD2: (">i", -(1 << 15)), 0xD3: (">q", -(1 << 31))}
-_BIN = {0xC4: (">B", 0), 0xC5: (">H", 1 << 8), 0xC6: (">I", 1 << 16)}
-_STR = {0xD9: (">B", 1 << 5), 0xDA: (">H", 1 << 8), 0xDB: (">I", 1 << 16)}
-_ARRAY = {0xDC: (">H", 1 << 4), 0xDD: (">I", 1 << 16)}
-_MAP = {0xDE: (">H", 1 << 4), 0xDF: (">I", 1 << 16)}
+# Header byte → (bytes of the length or number that follows, smallest value for which this form is the shortest).
+_UNSIGNED = {0xCC: (1, 1 << 7), 0xCD: (2, 1 << 8), 0xCE: (4, 1 << 16), 0xCF: (8, 1 << 32)}
+_SIGNED = {0xD0: (1, -(1 << 5)), 0xD1: (2, -(1 << 7)), 0xD2: (4, -(1 << 15)), 0xD3: (8, -(1 << 31))}
+_BIN = {0xC4: (1, 0), 0xC5: (2, 1 << 8), 0xC6: (4, 1 << 16)}
+_STR = {0xD9: (1, 1 << 5), 0xDA: (2, 1 << 8), 0xDB: (4, 1 << 16)}
+_ARRAY = {0xDC: (2, 1 << 4), 0xDD: (4, 1 << 16)}
+_MAP = {0xDE: (2, 1 << 4), 0xDF: (4, 1 << 16)}
+_FLOAT = struct.Struct(">d")
 
 
 class _Reader:
@@ -99,10 +100,9 @@ class _Reader:
         self.position = end
         return taken
 
-    def number(self, form: tuple[str, int]) -> int:
-        layout, smallest = form
-        (value,) = struct.unpack(layout, self.take(struct.calcsize(layout)))
-        assert isinstance(value, int)
+    def number(self, form: tuple[int, int]) -> int:
+        width, smallest = form
+        value = int.from_bytes(self.take(width), "big")
         if value < smallest:
             raise RemoteProtocolError("malformed", "a header that is not the shortest")
         return value
@@ -110,17 +110,20 @@ class _Reader:
     def value(self, depth: int) -> Value:
         if depth == 0:
             raise RemoteProtocolError("oversized", "nested too deep")
-        head = self.take(1)[0]
+        if self.position >= len(self.data):
+            raise RemoteProtocolError("malformed", "truncated")
+        head = self.data[self.position]
+        self.position += 1
         if head < 0x80:
             return head
+        if 0xA0 <= head < 0xC0:
+            return self.text(head & 0x1F)
         if head >= 0xE0:
             return head - 0x100
         if head < 0x90:
             return self.map(head & 0x0F, depth)
         if head < 0xA0:
             return self.array(head & 0x0F, depth)
-        if head < 0xC0:
-            return self.text(head & 0x1F)
         return self.long_form(head, depth)
 
     def long_form(self, head: int, depth: int) -> Value:
@@ -142,26 +145,30 @@ class _Reader:
             return self.map(self.number(_MAP[head]), depth)
         raise RemoteProtocolError("malformed", f"header {head:#04x}")
 
-    def negative(self, form: tuple[str, int]) -> int:
-        layout, bound = form
-        (value,) = struct.unpack(layout, self.take(struct.calcsize(layout)))
-        assert isinstance(value, int)
+    def negative(self, form: tuple[int, int]) -> int:
+        width, bound = form
+        value = int.from_bytes(self.take(width), "big", signed=True)
         if value >= bound:
             raise RemoteProtocolError("malformed", "an integer that is not in its shortest form")
         return value
 
     def float(self) -> float:
-        (value,) = struct.unpack(">d", self.take(8))
+        (value,) = _FLOAT.unpack(self.take(8))
         assert isinstance(value, float)
         if math.isnan(value):
             raise RemoteProtocolError("malformed", "NaN")
         return value
 
     def text(self, length: int) -> str:
-        try:
-            return self.take(length).decode()
-        except UnicodeDecodeError as error:
-            raise RemoteProtocolError("malformed", "text that is not UTF-8") from error
+        return _text(self.take(length))
+
+    def key(self) -> bytes:
+        head = self.take(1)[0]
+        if 0xA0 <= head < 0xC0:
+            return self.take(head & 0x1F)
+        if head in _STR:
+            return self.take(self.number(_STR[head]))
+        raise RemoteProtocolError("malformed", "a map key that is not a string")
 
     def count(self, items: int) -> None:
         # Every item takes at least a byte: a claim beyond the bytes that are left is refused before anything is built.
@@ -180,14 +187,19 @@ class _Reader:
         result: dict[str, Value] = {}
         last: bytes | None = None
         for _ in range(length):
-            key = self.value(depth - 1)
-            if not isinstance(key, str):
-                raise RemoteProtocolError("malformed", "a map key that is not a string")
-            if last is not None and key.encode() <= last:
+            key = self.key()
+            if last is not None and key <= last:
                 raise RemoteProtocolError("malformed", "map keys out of order")
-            last = key.encode()
-            result[key] = self.value(depth - 1)
+            last = key
+            result[_text(key)] = self.value(depth - 1)
         return result
+
+
+def _text(data: bytes) -> str:
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        raise RemoteProtocolError("malformed", "text that is not UTF-8") from error
 
 
 _CONSTANTS: dict[int, Value] = {0xC0: None, 0xC2: False, 0xC3: True}
