@@ -43,13 +43,13 @@ class Reference:
 
     def entries(self, payload: Buffer, layout: Layout) -> dict[str, Entries]:
         header, grid = wire.parse(payload), cut(layout)
+        if header.kind == Kind.SUPPORT:
+            raise PayloadError("this payload holds values on the support of a patch, it is no patch")
         wire.require(header, _header(header.kind, header.value_bits, header.k, grid))
         if header.kind == Kind.FP16:
             wire.require_length(payload, dense.body_bytes(layout))
             flat = dense.decode(memoryview(payload)[wire.HEADER_BYTES :], layout)
             return {name: Entries(None, values) for name, values in flat.items()}
-        if header.kind != Kind.SPARSE:
-            raise PayloadError("this payload holds values on the support of a patch, it is no patch")
         positions, values = _decode_sparse(payload, header, grid)
         offsets = {size: grid.starts[size].unsqueeze(1) + rows for size, rows in positions.items()}
         index, by_name = grid.concatenate(offsets, torch.int64), grid.concatenate(values, torch.float32)

@@ -12,7 +12,7 @@ says something about it:
 A contributor whose patch leaves the coordinate out counts as in `average`: it dilutes, but has no view on who is right.
 With equal Fishers qᵢ = wᵢ, so this is the average.
 
-What a liar can do: a Fisher's scale is divided out, so reporting it × 10⁹ changes nothing. Its shape can raise the
+What a liar can do: a Fisher's scale is divided out, so reporting it × 10⁹ gains nothing. Its shape can raise the
 liar's share up to the limit, no further, and since Σ sᵢ = P always, the others keep P − limit at least. A lie that would
 exceed the limit moves the whole coordinate towards the plain average.
 
