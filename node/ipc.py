@@ -198,8 +198,12 @@ class Child:
     async def wait(self) -> int:
         """Wait until the child has ended and all it printed was forwarded; return its exit status."""
         status = await self.process.wait()
-        await self._output
+        await self._drain_output()
         return status
+
+    async def _drain_output(self) -> None:
+        await asyncio.wait({self._output})  # not awaited directly: whoever cancels us would cancel it
+        self._output.result()
 
     async def stop(self, grace: float = 5.0) -> int:
         """Close the channel, give the child `grace` seconds to end by itself, then kill it; return its exit status."""
@@ -210,7 +214,7 @@ class Child:
             self.kill()
             return await self.process.wait()
         finally:
-            await self._output
+            await self._drain_output()
 
     def kill(self) -> None:
         """Kill the child and what it started: it leads a process group of its own."""

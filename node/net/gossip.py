@@ -15,7 +15,7 @@ from random import Random
 from typing import Any
 
 from ...protocol.identity import Identity
-from ..ipc import Channel, ChannelClosed, Child, Message, RemoteFailure, spawn_child
+from ..ipc import Channel, ChannelClosed, Child, FrameError, Message, RemoteFailure, spawn_child
 from ..supervise import Backoff, Supervisor
 from . import addresses
 from .errors import NetworkError
@@ -67,13 +67,20 @@ class _Sidecar:
         return self.child.channel
 
     async def wait(self) -> int:
-        await self.reading
-        self.child.kill()  # it may have closed its channel and live on
+        await self._read_all()
+        self.child.kill()  # it may have closed its channel, or sent nonsense, and live on
         return await self.child.wait()
 
     async def stop(self) -> None:
         await self.child.stop(grace=3.0)
-        await self.reading
+        await self._read_all()
+
+    async def _read_all(self) -> None:
+        await asyncio.wait({self.reading})  # not awaited directly: whoever cancels us would cancel it
+        try:
+            self.reading.result()
+        except FrameError:
+            return  # as good as dead
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""Decides whether a gossiped message may go on, before it is delivered or forwarded. Sans-io.
+"""Decides whether a gossiped message may go on, before it is delivered or forwarded. Sans-io, and free of py-libp2p.
 
 The order is from cheap to dear, so that a flood costs little: shape and size, the forwarder's rate, the envelope and its
 author, the two signatures (the envelope's, which history keeps, and libp2p's, which binds it to this topic and number), the
@@ -8,10 +8,7 @@ author's rate. The author's rate comes last because only a verified author may b
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-
-from libp2p.peer.id import ID
-from libp2p.pubsub.pb import rpc_pb2
-from libp2p.pubsub.validators import signature_validator
+from dataclasses import dataclass
 
 from ...protocol.errors import RemoteProtocolError
 from ...protocol.messages import MESSAGES, Signed
@@ -21,50 +18,49 @@ from .limits import GossipLimits
 _SEQUENCE_BYTES = 8
 
 
+@dataclass(frozen=True)
+class Parcel:
+    """A GossipSub message: `author` is the peer id that it claims, `signed` checks libp2p's own signature when called."""
+
+    author: str
+    topics: tuple[str, ...]
+    data: bytes
+    sequence: bytes
+    signed: Callable[[], bool]
+
+
 class Gate:
     """Checks messages on `topics` under `limits`."""
 
-    def __init__(
-        self,
-        topics: Collection[str],
-        limits: GossipLimits,
-        verify_libp2p: Callable[[rpc_pb2.Message], bool] = signature_validator,
-    ) -> None:
+    def __init__(self, topics: Collection[str], limits: GossipLimits) -> None:
         self._topics = frozenset(topics)
         self._limits = limits
-        self._verify_libp2p = verify_libp2p
         self._forwarders = Buckets(limits.forwarder)
         self._authors = Buckets(limits.author)
 
-    def check(self, forwarder: ID, message: rpc_pb2.Message, now: float) -> None:
-        """Return if `message` may go on. Raises RemoteProtocolError with the reason why not; `now` is monotonic seconds."""
-        self._check_shape(message)
-        if not self._forwarders.take(forwarder.to_bytes(), now):
+    def check(self, forwarder: str, parcel: Parcel, now: float) -> None:
+        """Return if `parcel` may go on. Raises RemoteProtocolError with the reason why not; `now` is monotonic seconds."""
+        self._check_shape(parcel)
+        if not self._forwarders.take(forwarder, now):
             raise RemoteProtocolError("rate_limited", "forwarder")
-        self._check_envelope(message)
-        if not self._signed(message):
+        self._check_envelope(parcel)
+        if not parcel.signed():
             raise RemoteProtocolError("bad_signature", "of the gossip frame")
-        if not self._authors.take(message.from_id, now):
+        if not self._authors.take(parcel.author, now):
             raise RemoteProtocolError("rate_limited", "author")
 
-    def _check_shape(self, message: rpc_pb2.Message) -> None:
-        if len(message.data) > self._limits.message_bytes:
-            raise RemoteProtocolError("oversized", f"{len(message.data)} bytes")
-        if len(message.topicIDs) != 1 or message.topicIDs[0] not in self._topics:
+    def _check_shape(self, parcel: Parcel) -> None:
+        if len(parcel.data) > self._limits.message_bytes:
+            raise RemoteProtocolError("oversized", f"{len(parcel.data)} bytes")
+        if len(parcel.topics) != 1 or parcel.topics[0] not in self._topics:
             raise RemoteProtocolError("wrong_topic")
-        if len(message.seqno) != _SEQUENCE_BYTES:
+        if len(parcel.sequence) != _SEQUENCE_BYTES:
             raise RemoteProtocolError("malformed", "sequence number")
 
-    def _check_envelope(self, message: rpc_pb2.Message) -> None:
-        envelope = Signed.decode(message.data)
+    def _check_envelope(self, parcel: Parcel) -> None:
+        envelope = Signed.decode(parcel.data)
         if envelope.kind not in MESSAGES:
             raise RemoteProtocolError("unknown_kind", envelope.kind)
-        if envelope.signer != ID(message.from_id).to_base58():
+        if envelope.signer != parcel.author:
             raise RemoteProtocolError("wrong_author", envelope.signer)
         envelope.check_signature()
-
-    def _signed(self, message: rpc_pb2.Message) -> bool:
-        try:
-            return self._verify_libp2p(message)
-        except Exception:  # the library raises many types for keys that are none; each means: not signed
-            return False

@@ -22,8 +22,9 @@ from libp2p.security.noise.transport import Transport as NoiseTransport
 from libp2p.stream_muxer.yamux.yamux import PROTOCOL_ID as YAMUX
 from libp2p.stream_muxer.yamux.yamux import Yamux
 
+from .bounds import ConnectionBounds
 from .limits import GossipLimits
-from .transport import BoundedTCP, ConnectionBounds
+from .transport import BoundedTCP
 
 HANDSHAKE_SECONDS = 5.0
 

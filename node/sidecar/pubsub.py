@@ -12,9 +12,10 @@ from libp2p.peer.id import ID
 from libp2p.pubsub.gossipsub import PROTOCOL_ID_V11, PROTOCOL_ID_V12, GossipSub
 from libp2p.pubsub.pb import rpc_pb2
 from libp2p.pubsub.pubsub import Pubsub
+from libp2p.pubsub.validators import signature_validator
 
 from ...protocol.errors import RemoteProtocolError
-from .gate import Gate
+from .gate import Gate, Parcel
 from .limits import GossipLimits, Recent
 
 PROTOCOLS: tuple[TProtocol, ...] = (PROTOCOL_ID_V12, PROTOCOL_ID_V11)
@@ -79,7 +80,7 @@ class GatedPubsub(Pubsub):  # type: ignore[misc]  # the library has no types
         if self.is_peer_blacklisted(forwarder) or self.is_peer_blacklisted(author):
             return False
         try:
-            self._gate.check(forwarder, msg, trio.current_time())
+            self._gate.check(forwarder.to_base58(), _parcel(author, msg), trio.current_time())
         except RemoteProtocolError as error:
             self._refuse(error.reason, forwarder)
             return False
@@ -89,3 +90,14 @@ class GatedPubsub(Pubsub):  # type: ignore[misc]  # the library has no types
         # An author may say the same thing again for those who were away: it is forwarded, but the daemon hears it once.
         if self._recent.add(hashlib.sha256(msg.data).digest(), trio.current_time()):
             self._deliver(msg.topicIDs[0], msg.data, ID(msg.from_id), forwarder)
+
+
+def _parcel(author: ID, msg: rpc_pb2.Message) -> Parcel:
+    return Parcel(author.to_base58(), tuple(msg.topicIDs), msg.data, msg.seqno, lambda: _is_signed(msg))
+
+
+def _is_signed(msg: rpc_pb2.Message) -> bool:
+    try:
+        return bool(signature_validator(msg))
+    except Exception:  # the library raises many types for keys that are none; each means: not signed
+        return False

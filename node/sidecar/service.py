@@ -15,12 +15,12 @@ from libp2p.tools.anyio_service import background_trio_service
 
 from ..frames import Message
 from ..rates import Rate
+from .bounds import ConnectionBounds
 from .gate import Gate
 from .host import ConnectError, check_port, connect, new_host
 from .limits import GossipLimits
 from .pipe import Pipe
 from .pubsub import GatedPubsub, new_router
-from .transport import ConnectionBounds
 
 _REPORT_SECONDS = 0.25
 _REFUSALS_KEPT = 256
