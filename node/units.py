@@ -1,0 +1,36 @@
+"""Numbers as people read them."""
+
+from __future__ import annotations
+
+_SHORT_ID = 12
+
+
+def bytes_text(count: float) -> str:
+    """Return such as `999 B`, `1.2 MB` (powers of 1000)."""
+    if count < 1000:
+        return f"{count:.0f} B"
+    for unit in ("kB", "MB", "GB"):
+        count /= 1000
+        if count < 999.95:
+            return f"{count:.1f} {unit}"
+    return f"{count / 1000:,.1f} TB"
+
+
+def seconds_text(seconds: float) -> str:
+    """Return such as `8 s`, `2 min 05 s`, `1 h 02 min`."""
+    whole = max(0, round(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def loss_text(loss: float | None) -> str:
+    """Return a loss with four decimals, or a dash."""
+    return "-" if loss is None else f"{loss:.4f}"
+
+
+def short(digest: str | bytes) -> str:
+    """Return the first digits of a digest: enough to tell commits apart."""
+    return (digest.hex() if isinstance(digest, bytes) else digest)[:_SHORT_ID]
