@@ -8,6 +8,7 @@ Specification: https://github.com/libp2p/specs/blob/master/peer-ids/peer-ids.md
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from typing import Annotated
 
@@ -18,14 +19,14 @@ from pydantic import AfterValidator
 
 _PREFIX = bytes.fromhex("0024" "08011220")
 _PRIVATE_PREFIX = bytes.fromhex("08011240")
-_PEER_ID_LENGTH = 52
+_PEER_ID = re.compile(r"[1-9A-HJ-NP-Za-km-z]{52}")
 
 
 @lru_cache(maxsize=4096)
 def public_key_of(peer_id: str) -> bytes:
     """Return the 32-byte public key that `peer_id` spells. Raises ValueError if it is not an Ed25519 peer id."""
     # Base58 takes quadratic time, and every such peer id has the same length: look before decoding what a stranger sent.
-    raw: bytes = base58.b58decode(peer_id) if len(peer_id) == _PEER_ID_LENGTH else b""
+    raw: bytes = base58.b58decode(peer_id) if _PEER_ID.fullmatch(peer_id) else b""
     if len(raw) != len(_PREFIX) + 32 or not raw.startswith(_PREFIX) or base58.b58encode(raw).decode() != peer_id:
         raise ValueError(f"{peer_id[:60]!r} is not the peer id of an Ed25519 key")
     return raw[len(_PREFIX) :]
@@ -65,7 +66,7 @@ class Identity:
         return self._key.sign(data)
 
     def libp2p_bytes(self) -> bytes:
-        """Return the protobuf private key as p2pd and py-libp2p read it from an identity file."""
+        """Return the protobuf private key as p2pd reads it from an identity file."""
         return _PRIVATE_PREFIX + self.seed + self.public_key
 
     def __repr__(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from functools import cached_property
 from typing import Annotated, Any, Self, TypeAlias
 
@@ -40,6 +41,11 @@ class Record(BaseModel):
     def digest(self) -> bytes:
         """SHA-256 of the canonical bytes: the record's name."""
         return sha256(self._encoded)
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Return a record with some fields changed: checked like any other, and with bytes and a name of its own."""
+        fields = {name: getattr(self, name) for name in type(self).model_fields}
+        return type(self)(**(fields | dict(update or {})))
 
     @classmethod
     def decode(cls, data: bytes | bytearray | memoryview, limits: Limits = MESSAGE_LIMITS) -> Self:
