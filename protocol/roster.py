@@ -5,6 +5,8 @@ from collections.abc import Collection, Iterable
 from .commit import Member
 from .identity import PeerId
 
+MAX_ROSTER = 8192
+
 
 def next_roster(
     roster: Iterable[Member],
@@ -17,7 +19,7 @@ def next_roster(
     """Return the roster after the commit of `round`.
 
     `active` contributed to the commit or attested its parent; `gone` said goodbye or are banned. If everybody would be dropped,
-    the old roster stays: a swarm that slept must be able to wake up.
+    the old roster stays: a swarm that slept must be able to wake up. Of more than MAX_ROSTER, the newest to speak stay.
     """
     members = {member.peer: member for member in roster}
     for peer in active:
@@ -28,4 +30,7 @@ def next_roster(
         for peer in sorted(members)
         if peer not in gone and round - members[peer].last < silent_rounds
     ]
+    if len(kept) > MAX_ROSTER:
+        longest = sorted(kept, key=lambda member: (-member.last, member.joined, member.peer))[:MAX_ROSTER]
+        kept = sorted(longest, key=lambda member: member.peer)
     return tuple(kept) or tuple(members[peer] for peer in sorted(members))

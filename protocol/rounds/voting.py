@@ -8,8 +8,9 @@ replayed it), then more than 2/3 *precommit* it (each saw those prevotes, and is
 Where it differs from the paper:
 - A turn ends at once when more than 2/3 precommitted nothing in it: no commit can become final in such a turn any more.
 - A turn also ends by time without a quorum (the paper waits for ever), so that an epoch whose committee vanished comes to an end.
-- The last view of an epoch has no next one. The member then stops voting (`exhausted`) until the machine moves it to the next
-  epoch, whose committee is another one. Locks are kept, and the latest proven lock that anyone showed is adopted (`enter_epoch`).
+- The last view of an epoch has no next one, nor has one (but the first) that ran out of time with fewer than 2/3 heard of in it.
+  The member then stops voting (`exhausted`) until the machine moves it to the next epoch, whose committee is another one. Locks
+  are kept, and the latest proven lock that anyone showed is adopted (`enter_epoch`).
 - A verdict has three values. `UNFAIR` (a sound commit that leaves out contributions) is prevoted against when it is new, but not
   when more than 2/3 of a committee prevoted it: they saw no omission, and progress must not depend on who saw what.
 - A commit is decided on its precommits alone; an observer (someone not on the committee) follows the same rules without a vote.
@@ -179,7 +180,7 @@ class Voting:
         elif step is Step.PREVOTE and self.step is Step.PREVOTE:
             self._cast("precommit", None)
         elif step in (Step.PRECOMMIT, Step.VIEW):
-            self._next_view()
+            self._next_view(absent=self.turn.view > 0 and self._speakers(self.turn) < self.committee().quorum)
         return self._settle()
 
     def enter_epoch(self, epoch: int, shown: Lock | None) -> list[Action]:
@@ -242,10 +243,17 @@ class Voting:
             if stage == "precommit":
                 for commit, count in tally.counts.items():
                     if commit is not None and count >= self.committee(turn.epoch).quorum:
-                        self.decided = Decide(commit, turn)
-                        self._actions.append(self.decided)
+                        self._conclude(Decide(commit, turn))
                         return True
         return False
+
+    def _conclude(self, final: Decide) -> None:
+        # A precommit that comes too late to matter is still said: who attests a commit stays on the roster.
+        if final.turn >= self.turn:
+            self.turn = final.turn
+            self._cast("precommit", final.commit)
+        self.decided = final
+        self._actions.append(final)
 
     def _begin(self) -> bool:
         """Somebody proposed, or an honest member votes already."""
@@ -353,8 +361,8 @@ class Voting:
             again = self.valid
             self._actions.append(Propose(turn, again.commit if again else None, again.turn if again else None))
 
-    def _next_view(self) -> None:
-        if self.turn.view + 1 < self.views:
+    def _next_view(self, *, absent: bool = False) -> None:
+        if self.turn.view + 1 < self.views and not absent:
             self._enter(Turn(self.turn.epoch, self.turn.view + 1))
         else:
             self.exhausted = True

@@ -1,0 +1,61 @@
+"""Which contributions a round waits for, and the draft that is made of those that came."""
+
+from __future__ import annotations
+
+from ..commit import Certificate
+from ..identity import PeerId
+from ..merging import MAX_ACCEPTED, MAX_DEPARTED, MAX_REJECTED, Draft, clip_of, make_draft
+from .pool import UNAVAILABLE, Pool
+from .presence import Presence
+from .setting import Setting
+
+
+class Gathering:
+    """Joins who is here (`Presence`) with what came in (`Pool`)."""
+
+    def __init__(self, setting: Setting, pool: Pool, presence: Presence) -> None:
+        self._setting = setting
+        self._pool = pool
+        self._presence = presence
+
+    def has_contributed(self, peer: PeerId, *, checked: bool) -> bool:
+        """Say whether a peer's contribution on this base is here (and, if asked, checked: accepted or refused)."""
+        claim = self._pool.get((peer, self._setting.base.digest))
+        return claim is not None and (not checked or claim.verdict is not None or claim.twin is not None)
+
+    def everyone_is_done(self, now: float) -> bool:
+        """Say whether there are trainers and all of them have finished: for a node that does not train itself."""
+        training = self._presence.training(now)
+        done = all(progress.done or self.has_contributed(peer, checked=False) for peer, progress in training.items())
+        return done and (bool(training) or len(self._pool) > 0)
+
+    def has_any(self, *, checked: bool) -> bool:
+        """Say whether there is something to merge; a node that checks no payloads goes by what was not refused."""
+        return any(claim.norm is not None if checked else claim.refusal is None for claim in self._pool)
+
+    def is_complete(self, now: float, *, checked: bool) -> bool:
+        """Say whether everyone who trains here has contributed, we included."""
+        setting = self._setting
+        own = not setting.trains or self.has_contributed(setting.me, checked=checked)
+        return own and all(self.has_contributed(peer, checked=checked) for peer in self._presence.training(now))
+
+    def draft(self, certificate: Certificate | None) -> Draft | None:
+        """Return a draft of all that is known; None while nothing can be merged. `certificate` is what made the base final."""
+        setting = self._setting
+        accepted = [claim for claim in self._pool if claim.norm is not None][:MAX_ACCEPTED]
+        if not accepted:
+            return None
+        twofold = [(claim, claim.twin) for claim in self._pool if claim.twin is not None][: MAX_REJECTED // 4]
+        refused = [claim for claim in self._pool if claim.norm is None and claim.twin is None][: MAX_REJECTED // 2]
+        members = {member.peer for member in setting.base.roster}
+        farewells = [signed for peer, signed in self._presence.goodbyes.items() if peer in members]
+        return make_draft(
+            setting.event,
+            setting.ancestry,
+            accepted=[(claim.signed, claim.contribution, clip_of(setting.event, claim.norm or 0.0)) for claim in accepted],
+            rejected=[(signed, claim.refusal or UNAVAILABLE) for claim, twin in twofold for signed in (claim.signed, twin)]
+            + [(claim.signed, claim.refusal or UNAVAILABLE) for claim in refused],
+            departed=farewells[:MAX_DEPARTED],
+            certificate=certificate,
+            proposer=setting.me,
+        )

@@ -1,0 +1,69 @@
+"""What does not change during a round: the event, the base and its ancestors, who we are, and how long to wait."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ..ancestry import Ancestry
+from ..commit import Commit
+from ..committee import Committee, draw
+from ..event import EventManifest
+from ..identity import Identity, PeerId
+from .voting import Step, Turn
+
+# A step's share of the view's time. All three waits together are shorter than the turn, which ends without a quorum.
+_SHARES = {Step.PROPOSE: 1.0, Step.PREVOTE: 0.5, Step.PRECOMMIT: 0.5, Step.VIEW: 2.25}
+
+
+@dataclass(frozen=True)
+class Setting:
+    """The fixed part of one round; `payload_limit` is the largest payload in bytes that model and codec allow."""
+
+    event: EventManifest
+    ancestry: Ancestry
+    identity: Identity
+    trains: bool
+    payload_limit: int
+    _drawn: dict[int, Committee] = field(default_factory=dict)
+
+    @property
+    def base(self) -> Commit:
+        """The commit that the round builds on."""
+        return self.ancestry.base
+
+    @property
+    def me(self) -> PeerId:
+        """Our own peer id."""
+        return self.identity.peer_id
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the event's last round is behind us."""
+        return 0 < self.event.rounds.last_round <= self.base.round
+
+    def committee(self, epoch: int) -> Committee:
+        """Return the committee of an epoch, drawn once."""
+        if epoch not in self._drawn:
+            if len(self._drawn) >= 8:
+                self._drawn.clear()
+            self._drawn[epoch] = draw(self.event, self.base, epoch)
+        return self._drawn[epoch]
+
+    @property
+    def resend(self) -> float:
+        """Seconds between two sendings of our newest words, while the round is not over."""
+        return self.event.rounds.view / 2
+
+    @property
+    def grace(self) -> float:
+        """Seconds that a contribution may take to a proposer before leaving it out counts as an omission."""
+        return self.event.rounds.view / 2
+
+    @property
+    def silence(self) -> float:
+        """Seconds after which a peer that says nothing is not waited for."""
+        return 2 * self.event.rounds.view
+
+    def duration(self, turn: Turn, step: Step) -> float:
+        """Return how long a step of a turn may take, in seconds: longer with every view, so that at last it suffices."""
+        return self.event.rounds.view * (1 + turn.view / 2) * _SHARES[step]
