@@ -14,14 +14,14 @@ from .errors import NetworkError
 
 MAX_ADDRESS = 256
 _HOST = r"/(?:ip4/[0-9.]{7,15}|ip6/[0-9a-fA-F:.]{2,45}|dns[46]?/[A-Za-z0-9.-]{1,253})"
-_DIRECT = re.compile(rf"^{_HOST}/(?:tcp/[0-9]{{1,5}}|udp/[0-9]{{1,5}}/quic(?:-v1)?)$")
+_DIRECT = re.compile(rf"{_HOST}/(?:tcp/[0-9]{{1,5}}|udp/[0-9]{{1,5}}/quic(?:-v1)?)")
 _PEER = r"[1-9A-HJ-NP-Za-km-z]{40,64}"
-_FULL = re.compile(rf"^(?P<route>/.+)/p2p/(?P<peer>{_PEER})$")
+_FULL = re.compile(rf"(?P<route>/.+)/p2p/(?P<peer>{_PEER})")
 
 
 def split(address: str) -> tuple[str, str]:
     """Return (route, peer id) of a full multiaddress, relayed ones included. Raises NetworkError if it is none."""
-    match = _FULL.match(address) if len(address) <= MAX_ADDRESS else None
+    match = _FULL.fullmatch(address) if len(address) <= MAX_ADDRESS else None
     if match is None or not _is_route(match["route"]):
         raise NetworkError(f"{address[:80]!r} is not a peer's address, such as /ip4/203.0.113.7/tcp/4001/p2p/12D3Koo…")
     try:
@@ -34,9 +34,9 @@ def split(address: str) -> tuple[str, str]:
 def _is_route(route: str) -> bool:
     direct = route.removesuffix("/p2p-circuit")
     if direct != route:
-        relay = _FULL.match(direct)
-        return relay is not None and _DIRECT.match(relay["route"]) is not None
-    return _DIRECT.match(route) is not None
+        relay = _FULL.fullmatch(direct)
+        return relay is not None and _DIRECT.fullmatch(relay["route"]) is not None
+    return _DIRECT.fullmatch(route) is not None
 
 
 def is_address(address: str) -> bool:

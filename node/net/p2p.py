@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from hivemind.p2p import P2P, PeerID
+from hivemind.p2p import P2P
 from hivemind.p2p.p2p_daemon_bindings.utils import ControlFailure, DispatchFailure, P2PDaemonError, P2PHandlerError
 from hivemind.utils.multiaddr import Multiaddr
 
 from ...protocol.identity import Identity
 from ..supervise import Backoff, Supervisor
-from . import addresses
+from . import addresses, control
 from .errors import NetworkError
 
 Reachability = Literal["auto", "public", "outgoing"]
@@ -59,10 +59,10 @@ class _Daemon:
 
     async def stop(self) -> None:
         await self.p2p.shutdown()
-        control = self.p2p._client.control
+        client = self.p2p._client.control
         # When p2pd was killed these end with an error that nobody reads, which asyncio would report much later.
         await asyncio.gather(
-            *(task for task in (control._read_task, control._write_task, self.p2p._reader_task) if task is not None),
+            *(task for task in (client._read_task, client._write_task, self.p2p._reader_task) if task is not None),
             return_exceptions=True,
         )
 
@@ -87,6 +87,7 @@ class P2PHost:
         self._identity_path = identity_path
         self._port = options.port
         self._handlers: dict[str, StreamHandler] = {}
+        self._serving: set[asyncio.Task[Any]] = set()
         self._started = False
         self.supervisor = Supervisor(
             "p2pd", self._launch, on_ready=self._on_ready, on_death=on_death, backoff=backoff
@@ -105,7 +106,11 @@ class P2PHost:
         await self.supervisor.run()
 
     async def stop(self) -> None:
-        """Stop p2pd."""
+        """Stop p2pd, and the handlers that still serve somebody."""
+        serving = list(self._serving)
+        for task in serving:
+            task.cancel()
+        await asyncio.gather(*serving, return_exceptions=True)
         await self.supervisor.stop()
 
     @property
@@ -150,8 +155,8 @@ class P2PHost:
         return arguments
 
     async def _on_ready(self, daemon: _Daemon) -> None:
-        for name, handler in self._handlers.items():
-            await _register(daemon.p2p, name, handler)
+        for name in self._handlers:
+            await self._register(daemon.p2p, name)
         if not self._port:
             self._port = _tcp_port(await daemon.p2p.get_visible_maddrs()) if self.options.reachability != "outgoing" else 0
         if self._started:
@@ -164,7 +169,24 @@ class P2PHost:
         """Let peers open streams to `handler(peer_id, reader, writer)`; kept over restarts. The handler closes the writer."""
         self._handlers[name] = handler
         if self.supervisor.current is not None:
-            await _register(self.supervisor.current.p2p, name, handler)
+            await self._register(self.supervisor.current.p2p, name)
+
+    async def _register(self, p2p: P2P, name: str) -> None:
+        async def serve(info: Any, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            task = asyncio.current_task()
+            assert task is not None
+            self._serving.add(task)
+            try:
+                await self._handlers[name](str(info.peer_id), reader, writer)
+            except asyncio.CancelledError:
+                writer.transport.abort()  # and no more: asyncio reports a cancelled handler of a server as an error
+            finally:
+                self._serving.discard(task)
+
+        try:
+            await p2p.add_binary_stream_handler(name, serve)
+        except FOREIGN_ERRORS as error:
+            raise NetworkError(f"p2pd does not take the handler {name}: {_line(error)}") from error
 
     async def open_stream(
         self, peer_id: str, name: str, timeout: float = 15.0
@@ -172,16 +194,15 @@ class P2PHost:
         """Open a stream to a peer's handler. Raises NetworkError. The caller closes the writer."""
         try:
             async with asyncio.timeout(timeout):
-                _, reader, writer = await self.p2p.call_binary_stream_handler(PeerID.from_base58(peer_id), name)
+                return await control.open_stream(self.p2p, peer_id, name)
         except FOREIGN_ERRORS as error:
             raise NetworkError(f"cannot open {name} at {peer_id}: {_line(error)}") from error
-        return reader, writer
 
     async def connect(self, peer_id: str, routes: Sequence[str]) -> None:
         """Connect to a peer at one of its `routes` (multiaddresses without the peer id). Raises NetworkError."""
         try:
             async with asyncio.timeout(self.options.dial_seconds):
-                await self.p2p._client.connect(PeerID.from_base58(peer_id), [Multiaddr(route) for route in routes])
+                await control.connect(self.p2p, peer_id, routes)
         except FOREIGN_ERRORS as error:
             raise NetworkError(f"cannot reach {peer_id}: {_line(error)}") from error
 
@@ -225,16 +246,6 @@ def _tcp_port(visible: Sequence[Multiaddr]) -> int:
         if parts[3] == "tcp":
             return int(parts[4])
     raise NetworkError("p2pd listens on no TCP port")
-
-
-async def _register(p2p: P2P, name: str, handler: StreamHandler) -> None:
-    async def serve(info: Any, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await handler(str(info.peer_id), reader, writer)
-
-    try:
-        await p2p.add_binary_stream_handler(name, serve)
-    except FOREIGN_ERRORS as error:
-        raise NetworkError(f"p2pd does not take the handler {name}: {_line(error)}") from error
 
 
 def _write_identity(path: Path, identity: Identity) -> None:

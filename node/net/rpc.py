@@ -105,13 +105,13 @@ class Rpc:
             self._running -= 1
 
     async def _dispatch(self, peer_id: str, reader: asyncio.StreamReader) -> bytes:
-        if self._running > self._limits.calls:
-            raise RemoteProtocolError("busy")
         if not self._buckets.take(peer_id, asyncio.get_running_loop().time()):
             raise RemoteProtocolError("rate_limited")
+        if self._running > self._limits.calls:
+            raise RemoteProtocolError("busy")
         data = await wire.read_frame(reader, self._limits.request)
         self._traffic.received["rpc"] += len(data)
-        request = decode(data, Limits(size=self._limits.request, depth=2, items=4))
+        request = decode(data, Limits(size=self._limits.request, depth=2, items=16))
         match request:
             case {"name": str(name), "body": bytes(body), **rest} if not rest:
                 handler = self._handlers.get(name)

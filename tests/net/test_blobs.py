@@ -1,0 +1,202 @@
+"""Blobs between real p2pd processes: parts, resuming, liars, stallers, limits."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from collab.node.net import blobs
+from collab.node.net.blobs import BlobLimits, BlobServer
+from collab.node.net.errors import NetworkError
+from collab.node.net.fetch import BlobFetcher
+from collab.node.net.p2p import P2PHost, P2POptions
+from collab.node.net.parts import ResumeMap
+from collab.node.net.traffic import Traffic
+from collab.protocol.errors import RemoteProtocolError
+from collab.protocol.identity import Identity
+from hypothesis import given
+from hypothesis import strategies as st
+from net.netkit import FolderStore
+
+LIMITS = BlobLimits(part_bytes=64 * 1024, stall=0.5, part=5.0, streams_per_peer=1)
+DATA = os.urandom(10 * 64 * 1024 - 17)
+DIGEST = hashlib.sha256(DATA).digest()
+LIMIT = 1 << 20
+
+
+@dataclass
+class Node:
+    host: P2PHost
+    store: FolderStore
+    fetcher: BlobFetcher
+    traffic: Traffic
+    faults: list[tuple[str, str]]
+
+    @property
+    def peer_id(self) -> str:
+        return self.host.peer_id
+
+
+async def start(folder: Path, bootstrap: tuple[str, ...] = (), serve: bool = True) -> Node:
+    store, traffic = FolderStore(folder / "blobs"), Traffic()
+    faults: list[tuple[str, str]] = []
+    host = P2PHost(Identity.generate(), folder / "key", P2POptions(host="127.0.0.1", bootstrap=bootstrap))
+    await host.start()
+    await host.dial_bootstrap()
+    if serve:
+        await BlobServer(host, store, traffic, LIMITS).start()
+    fetcher = BlobFetcher(host, store, store, traffic, LIMITS, lambda peer, reason: faults.append((peer, reason)))
+    return Node(host, store, fetcher, traffic, faults)
+
+
+@pytest.fixture
+async def nodes(tmp_path: Path) -> AsyncIterator[list[Node]]:
+    """A fetcher and three servers that it is connected to."""
+    first = await start(tmp_path / "0")
+    address = tuple(await first.host.dial_strings())
+    others = await asyncio.gather(*(start(tmp_path / str(i), address) for i in range(1, 4)))
+    yield [first, *others]
+    await asyncio.gather(*(node.host.stop() for node in (first, *others)))
+
+
+def peer_ids(nodes: list[Node]) -> list[str]:
+    return [node.peer_id for node in nodes]
+
+
+async def test_a_blob_comes_from_several_peers(nodes: list[Node]) -> None:
+    first, *servers = nodes
+    for server in servers:
+        server.store.put(DATA)
+    path = await first.fetcher.fetch(DIGEST, len(DATA), peer_ids(servers), limit=LIMIT)
+    assert path.read_bytes() == DATA
+    assert first.traffic.received["blob"] >= len(DATA)
+    assert sum(server.traffic.sent["blob"] > 0 for server in servers) >= 2
+    assert first.faults == []
+    assert sorted(file.name for file in first.store.folder.iterdir()) == [DIGEST.hex()]
+    for server in servers:
+        (server.store.folder / DIGEST.hex()).unlink()
+    assert await first.fetcher.fetch(DIGEST, len(DATA), [], limit=LIMIT) == path
+
+
+async def test_a_fetch_goes_on_where_it_stopped(nodes: list[Node]) -> None:
+    first, server, *_ = nodes
+    with pytest.raises(NetworkError, match="does not have it"):
+        await first.fetcher.fetch(DIGEST, len(DATA), [server.peer_id], limit=LIMIT)
+    server.store.put(DATA)
+    partial = first.store.partial_path(DIGEST)
+    partial.write_bytes(DATA[: 4 * LIMITS.part_bytes] + bytes(len(DATA) - 4 * LIMITS.part_bytes))
+    resume_map(partial).save({0, 1, 2, 3})
+    path = await first.fetcher.fetch(DIGEST, len(DATA), [server.peer_id], limit=LIMIT)
+    assert path.read_bytes() == DATA
+    assert first.traffic.received["blob"] == len(DATA) - 4 * LIMITS.part_bytes
+
+
+def resume_map(partial: Path) -> ResumeMap:
+    return ResumeMap(partial, len(DATA), LIMITS.part_bytes)
+
+
+async def test_the_peer_with_wrong_bytes_is_named_and_the_others_serve(nodes: list[Node]) -> None:
+    first, liar, honest, other = nodes
+    honest.store.put(DATA)
+    other.store.put(DATA)
+    liar.store.put(bytes(len(DATA)), name=DIGEST)
+    path = await first.fetcher.fetch(DIGEST, len(DATA), peer_ids([liar, honest, other]), limit=LIMIT)
+    assert path.read_bytes() == DATA
+    assert first.faults == [(liar.peer_id, "wrong_bytes")]
+
+
+async def test_wrong_bytes_of_everybody_leave_nothing_behind(nodes: list[Node]) -> None:
+    first, *liars = nodes
+    for liar in liars:
+        liar.store.put(bytes(len(DATA)), name=DIGEST)
+    with pytest.raises(NetworkError, match="right bytes"):
+        await first.fetcher.fetch(DIGEST, len(DATA), peer_ids(liars), limit=LIMIT)
+    assert sorted(first.faults) == sorted((liar.peer_id, "wrong_bytes") for liar in liars)
+    assert first.store.open(DIGEST) is None
+
+
+async def test_bad_parts_from_an_earlier_life_are_nobodys_fault(nodes: list[Node]) -> None:
+    first, server, *_ = nodes
+    server.store.put(DATA)
+    partial = first.store.partial_path(DIGEST)
+    partial.write_bytes(bytes(len(DATA)))
+    resume_map(partial).save({0, 5})
+    path = await first.fetcher.fetch(DIGEST, len(DATA), [server.peer_id], limit=LIMIT)
+    assert path.read_bytes() == DATA
+    assert first.faults == []
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (b"", "stalled"),
+        (blobs.HEADER.pack(blobs.Status.OK, LIMITS.part_bytes) + b"some", "stalled"),
+        (blobs.HEADER.pack(blobs.Status.OK, 1 << 62), "malformed"),
+        (blobs.HEADER.pack(77, 0), "malformed"),
+        (None, "lost"),
+    ],
+)
+async def test_a_misbehaving_peer_is_dropped_and_the_others_serve(
+    tmp_path: Path, nodes: list[Node], answer: bytes | None, reason: str
+) -> None:
+    first, bad, honest, _ = nodes
+    honest.store.put(DATA)
+    leave = asyncio.Event()
+
+    async def misbehave(peer: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if answer is not None:
+            writer.write(answer)
+            await leave.wait()
+        writer.close()
+
+    await bad.host.p2p.remove_binary_stream_handler(blobs.PROTOCOL)
+    await bad.host.handle(blobs.PROTOCOL, misbehave)
+    path = await first.fetcher.fetch(DIGEST, len(DATA), [bad.peer_id, honest.peer_id], limit=LIMIT)
+    leave.set()
+    assert path.read_bytes() == DATA
+    assert first.faults == [(bad.peer_id, reason)]
+
+
+async def test_the_callers_limit_comes_first(nodes: list[Node]) -> None:
+    first, *servers = nodes
+    for size in (0, -1, LIMIT + 1):
+        with pytest.raises(NetworkError, match="are allowed"):
+            await first.fetcher.fetch(DIGEST, size, peer_ids(servers), limit=LIMIT)
+    assert list(first.store.folder.iterdir()) == []
+
+
+async def test_a_peer_that_does_not_exist_is_no_reason_to_wait(nodes: list[Node]) -> None:
+    first, server, *_ = nodes
+    server.store.put(DATA)
+    ghost = Identity.generate().peer_id
+    path = await first.fetcher.fetch(DIGEST, len(DATA), [ghost, server.peer_id], limit=LIMIT)
+    assert path.read_bytes() == DATA
+    with pytest.raises(NetworkError, match="unreachable"):
+        await first.fetcher.fetch(bytes(32), 10, [ghost], limit=LIMIT)
+
+
+async def test_hostile_requests_are_refused_and_counted(nodes: list[Node]) -> None:
+    first, server, *_ = nodes
+    server.store.put(DATA)
+    past_the_end = blobs.encode_request(DIGEST, len(DATA) - 1, 2)
+    frames = (b"\xc1\xc1", past_the_end)
+    for request in (b"\xff\xff\xff\xff", *(len(frame).to_bytes(4, "little") + frame for frame in frames)):
+        reader, writer = await first.host.open_stream(server.peer_id, blobs.PROTOCOL)
+        writer.write(request)
+        status, length = blobs.HEADER.unpack(await reader.readexactly(blobs.HEADER.size))
+        assert (status, length) == (blobs.Status.REFUSED, 0)
+        assert await reader.read() == b""
+        writer.close()
+    assert server.traffic.refused == {"blob_oversized": 1, "blob_malformed": 1, "blob_out_of_range": 1}
+    assert (await first.fetcher.fetch(DIGEST, len(DATA), [server.peer_id], limit=LIMIT)).exists()
+
+
+@given(st.binary(max_size=300))
+def test_any_bytes_are_a_request_or_refused(data: bytes) -> None:
+    with pytest.raises(RemoteProtocolError):
+        blobs.decode_request(data)
