@@ -6,9 +6,7 @@ the checkpoint is saved and the process ends.
 
 from __future__ import annotations
 
-import sys
-
-from ..ipc import BlockingChannel, ChannelClosed, Message, failure, inherited_socket, reply
+from ..ipc import BlockingChannel, ChannelClosed, Message, failure, reply
 from .errors import WorkerError
 from .messages import Notice
 from .service import Service
@@ -44,8 +42,3 @@ def _answer(channel: BlockingChannel, service: Service, request: Message) -> Non
         raise
     else:
         channel.send(reply(request, **answer.model_dump()))
-
-
-def main() -> None:
-    """Run on the socket whose descriptor is the last argument."""
-    serve(BlockingChannel(inherited_socket(sys.argv)))

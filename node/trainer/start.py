@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ...protocol.event import EventManifest
+from .errors import translated
 from .models import build
 from .state import SharedState
 
@@ -16,10 +17,11 @@ def first_state(event: EventManifest, *, seed: int | None = None, checkpoint: Pa
     """
     if (seed is None) == (checkpoint is None):
         raise ValueError("a first state comes from a seed or from a checkpoint")
-    model = build(event)
-    if seed is not None:
-        model.initialise(seed)
-        return SharedState.start(model.weights(), event.outer)
-    assert checkpoint is not None
-    shapes = {name: tuple(weight.shape) for name, weight in model.weights().items()}
-    return SharedState.read(checkpoint, shapes, event.outer, weights_only=True)
+    with translated("making the first state"):
+        model = build(event)
+        if seed is not None:
+            model.initialise(seed)
+            return SharedState.start(model.weights(), event.outer)
+        assert checkpoint is not None
+        shapes = {name: tuple(weight.shape) for name, weight in model.weights().items()}
+        return SharedState.read(checkpoint, shapes, event.outer, weights_only=True)

@@ -73,12 +73,12 @@ class Layer(nn.Module):
     def forward(self, hidden: Tensor) -> Tensor:
         hidden = self.attention_norm(hidden + self.attention_out(self._attend(hidden)))
         inner = F.gelu(self.feed_forward_in(hidden), approximate="tanh")
-        return self.feed_forward_norm(hidden + self.feed_forward_out(inner))
+        normed: Tensor = self.feed_forward_norm(hidden + self.feed_forward_out(inner))
+        return normed
 
     def _attend(self, hidden: Tensor) -> Tensor:
         batch, length, width = hidden.shape
         parts = self.attention_in(hidden).view(batch, length, 3, self.heads, width // self.heads)
         query, key, value = parts.permute(2, 0, 3, 1, 4).unbind(0)
         mixed = F.scaled_dot_product_attention(query, key, value)
-        joined: Tensor = mixed.transpose(1, 2).reshape(batch, length, width)
-        return joined
+        return mixed.transpose(1, 2).reshape(batch, length, width)

@@ -66,7 +66,8 @@ class Layer(nn.Module):
     def forward(self, hidden: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
         hidden = hidden + self.attention_out(self._attend(self.attention_norm(hidden), cosine, sine))
         inner = F.gelu(self.feed_forward_in(self.feed_forward_norm(hidden)))
-        return hidden + self.feed_forward_out(inner)
+        fed: Tensor = self.feed_forward_out(inner)
+        return hidden + fed
 
     def _attend(self, hidden: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
         batch, length, width = hidden.shape
@@ -77,8 +78,7 @@ class Layer(nn.Module):
         mixed = F.scaled_dot_product_attention(
             query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2), is_causal=True
         )
-        joined: Tensor = mixed.transpose(1, 2).reshape(batch, length, width)
-        return joined
+        return mixed.transpose(1, 2).reshape(batch, length, width)
 
 
 def rotary_tables(block: int, head_width: int) -> tuple[Tensor, Tensor]:
