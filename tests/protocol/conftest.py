@@ -15,6 +15,10 @@ from collab.protocol.event import (
 )
 from collab.protocol.identity import Identity
 from collab.protocol.messages import Blob, Contribution
+from hypothesis import settings
+
+settings.register_profile("collab", deadline=None, derandomize=True)
+settings.load_profile("collab")
 
 
 @pytest.fixture(scope="session")
