@@ -104,7 +104,7 @@ def changes(before: NodeView | None, after: NodeView) -> Iterator[tuple[str, dic
 
 
 def render(view: NodeView) -> RenderableType:
-    """Return the panel of a node: nine lines, 80 columns."""
+    """Return the panel of a node: at most ten lines of 80 columns."""
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style="dim", no_wrap=True)
     grid.add_column(no_wrap=True, overflow="ellipsis")
@@ -116,14 +116,19 @@ def render(view: NodeView) -> RenderableType:
 
 def _rows(view: NodeView) -> Iterator[tuple[str, RenderableType]]:
     yield "phase", _phase(view)
+    if view.running:
+        yield from _activity(view)
+    yield "commit", _commit(view)
+    restarts = f" ({view.restarts} restarts)" if view.restarts else ""
+    yield "", Text(view.message + restarts)
+
+
+def _activity(view: NodeView) -> Iterator[tuple[str, RenderableType]]:
     yield "step", _steps(view)
     yield "loss", Text(f"{loss_text(view.loss)} training · {loss_text(view.held_out_loss)} held-out")
     yield "speed", Text(f"{view.tokens_per_second:,.0f} tokens/s · {view.samples:,} samples · {view.device or 'no device'}")
     yield "peers", Text(f"{view.peers} · {view.gossip_peers} in gossip")
     yield "traffic", Text(f"{bytes_text(view.bytes_sent)} up · {bytes_text(view.bytes_received)} down")
-    yield "commit", _commit(view)
-    restarts = f" ({view.restarts} restarts)" if view.restarts else ""
-    yield "", Text(view.message + restarts)
 
 
 def _phase(view: NodeView) -> Text:
@@ -147,4 +152,5 @@ def _commit(view: NodeView) -> Text:
     if not view.commit:
         return Text("none yet")
     share = "" if view.share is None else f" · your share {view.share:.1%}"
-    return Text(f"{short(view.commit)} · round {view.round} · {view.contributors} contributors{share}")
+    made = f"{view.contributors} contributors{share}" if view.round else "the event's first weights"
+    return Text(f"{short(view.commit)} · round {view.round} · {made}")

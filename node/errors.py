@@ -21,8 +21,9 @@ class UserError(Exception):
         self.hint = hint
 
     def lines(self) -> list[str]:
-        """Return what the command line prints: the error, and the hint if there is one."""
-        return [f"error: {self.message}", *([f"hint: {self.hint}"] if self.hint else [])]
+        """Return what the command line prints: the error (one line for each mistake), and the hint if there is one."""
+        errors = [f"error: {line}" for line in self.message.splitlines()]
+        return [*errors, *([f"hint: {self.hint}"] if self.hint else [])]
 
 
 class UsageError(UserError):

@@ -192,6 +192,11 @@ class Store:
         top = (1 << 62) if not_after_round is None else not_after_round
         return next(iter(self._snapshots(top, 1)), None)
 
+    def snapshot_of(self, commit: bytes) -> bytes | None:
+        """Return the digest of the blob with the state after a commit, on the chain or not; None if there is none."""
+        blob = self._index.one('SELECT blob FROM snapshots WHERE "commit" = ?', (commit,))
+        return None if blob is None else bytes(blob)
+
     def _snapshots(self, top: int, limit: int) -> list[Snapshot]:
         query = (
             'SELECT "commit", round, blob, size FROM snapshots JOIN chain USING ("commit") '

@@ -68,7 +68,7 @@ def test_a_wrong_flag_is_named(config: Path) -> None:
 
 def test_a_wrong_variable_is_named(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLLAB_DEVICE", "abacus")
-    with pytest.raises(UserError, match=r"^COLLAB_DEVICE: it should be auto, cpu"):
+    with pytest.raises(UserError, match=r"^COLLAB_DEVICE: it should be 'auto', 'cpu' or 'cuda'"):
         load_settings(config)
 
 

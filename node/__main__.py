@@ -1,0 +1,5 @@
+"""`python -m collab.node` is `collab-node`."""
+
+from .cli import main
+
+main()

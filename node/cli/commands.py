@@ -1,0 +1,42 @@
+"""How commands end: errors that a person can cause are one or two lines on standard error and an exit code."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from ..errors import UserError
+
+_INTERRUPTED = 130
+
+
+class Commands(TyperGroup):
+    """A group of commands whose errors are short."""
+
+    def main(
+        self, args: Sequence[str] | None = None, prog_name: str | None = None, complete_var: str | None = None,
+        standalone_mode: bool = True, windows_expand_args: bool = True, **extra: Any,
+    ) -> Any:  # fmt: skip
+        """Parse and run `args` (default: the process's), and exit. Usage errors exit with 2, others with 1."""
+        try:
+            sys.exit(super().main(args, prog_name, complete_var, False, windows_expand_args, **extra) or 0)
+        except UserError as error:
+            _fail(error.lines(), error.exit_code)
+        except typer.TyperException as error:
+            _fail([f"error: {error.format_message()}", f"hint: {self._help_hint(error)}"], error.exit_code)
+        except (typer.Abort, KeyboardInterrupt):
+            _fail(["interrupted"], _INTERRUPTED)
+
+    def _help_hint(self, error: typer.TyperException) -> str:
+        context = getattr(error, "ctx", None)
+        return f"see `{context.command_path if context is not None else 'collab-node'} --help`"
+
+
+def _fail(lines: Sequence[str], code: int) -> None:
+    for line in lines:
+        typer.echo(line, err=True)
+    sys.exit(code)

@@ -1,0 +1,54 @@
+"""Options that several commands share, and the settings that come out of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from ..home import EventFolder, Home
+    from ..settings import Settings
+
+HomeFlag = Annotated[Path | None, typer.Option("--home", metavar="DIR", help="The node's folder: key, events, history.")]
+ConfigFlag = Annotated[Path | None, typer.Option("--config", metavar="FILE", help="Settings in TOML; flags override them.")]
+EventFlag = Annotated[str, typer.Option("--event", metavar="ID", help="Which event, by the first digits of its id.")]
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+HostFlag = Annotated[str | None, typer.Option("--host", metavar="ADDRESS", help="Listen here; 127.0.0.1 for this machine alone.")]
+PortFlag = Annotated[int | None, typer.Option("--port", metavar="N", help="Port for peers; 0: any that is free.")]
+GossipPortFlag = Annotated[int | None, typer.Option("--gossip-port", metavar="N", help="Port for gossip; 0: any that is free.")]
+MetricsPortFlag = Annotated[int | None, typer.Option("--metrics-port", metavar="N", help="Port of /metrics; 0: any free one.")]
+DeviceFlag = Annotated[str | None, typer.Option("--device", metavar="NAME", help="auto, cpu or cuda.")]
+ThreadsFlag = Annotated[int | None, typer.Option("--threads", metavar="N", help="CPU threads for training; 0: torch's choice.")]
+MicroBatchFlag = Annotated[
+    int | None, typer.Option("--micro-batch", metavar="N", help="Samples that go through the model at once; 0: all of a batch.")
+]
+DataFlag = Annotated[Path | None, typer.Option("--data-dir", metavar="DIR", help="Where the event's data files are.")]
+ReachFlag = Annotated[
+    str | None, typer.Option("--reachability", metavar="HOW", help="auto, public, or outgoing (no incoming connections).")
+]
+LogFormatFlag = Annotated[str | None, typer.Option("--log-format", metavar="FORMAT", help="text or json.")]
+LogLevelFlag = Annotated[str | None, typer.Option("--log-level", metavar="LEVEL", help="debug, info, warning or error.")]
+DisplayFlag = Annotated[str, typer.Option("--display", metavar="KIND", help="live, plain, or auto: live on a terminal.")]
+MaxRoundsFlag = Annotated[int | None, typer.Option("--max-rounds", metavar="N", min=1, help="Leave after N commits.")]
+
+
+def settings_of(config: Path | None, **flags: Any) -> Settings:
+    """Return the settings, `flags` included. Raises UserError."""
+    from ..settings import load_settings
+
+    return load_settings(config, flags)
+
+
+def home_of(home: Path | None, config: Path | None = None) -> Home:
+    """Return the home that is meant. Raises UserError."""
+    from ..home import Home
+
+    return Home(settings_of(config, home=home).home)
+
+
+def event_of(home: Path | None, config: Path | None, event: str) -> tuple[Home, EventFolder]:
+    """Return the home and the event in it that are meant. Raises UserError."""
+    found = home_of(home, config)
+    return found, found.find_event(event)

@@ -1,0 +1,101 @@
+"""Reading a node's history and state from another process, whether the node runs or not."""
+
+from __future__ import annotations
+
+import time
+from fractions import Fraction
+from typing import Any
+
+from ..protocol.commit import Accepted, Commit
+from ..protocol.errors import RemoteProtocolError
+from ..protocol.messages import Signed
+from . import keys
+from .control import NotRunning, call
+from .home import EventFolder, Home
+from .rounds_table import RoundRow
+from .store import Store
+from .units import bytes_text, loss_text, short
+from .view import NodeView
+
+
+def open_store(folder: EventFolder) -> Store:
+    """Open an event's store for reading, beside a daemon that may be writing. Raises UserError."""
+    return Store.open(folder.store_path, read_only=True)
+
+
+def read_view(home: Home, event: str = "") -> NodeView:
+    """Return what the running node says of itself, else what its store says. Raises UserError."""
+    try:
+        view = NodeView.from_dict(call(home.path, "status"))
+        if view.event_id.startswith(event.lower()):
+            return view
+    except NotRunning:
+        pass
+    return _stopped(home, home.find_event(event))
+
+
+def _stopped(home: Home, folder: EventFolder) -> NodeView:
+    event = folder.manifest().open()
+    peer = keys.load(home.identity_path).peer_id
+    with open_store(folder) as store:
+        head = store.head_commit()
+        held = [(signed.signer, accepted) for accepted, (signed, _) in zip(head.accepted, head.contributions(), strict=True)]
+        return NodeView(
+            event=event.name, event_id=event.digest.hex(), peer=peer, running=False, trains=False, phase="stopped",
+            round=head.round, commit=head.digest.hex(), state=head.state.hex(), contributors=len(held),
+            share=next((float(share_of(accepted)) for signer, accepted in held if signer == peer), None),
+            swarm_samples=head.samples, loss=head.loss, accepted_samples=store.counter("accepted_samples"),
+            message=f"stopped; the newest commit is of {_day(head.time)}",
+        )  # fmt: skip
+
+
+def commit_line(commit: Commit) -> str:
+    """Return a commit in one line."""
+    row = RoundRow.of(commit)
+    what = f"{row.contributors} contributors, {bytes_text(row.bytes_sent)}" if commit.parents else "root"
+    return f"{short(row.commit)} round {commit.round} loss {loss_text(commit.loss)} {commit.method} {what}"
+
+
+def commit_fields(commit: Commit) -> dict[str, Any]:
+    """Return a commit as plain values; digests are in hex, shares exact fractions as text."""
+    row = RoundRow.of(commit)
+    return {
+        "commit": row.commit,
+        "parents": [parent.hex() for parent in commit.parents],
+        "round": commit.round,
+        "state": commit.state.hex(),
+        "method": commit.method,
+        "full": commit.full,
+        "loss": commit.loss,
+        "samples": row.samples,
+        "total_samples": commit.samples,
+        "bytes_sent": row.bytes_sent,
+        "contributions": [
+            {
+                "peer": signed.signer, "samples": claim.samples, "steps": claim.steps, "loss": claim.loss,
+                "share": str(share_of(accepted)), "clip": accepted.clip, "payload": claim.payload.sha256.hex(),
+                "bytes": claim.payload.size + (claim.fisher.size if claim.fisher else 0),
+            }
+            for accepted, (signed, claim) in zip(commit.accepted, commit.contributions(), strict=True)
+        ],
+        "rejected": [{"peer": _signer(rejected.envelope), "reason": rejected.reason} for rejected in commit.rejected],
+        "roster": len(commit.roster),
+        "proposer": commit.proposer,
+        "time": commit.time,
+    }  # fmt: skip
+
+
+def share_of(accepted: Accepted) -> Fraction:
+    """Return a contribution's share of its merge, exactly."""
+    return Fraction(int.from_bytes(accepted.numerator, "big"), int.from_bytes(accepted.denominator, "big"))
+
+
+def _signer(envelope: bytes) -> str | None:
+    try:
+        return Signed.decode(envelope).signer
+    except RemoteProtocolError:
+        return None
+
+
+def _day(moment: int) -> str:
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(moment))
