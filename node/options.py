@@ -17,7 +17,8 @@ class NodeOptions:
     """A run of one event's node.
 
     `invite` is a volunteer's, and None on the coordinator's node or when a known event is taken up again. `max_rounds` is how
-    many commits to take part in before leaving; None: until told to stop.
+    many commits to take part in before leaving; None: until told to stop. `serves`: stay when the event is over, for those who
+    come to fetch what it made.
     """
 
     home: Home
@@ -26,6 +27,7 @@ class NodeOptions:
     invite: Invite | None = None
     trains: bool = True
     max_rounds: int | None = None
+    serves: bool = False
     display: Display = "auto"
 
     @property
