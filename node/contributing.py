@@ -1,4 +1,4 @@
-"""From what was trained to a signed contribution, and what becomes of it: in a commit, or back into the residual."""
+"""From what was trained to a contribution, and what becomes of it: in a commit, or back into the residual."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ import structlog
 from ..protocol.canonical import decode, encode
 from ..protocol.commit import Commit
 from ..protocol.event import EventManifest
-from ..protocol.identity import Identity
 from ..protocol.merging import parts
-from ..protocol.messages import Blob, Contribution, Signed
+from ..protocol.messages import Blob, Contribution
 from .ipc import RemoteFailure
 from .store.store import Store
 from .trainer import messages
@@ -26,17 +25,16 @@ class Contributor:
     """Makes this node's contributions and keeps account of those that no commit has taken yet."""
 
     def __init__(
-        self, event: EventManifest, identity: Identity, admission: bytes | None, store: Store, host: WorkerHost
+        self, event: EventManifest, admission: bytes | None, store: Store, host: WorkerHost
     ) -> None:
         """`admission` is the signature that lets this node into an event by invitation."""
         self._event = event
-        self._identity = identity
         self._admission = admission
         self._store = store
         self._host = host
 
-    async def contribute(self, base: Commit) -> Signed | None:
-        """Compress what was trained on `base` and sign the claim; None if there is nothing worth sending."""
+    async def contribute(self, base: Commit) -> Contribution | None:
+        """Compress what was trained on `base` into a claim; None if there is nothing worth sending."""
         full = self._event.is_full_merge(base.round + 1)
         try:
             made = await self._host.use(lambda worker: worker.compress(full=full))
@@ -49,7 +47,7 @@ class Contributor:
             fisher = await self._keep(made.fisher_path, made.fisher_sha256, made.fisher_size)
         claim = self._claim(base, made, payload, fisher)
         self._remember([*self._outstanding(), (payload.sha256, base.round)])
-        return Signed.seal(self._identity, claim)
+        return claim
 
     def _claim(self, base: Commit, made: messages.Compressed, payload: Blob, fisher: Blob | None) -> Contribution:
         return Contribution(
@@ -94,7 +92,7 @@ class Contributor:
         note = self._store.note(_NOTE)
         rows = decode(note) if note is not None else ()
         assert isinstance(rows, tuple)
-        return [(payload, round) for payload, round in rows]  # type: ignore[misc]
+        return [(row[0], row[1]) for row in rows if isinstance(row, tuple)]  # type: ignore[misc]
 
     def _remember(self, rows: list[tuple[bytes, int]]) -> None:
         self._store.put_note(_NOTE, encode([list(row) for row in rows]))

@@ -40,17 +40,3 @@ class HistoryReply(Record):
     certificate: Certificate | None
     more: bool
     snapshots: Annotated[tuple[SnapshotOffer, ...], Field(max_length=16)]
-
-
-def locator(chain: list[bytes]) -> tuple[bytes, ...]:
-    """Pick digests from a chain given newest first: the ten newest, then every 2nd, 4th, 8th … and the root."""
-    picked: list[bytes] = []
-    step, at = 1, 0
-    while at < len(chain) and len(picked) < 63:
-        picked.append(chain[at])
-        if len(picked) >= 10:
-            step *= 2
-        at += step
-    if chain and picked[-1] != chain[-1]:
-        picked.append(chain[-1])
-    return tuple(picked)

@@ -1,0 +1,140 @@
+"""The composition root: one run of a node, from the home's lock to the last goodbye. It owns every task."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import platform
+import signal
+import time
+from collections.abc import Coroutine
+from typing import Any
+
+import structlog
+import uvloop
+
+from .control import ControlServer
+from .display import make_display, run_display
+from .errors import UserError
+from .keys import load_or_create
+from .logs import configure_logs
+from .metrics import Metrics
+from .metrics_server import MetricsServer
+from .node import Node
+from .observe import observe, update_health
+from .options import NodeOptions
+from .requests import requests
+from .store.store import Store
+from .version import VERSION
+
+log = structlog.get_logger()
+
+_FAREWELL_SECONDS = 5.0
+_HEALTH_SECONDS = 2.0
+_INTERRUPTED = 130
+
+
+def run_node(options: NodeOptions) -> int:
+    """Run a node until it is told to stop or has done what it was asked to, and return the exit code. Raises UserError."""
+    configure_logs(options.settings.log_format, options.settings.log_level)
+    with options.home.lock():
+        identity = load_or_create(options.home.identity_path)
+        with Store.open(options.folder.store_path) as store:
+            return uvloop.run(_run(Node(options, identity, store, Metrics())))
+
+
+async def _run(node: Node) -> int:
+    stop = _stop_on_signals()
+    settings = node.options.settings
+    server = None
+    if settings.metrics:
+        server = MetricsServer.start(node.metrics.registry, settings.metrics_host, settings.metrics_port)
+        node.metrics_port = server.port
+    node.metrics.build({"version": VERSION, "python": platform.python_version()})
+    node.metrics.read_traffic(node.network.traffic)
+    node.metrics.read_age_from(lambda: time.time() - node.head_at)
+    started = time.monotonic()
+    try:
+        async with ControlServer(node.options.home.control_path, requests(node, stop)):
+            with make_display(node.options.display, settings.log_format) as display:
+                showing = asyncio.create_task(run_display(display, lambda: observe(node)))
+                try:
+                    await _live(node, stop)
+                finally:
+                    showing.cancel()
+                    display.show(observe(node))
+    finally:
+        if server is not None:
+            server.close()
+    log.info("goodbye", seconds=round(time.monotonic() - started), accepted_samples=node.taken)
+    return 0
+
+
+async def _live(node: Node, stop: asyncio.Event) -> None:
+    """Run the node's phases and background loops until it is done, told to stop, or broken."""
+    try:
+        await _until(stop, _begin(node))
+        if not stop.is_set():
+            await _until(stop, node.rounds(), *_background(node))
+    finally:
+        node.phase = "stopping"
+        await _farewell(node)
+
+
+async def _begin(node: Node) -> None:
+    await node.connect()
+    event = await node.learn()
+    log.info("event", name=event.name, id=event.digest.hex()[:16], peer=node.identity.peer_id)
+    await node.prepare()
+    opened = node.host.opened
+    log.info("ready", device=opened.device, parameters=opened.parameters, samples=opened.samples, round=node.history.head.round)
+
+
+def _background(node: Node) -> list[Coroutine[Any, Any, None]]:
+    return [node.host.run(), node.network.failed(), update_health(node, _HEALTH_SECONDS)]
+
+
+async def _until(stop: asyncio.Event, main: Coroutine[Any, Any, None], *others: Coroutine[Any, Any, None]) -> None:
+    """Run all at once until `main` returns, one fails, or `stop` is set; then end the rest. A failure comes through."""
+    tasks = [asyncio.create_task(work) for work in (main, *others)]
+    stopping = asyncio.create_task(stop.wait())
+    try:
+        waiting = {*tasks, stopping}
+        while not tasks[0].done() and not stopping.done():
+            done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            for task in done - {stopping}:
+                task.result()
+        if tasks[0].done():
+            tasks[0].result()
+    finally:
+        for task in (*tasks, stopping):
+            task.cancel()
+        await asyncio.gather(*tasks, stopping, return_exceptions=True)
+
+
+async def _farewell(node: Node) -> None:
+    try:
+        async with asyncio.timeout(_FAREWELL_SECONDS):
+            await node.farewell()
+    except TimeoutError:
+        log.warning("the goodbye could not be sent in time")
+    await node.close()
+
+
+def _stop_on_signals() -> asyncio.Event:
+    """Ctrl-C or SIGTERM once: stop in order. Twice: at once; the children notice that we are gone, and go too."""
+    stop = asyncio.Event()
+
+    def on_signal() -> None:
+        if stop.is_set():
+            os._exit(_INTERRUPTED)
+        log.info("stopping; press Ctrl-C again to stop at once")
+        stop.set()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, on_signal)
+    return stop
+
+
+__all__ = ["UserError", "run_node"]

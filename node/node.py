@@ -1,0 +1,356 @@
+"""A node of one event: every part built and connected, and the loop that goes from round to round."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import structlog
+
+from ..kernels import Codec, Layout, max_payload_bytes, max_support_bytes
+from ..protocol.commit import Commit
+from ..protocol.errors import RemoteProtocolError
+from ..protocol.event import EventManifest
+from ..protocol.identity import Identity
+from ..protocol.manifest import SignedManifest
+from ..protocol.messages import Signed, admission_bytes
+from .catch_up import CatchUp, HistoryServer, fetch_manifest, restore_history
+from .contributing import Contributor
+from .errors import UserError
+from .fetching import Fetcher, Unavailable
+from .ipc import ChannelClosed, RemoteFailure
+from .keys import load
+from .metrics import Metrics
+from .net import addresses
+from .net.errors import NetworkError
+from .net.gossip import GossipMessage
+from .net.network import Network, NetworkCallbacks, NetworkOptions, Standing
+from .options import NodeOptions
+from .reputation import Reputation
+from .round_driver import Finalised, RoundDriver, RoundTools
+from .store.store import Store
+from .trainer.client import Worker
+from .trainer.messages import Evaluate, Notice, Opened, Progress
+from .version import VERSION
+from .weights import StateMismatch, Weights
+from .worker_host import WorkerHost, open_request
+
+log = structlog.get_logger()
+
+_LARGEST_BLOB = 1 << 36
+_RETRY_SECONDS = 2.0
+_CATCH_UP_PEERS = 4
+
+
+class Node:
+    """Built by `run_node` in this order: `connect`, `learn`, `prepare`, then `rounds` until it is stopped; `close` at the end."""
+
+    def __init__(self, options: NodeOptions, identity: Identity, store: Store, metrics: Metrics) -> None:
+        self.options = options
+        self.identity = identity
+        self.store = store
+        self.metrics = metrics
+        self.phase = "starting"
+        self.taken = 0
+        self.held_out_loss: float | None = None
+        self.head_at = time.time()
+        self.commits_made = 0
+        self.metrics_port = 0
+        self.trained_samples = 0
+        self.addresses: tuple[str, ...] = ()
+        self._reputation = Reputation()
+        self._admission: bytes | None = None
+        self.network = Network(
+            identity,
+            self._network_options(),
+            options.event,
+            store.blobs,
+            store.blobs,
+            NetworkCallbacks(
+                on_message=self._on_message,
+                on_refused=self._on_gossip_refused,
+                on_line=lambda line: log.debug("network", line=line),
+                on_death=self._on_death,
+                on_fault=self._on_fault,
+                standing=self._standing,
+            ),
+        )
+        self.fetcher = Fetcher(store.blobs, self._download, self._likely_peers)
+        self.driver: RoundDriver | None = None
+        self._counted = (-1, 0)
+        self._bans: set[asyncio.Task[None]] = set()
+
+    # Getting ready
+
+    def _network_options(self) -> NetworkOptions:
+        settings, invite = self.options.settings, self.options.invite
+        return NetworkOptions(
+            home=self.options.folder.path,
+            host=settings.host,
+            port=settings.port,
+            gossip_port=settings.gossip_port,
+            bootstrap=invite.bootstrap if invite is not None else (),
+            reachability=settings.reachability,
+            announce=tuple(settings.announce),
+            # Who has the event already can wait for its peers to come back; a newcomer can do nothing without one.
+            wait_for_bootstrap=not self.options.folder.exists(),
+        )
+
+    async def connect(self) -> None:
+        """Join the network. Raises UserError."""
+        self.phase = "connecting"
+        try:
+            await self.network.start()
+        except NetworkError as error:
+            hint = "check the connection, or ask the coordinator for a new invite" if self.options.invite else ""
+            raise UserError(str(error), hint) from error
+        self.addresses = tuple(await self.network.host.dial_strings())
+
+    async def learn(self) -> EventManifest:
+        """Return the event, from this home or from the peers of the invite, and take up its history. Raises UserError."""
+        self.phase = "fetching the event"
+        folder = self.options.folder
+        if folder.exists():
+            manifest = folder.manifest()
+        else:
+            try:
+                manifest = await fetch_manifest(self.network.rpc, self.options.event, self._bootstrap_peers())
+            except Unavailable as error:
+                raise UserError(str(error), "ask the coordinator whether a bootstrap node is running") from error
+            folder.save_manifest(manifest)
+        return self._take_event(manifest)
+
+    def _take_event(self, manifest: SignedManifest) -> EventManifest:
+        self.event = event = manifest.open(self.options.event)
+        self.history = restore_history(event, self.store)
+        self._admission = self._admission_proof(event)
+        HistoryServer(manifest, self.history, self.store).register(self.network.rpc)
+        self.catch_up = CatchUp(self.history, self.store, self.network.rpc, self.fetcher)
+        return event
+
+    def _admission_proof(self, event: EventManifest) -> bytes | None:
+        """Return the admission key's signature over our peer id; the token itself stays here."""
+        if self.identity.peer_id in event.admission.banned:
+            raise UserError("this event does not admit this node's key", "ask the coordinator")
+        if event.admission.mode == "open":
+            return None
+        token = self._token()
+        if token is None or Identity(token).peer_id != event.admission.key:
+            raise UserError("this event is by invitation, and the invite has no valid token", "ask the coordinator for one")
+        return Identity(token).sign(admission_bytes(event.digest, self.identity.peer_id))
+
+    def _token(self) -> bytes | None:
+        """Return the admission key's seed: from the invite, or from this home on the coordinator's own node."""
+        if self.options.invite is not None:
+            return self.options.invite.token
+        path = self.options.folder.admission_key_path
+        return load(path).seed if path.is_file() else None
+
+    async def prepare(self) -> None:
+        """Start the worker, learn what the swarm decided so far, and bring the weights there. Raises UserError."""
+        self.phase = "preparing the model and the data"
+        settings = self.options.settings
+        request = open_request(
+            self.event, self.identity.peer_id, self.options.folder.worker_path, settings, data=True
+        )  # fmt: skip
+        self.host = WorkerHost(
+            request, on_notice=self._on_notice, on_ready=self._on_worker_ready, on_death=self._on_death
+        )
+        self.weights = Weights(self.event, self.host, self.store, self.fetcher, self.metrics)
+        self.weights.offers = self.catch_up.offers
+        await asyncio.gather(self.host.start(), self._ask_around())
+        self.contributor = Contributor(self.event, self._admission, self.store, self.host)
+        self.driver = RoundDriver(self._tools())
+
+    def _tools(self) -> RoundTools:
+        codec = Codec(**self.event.compression.model_dump())
+        layout = Layout(self.host.opened.layout)
+        dense = Codec(kind="fp16")
+        limit = max(
+            max_payload_bytes(layout, codec), max_support_bytes(layout, codec),
+            *([max_payload_bytes(layout, dense), max_support_bytes(layout, dense)] if self.event.merge.full_every else []),
+        )  # fmt: skip
+        return RoundTools(
+            event=self.event,
+            identity=self.identity,
+            history=self.history,
+            store=self.store,
+            weights=self.weights,
+            host=self.host,
+            contributor=self.contributor,
+            fetcher=self.fetcher,
+            catch_up=self.catch_up,
+            metrics=self.metrics,
+            publish=self._publish,
+            on_fault=self._on_fault,
+            trains=self.options.trains,
+            payload_limit=limit,
+        )
+
+    async def _ask_around(self) -> None:
+        """Ask a few peers for their history; none being there is no error: rounds tell us when there is something newer."""
+        for peer in self._likely_peers()[:_CATCH_UP_PEERS]:
+            try:
+                await self.catch_up.ask(peer)
+                return
+            except (NetworkError, Unavailable) as error:
+                log.debug("no history", peer=peer[-8:], why=str(error))
+            except RemoteProtocolError as error:
+                self._on_fault(peer, error.reason)
+
+    async def _on_worker_ready(self, worker: Worker, opened: Opened) -> None:
+        await self.weights.recover(worker, opened)
+        if self.driver is not None:
+            self.driver.resume()
+
+    # Rounds
+
+    async def rounds(self) -> None:
+        """Go from round to round until the event or the wanted number of rounds is over; stay a while for those behind."""
+        assert self.driver is not None
+        while not self._is_enough():
+            if await self._reach(self.history.head):
+                self.phase = "round"
+                await self._round(self.driver, self.history.head)
+        self.phase = "serving"
+        with suppress(TimeoutError):
+            async with asyncio.timeout(None if self.options.serves else self.event.rounds.view):
+                while True:
+                    await self._round(self.driver, self.history.head)
+
+    async def _round(self, driver: RoundDriver, head: Commit) -> None:
+        outcome = await driver.run(head)
+        if isinstance(outcome, Finalised) and self.history.head is head:
+            await self.catch_up.accept([outcome.commit], outcome.certificate)
+            self.commits_made += 1
+            self.metrics.rounds.inc()
+        await self._settle_since(head)
+
+    def _is_enough(self) -> bool:
+        last, wanted = self.event.rounds.last_round, self.options.max_rounds
+        over = 0 < last <= self.history.head.round
+        return over or (wanted is not None and self.commits_made >= wanted)
+
+    async def _reach(self, head: Commit) -> bool:
+        """Bring the weights to the head; False if that has to be tried again."""
+        try:
+            await self.weights.bring_to(head)
+        except (Unavailable, StateMismatch, RemoteFailure, ChannelClosed) as error:
+            log.warning("cannot reach the newest commit yet", round=head.round, why=str(error))
+            await asyncio.sleep(_RETRY_SECONDS)
+            await self._ask_around()
+            return False
+        return True
+
+    async def _settle_since(self, old: Commit) -> None:
+        """Account for every commit after `old`."""
+        head = self.history.head
+        start = old.digest if self.history.is_ancestor(old.digest, head.digest) else self.history.root.digest
+        if not await self._reach(head):
+            return
+        for commit in self.history.chain(start, head.digest):
+            taken = await self.contributor.settle(commit)
+            self.taken += taken
+            self.store.count("accepted_samples", taken)
+            self.metrics.accepted.inc(len(commit.accepted))
+        self.head_at = time.time()
+        self._note_head(head)
+
+    def _note_head(self, head: Commit) -> None:
+        self.metrics.head_round.set(head.round)
+        self.metrics.head_samples.set(head.samples)
+        self.metrics.head_timestamp.set(self.head_at)
+        self.metrics.contributors.set(len(head.accepted))
+        log.info(
+            "commit", round=head.round, id=head.digest.hex()[:12], contributors=len(head.accepted),
+            loss=None if head.loss is None else round(head.loss, 4), samples=head.samples,
+        )  # fmt: skip
+
+    async def evaluate(self, samples: int = 0) -> float:
+        """Return the held-out loss of the newest weights, in nats a token."""
+        found = await self.host.use(lambda worker: worker.evaluate(Evaluate(samples=samples)))
+        self.held_out_loss = found.loss
+        self.metrics.held_out_loss.set(found.loss)
+        return found.loss
+
+    # What the parts tell us
+
+    def _on_message(self, message: GossipMessage) -> None:
+        try:
+            signed = Signed.decode(message.data)
+        except RemoteProtocolError as error:
+            self.metrics.refused(error.reason)
+            return
+        if self.driver is not None:
+            self.driver.deliver(signed)
+
+    def _on_gossip_refused(self, reason: str, peer: str, count: int) -> None:
+        self.metrics.refused(reason, count)
+        self._on_fault(peer, reason)
+
+    def _on_notice(self, notice: Notice) -> None:
+        if isinstance(notice, Progress):
+            self._count_training(notice)
+        if self.driver is not None:
+            self.driver.notice(notice)
+
+    def _count_training(self, notice: Progress) -> None:
+        new = notice.samples - (self._counted[1] if self._counted[0] == notice.round else 0)
+        self._counted = (notice.round, notice.samples)
+        self.trained_samples += max(0, new)
+        self.metrics.samples.inc(max(0, new))
+        self.metrics.tokens.inc(max(0, new) * self.host.opened.tokens_per_sample)
+        self.metrics.loss.set(notice.loss)
+        self.metrics.tokens_per_second.set(notice.tokens_per_second)
+
+    def _on_death(self, name: str, reason: str) -> None:
+        log.warning("a part died and is started again", part=name, why=reason)
+        self.metrics.restarted(name)
+
+    def _on_fault(self, peer: str, reason: str) -> None:
+        if self._reputation.fault(peer, reason, time.monotonic()):
+            log.warning("a peer is not heard any more", peer=peer, last_fault=reason)
+            task = asyncio.create_task(self.network.ban(peer))
+            self._bans.add(task)
+            task.add_done_callback(self._bans.discard)
+
+    # What the parts ask of us
+
+    async def _publish(self, signed: Signed) -> None:
+        with suppress(NetworkError):
+            await self.network.publish(signed.encode())
+
+    async def _download(self, digest: bytes, size: int, peers: Sequence[str]) -> Path:
+        return await self.network.fetch(digest, size, peers, limit=_LARGEST_BLOB)
+
+    def _likely_peers(self) -> list[str]:
+        now = time.monotonic()
+        known = self.network.peers
+        others = dict.fromkeys([*known, *self._bootstrap_peers(), *self.network.gossip_peers])
+        others.pop(self.identity.peer_id, None)
+        heard = [peer for peer in others if self._reputation.score(peer, now) >= 0]
+        return sorted(heard, key=lambda peer: -(known[peer].round if peer in known else 0))
+
+    def _bootstrap_peers(self) -> list[str]:
+        return [addresses.split(address)[1] for address in self.network.options.bootstrap]
+
+    def _standing(self) -> Standing:
+        if self.driver is None:
+            return Standing(trains=self.options.trains, version=VERSION)
+        head = self.history.head
+        return Standing(head=head.digest, round=head.round, trains=self.options.trains, version=VERSION)
+
+    async def farewell(self) -> None:
+        """Tell the swarm that we leave, so that nobody waits for us."""
+        if self.driver is not None:
+            await self.driver.goodbye()
+
+    async def close(self) -> None:
+        """Take everything down that was started; the worker saves what it has."""
+        await self.fetcher.close()
+        if hasattr(self, "host"):
+            await self.host.stop()
+        await self.network.stop()

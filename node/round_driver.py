@@ -1,0 +1,358 @@
+"""Drives one round after the other: the round machine decides, this does what it asks for.
+
+Everything that happens (a message, a notice of the worker, the end of a task, a deadline) becomes an input in one queue, and one
+task feeds the machine from it, so the machine needs no locks. What takes time runs as a task of the round and ends in an input.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import structlog
+
+from ..protocol.canonical import decode
+from ..protocol.commit import Certificate, Commit, decode_commit
+from ..protocol.errors import RemoteProtocolError
+from ..protocol.event import EventManifest
+from ..protocol.history import History
+from ..protocol.identity import Identity
+from ..protocol.merging import Draft
+from ..protocol.messages import Blob, Contribution, Signed
+from ..protocol.rounds import effects
+from ..protocol.rounds.machine import RoundMachine
+from ..protocol.rounds.state import VotingState
+from .catch_up import CatchUp
+from .contributing import Contributor
+from .fetching import Fetcher, Unavailable
+from .ipc import ChannelClosed, RemoteFailure
+from .metrics import Metrics
+from .net.errors import NetworkError
+from .store.store import Store
+from .trainer import messages
+from .weights import StateMismatch, Weights
+from .worker_host import WorkerHost
+
+log = structlog.get_logger()
+
+Input: TypeAlias = Callable[[RoundMachine, float], list[effects.Effect]]
+
+_INBOX = 8192
+_EARLY = 2048
+_ASK_AGAIN_SECONDS = 2.0
+
+
+@dataclass(frozen=True)
+class Overtaken:
+    """The head moved while the round ran: somebody proved that it is over."""
+
+
+@dataclass(frozen=True)
+class Finalised:
+    """The round made a commit."""
+
+    commit: Commit
+    certificate: Certificate
+
+
+@dataclass
+class RoundTools:
+    """What a round works with; built once by the daemon."""
+
+    event: EventManifest
+    identity: Identity
+    history: History
+    store: Store
+    weights: Weights
+    host: WorkerHost
+    contributor: Contributor
+    fetcher: Fetcher
+    catch_up: CatchUp
+    metrics: Metrics
+    publish: Callable[[Signed], Awaitable[None]]
+    on_fault: Callable[[str, str], None]
+    trains: bool
+    payload_limit: int
+
+
+class RoundDriver:
+    """Runs rounds for the daemon; `deliver` and `notice` may be called at any time."""
+
+    def __init__(self, tools: RoundTools) -> None:
+        self.machine: RoundMachine | None = None
+        self.training: messages.Progress | None = None
+        self._tools = tools
+        self._inbox: asyncio.Queue[Input] = asyncio.Queue(_INBOX)
+        self._early: deque[Signed] = deque(maxlen=_EARLY)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._outcome: Finalised | Overtaken | None = None
+        self._asked: dict[str, float] = {}
+        self._tell_at = 0.0
+
+    # Inputs from outside
+
+    def deliver(self, signed: Signed) -> None:
+        """Take in a gossiped message, whose signature was checked before it was forwarded to us."""
+        if self._base_of(signed) not in self._tools.history:
+            self._early.append(signed)  # whoever said it may be a moment ahead of us; see _redeliver
+        self._put(lambda machine, now: machine.receive(signed, now))
+
+    def _base_of(self, signed: Signed) -> object:
+        try:
+            body = decode(signed.body)
+        except RemoteProtocolError:
+            return None
+        return body.get("base") if isinstance(body, dict) else None
+
+    def notice(self, notice: messages.Notice) -> None:
+        """Take in what the worker says of its training."""
+        if isinstance(notice, messages.Failed):
+            log.error("training stopped", why=notice.text)
+        elif isinstance(notice, messages.Progress):
+            self.training = notice
+            done = isinstance(notice, messages.Trained)
+            self._put(lambda machine, now: self._progress(machine, notice, done, now))
+
+    def resume(self) -> None:
+        """The worker was restarted: let it train on where its last checkpoint was."""
+        if self.machine is not None and self._tools.trains:
+            self._spawn(self._train(self.machine.setting.base), "train")
+
+    def _put(self, item: Input) -> None:
+        try:
+            self._inbox.put_nowait(item)
+        except asyncio.QueueFull:
+            self._tools.metrics.refused("rate_limited")
+
+    def _progress(
+        self, machine: RoundMachine, notice: messages.Progress, done: bool, now: float
+    ) -> list[effects.Effect]:
+        if notice.round != machine.setting.base.round or (now < self._tell_at and not done):
+            return []
+        self._tell_at = now + self._tools.event.rounds.view
+        rate = notice.tokens_per_second / self._tools.host.opened.tokens_per_sample
+        return machine.progress(notice.samples, notice.steps, notice.loss, rate, now, done=done)
+
+    async def goodbye(self) -> None:
+        """Say that we leave."""
+        if self.machine is not None:
+            await self._perform(self.machine.goodbye(_now()))
+
+    # One round
+
+    async def run(self, base: Commit) -> Finalised | Overtaken:
+        """Run the round on `base` until its commit is final, here or proven by others."""
+        tools = self._tools
+        self._outcome, self.training = None, None
+        self.machine = machine = RoundMachine(
+            tools.history,
+            base.digest,
+            tools.identity,
+            trains=tools.trains,
+            payload_limit=tools.payload_limit,
+            sequence=int(time.time() * 1000),
+            state=self._voting_state(base),
+        )
+        self._tell_at = _now() + tools.event.rounds.view
+        try:
+            await self._perform(machine.start(_now()))
+            if tools.trains and not machine.setting.is_over:
+                self._spawn(self._train(base), "train")
+            self._redeliver()
+            while self._outcome is None:
+                await self._perform(await self._next(machine))
+            return self._outcome
+        finally:
+            await self._end_tasks()
+
+    def _voting_state(self, base: Commit) -> VotingState | None:
+        saved = self._tools.store.load_voting(base.digest)
+        return None if saved is None else VotingState.decode(saved)
+
+    def _redeliver(self) -> None:
+        """What was said of this base before we had it is news now; what is still unknown waits on."""
+        early, self._early = list(self._early), deque(maxlen=_EARLY)
+        for signed in early:
+            self.deliver(signed)
+
+    async def _next(self, machine: RoundMachine) -> list[effects.Effect]:
+        due = machine.next_deadline()
+        try:
+            async with asyncio.timeout(None if due is None else max(0.0, due - _now())):
+                item = await self._inbox.get()
+        except TimeoutError:
+            return machine.tick(_now())
+        return item(machine, _now())
+
+    async def _end_tasks(self) -> None:
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _spawn(self, work: Coroutine[None, None, None], name: str) -> None:
+        task = asyncio.create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._task_ended)
+
+    def _task_ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if task.cancelled() or task.exception() is None:
+            return
+        error = task.exception()
+        assert error is not None
+
+        def fail(machine: RoundMachine, now: float) -> list[effects.Effect]:
+            raise error
+
+        self._put(fail)  # a bug in a task is a bug of the daemon, and must not pass unseen
+
+    # Effects
+
+    async def _perform(self, found: list[effects.Effect]) -> None:
+        for effect in found:
+            await self._do(effect)
+
+    async def _do(self, effect: effects.Effect) -> None:
+        tools = self._tools
+        match effect:
+            case effects.Send(signed):
+                await tools.publish(signed)
+            case effects.Persist(state):
+                tools.store.save_voting(state.base, state.encode())
+            case effects.KeepCommit(commit):
+                tools.store.blobs.put_bytes(commit.encode())
+            case effects.CloseTraining(reason):
+                self._spawn(self._contribute(reason), "contribute")
+            case effects.CheckPayload(signed, contribution):
+                self._spawn(self._check(signed, contribution), "check")
+            case effects.BuildCommit(draft):
+                self._spawn(self._build(draft), "build")
+            case effects.FetchCommit(blob, sources):
+                self._spawn(self._fetch(blob, sources), "fetch")
+            case effects.ReplayCommit(commit):
+                self._spawn(self._replay(commit), "replay")
+            case effects.Finalise(commit, certificate):
+                self._outcome = Finalised(commit, certificate)
+            case effects.Behind(peer):
+                self._ask(peer)
+            case effects.Refused(peer, reason, detail):
+                log.debug("refused", peer=peer[-8:], reason=reason, detail=detail)
+                tools.metrics.refused(reason)
+                tools.on_fault(peer, reason)
+            case effects.Ahead(_):
+                pass  # our next progress tells the peer that there is something newer, and it asks
+
+    async def _train(self, base: Commit) -> None:
+        tools = self._tools
+        peers = max(1, len(base.accepted))
+        try:
+            await tools.host.use(
+                lambda worker: worker.train(base.round, base.samples, peers=peers, max_steps=tools.event.inner.steps)
+            )
+        except (RemoteFailure, ChannelClosed) as error:
+            log.error("cannot train", why=str(error))
+
+    async def _contribute(self, reason: str) -> None:
+        machine = self.machine
+        assert machine is not None
+        log.debug("training closed", reason=reason)
+        if self._tools.trains:
+            claim = await self._tools.contributor.contribute(machine.setting.base)
+            if claim is not None:
+                self._put(lambda current, now: current.contributed(claim, now))
+
+    async def _check(self, signed: Signed, contribution: Contribution) -> None:
+        verdict = await self._inspect(signed, contribution)
+        self._put(lambda machine, now: machine.checked(signed.digest, verdict, now))
+
+    async def _inspect(self, signed: Signed, claim: Contribution) -> float | str:
+        """Return the payload's norm, or the reason why it is refused."""
+        tools, sources = self._tools, (signed.signer,)
+        full = tools.event.is_full_merge(claim.round + 1)
+        try:
+            path = str(await tools.fetcher.fetch(claim.payload, sources))
+            fisher = str(await tools.fetcher.fetch(claim.fisher, sources)) if claim.fisher is not None else None
+            found = await tools.host.use(lambda worker: worker.inspect(path, fisher, full=full))
+        except (Unavailable, ChannelClosed, RemoteFailure) as error:
+            log.debug("a payload cannot be had", peer=signed.signer[-8:], why=str(error))
+            return "unavailable"
+        tools.store.add_contribution(signed, claim)
+        return found.norm if found.ok else found.reason
+
+    async def _build(self, draft: Draft) -> None:
+        state = await self._merged(draft.commit, draft)
+        self._put(lambda machine, now: machine.built(draft.key, state, int(time.time()), now))
+
+    async def _merged(self, commit: Commit, draft: Draft) -> bytes | None:
+        started = _now()
+        base = self._tools.store.commit(commit.base)
+        assert commit.method != "root"
+        try:
+            merged = await self._tools.weights.merge(base.state, draft.parts, commit.method, commit.full)
+        except (Unavailable, RemoteFailure, ChannelClosed) as error:
+            log.warning("the merge failed", why=str(error))
+            return None
+        self._tools.metrics.merge_seconds.observe(_now() - started)
+        return merged.state
+
+    async def _fetch(self, blob: Blob, sources: tuple[str, ...]) -> None:
+        try:
+            path = await self._tools.fetcher.fetch(blob, sources)
+            commit = decode_commit(path.read_bytes())
+        except (Unavailable, RemoteProtocolError) as error:
+            log.debug("a proposed commit cannot be had", why=str(error))
+            self._put(lambda machine, now: machine.commit_missing(blob.sha256, now))
+            return
+        self._put(lambda machine, now: machine.commit_fetched(commit, now))
+
+    async def _replay(self, commit: Commit) -> None:
+        problem: str | None = None
+        try:
+            await self._tools.weights.replay(commit)
+        except StateMismatch as error:
+            log.warning("a proposed commit does not replay", why=str(error))
+            problem = "state_mismatch"
+        except (Unavailable, RemoteFailure, ChannelClosed) as error:
+            log.warning("a proposed commit cannot be replayed", why=str(error))
+            problem = "unavailable"
+        self._put(lambda machine, now: machine.replayed(commit.digest, problem, now))
+
+    # Being behind
+
+    def _ask(self, peer: str) -> None:
+        """Ask a peer that speaks of an unknown commit for its history, but not again and again."""
+        now = _now()
+        if now - self._asked.get(peer, float("-inf")) < _ASK_AGAIN_SECONDS:
+            return
+        self._asked = {known: at for known, at in self._asked.items() if now - at < _ASK_AGAIN_SECONDS}
+        self._asked[peer] = now
+        self._spawn(self._catch_up(peer), "catch up")
+
+    async def _catch_up(self, peer: str) -> None:
+        try:
+            moved = await self._tools.catch_up.ask(peer)
+        except (NetworkError, Unavailable) as error:
+            log.debug("no history", peer=peer[-8:], why=str(error))
+            return
+        except RemoteProtocolError as error:
+            self._tools.metrics.refused(error.reason)
+            self._tools.on_fault(peer, error.reason)
+            return
+        if moved:
+            self._put(lambda machine, now: self._overtaken())
+
+    def _overtaken(self) -> list[effects.Effect]:
+        self._outcome = self._outcome or Overtaken()
+        return []
+
+
+def _now() -> float:
+    return time.monotonic()
+
+
+__all__ = ["Finalised", "Overtaken", "RoundDriver", "RoundTools"]

@@ -1,0 +1,5 @@
+"""Which version of collab-node this is."""
+
+from importlib.metadata import version
+
+VERSION = version("collab-node")
