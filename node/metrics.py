@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter as Counts
 from collections.abc import Callable, Mapping
+from typing import Protocol
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 from prometheus_client.core import CounterMetricFamily, Metric
@@ -17,7 +18,12 @@ from .metric_labels import BYTE_KINDS, CHANNELS, CHILDREN, OTHER, PHASES, REASON
 _SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600)
 
 
-Counted = Callable[[], Mapping[str, int]]
+class TrafficCounters(Protocol):
+    """Bytes by kind, and refusals by `channel_reason`, since the start of the process (`net.traffic.Traffic`)."""
+
+    sent: Counts[str]
+    received: Counts[str]
+    refused: Counts[str]
 
 
 class Metrics:
@@ -96,13 +102,9 @@ class Metrics:
         """Say what runs, such as `{"version": "0.1.0", "python": "3.11.9"}`."""
         self._build.info(dict(versions))
 
-    def read_bytes_from(self, sent: Counted, received: Counted) -> None:
-        """Take bytes by kind from counters that the network keeps, whenever they are asked for."""
-        self.registry.register(_Bytes(sent, received))
-
-    def read_refused_from(self, refused: Counted) -> None:
-        """Take the network's refusals, counted as `channel_reason`, whenever they are asked for."""
-        self.registry.register(_Refused(refused))
+    def read_traffic(self, traffic: TrafficCounters) -> None:
+        """Take bytes and refusals from the network's own counters, whenever they are asked for."""
+        self.registry.register(_TrafficCollector(traffic))
 
     def read_age_from(self, age: Callable[[], float]) -> None:
         """Compute the age of the newest commit whenever it is asked for."""
@@ -118,36 +120,32 @@ class Metrics:
         return Histogram(name, help, buckets=_SECONDS, registry=self.registry)
 
 
-class _Bytes(Collector):
-    """Bytes by direction and kind; kinds that are not on our list are folded together."""
+class _TrafficCollector(Collector):
+    """Reads the network's counters, and folds kinds and reasons that are not on our lists together."""
 
-    def __init__(self, sent: Counted, received: Counted) -> None:
-        self._directions = {"sent": sent, "received": received}
+    def __init__(self, traffic: TrafficCounters) -> None:
+        self._traffic = traffic
 
     def collect(self) -> list[Metric]:
+        return [self._bytes(), self._refused()]
+
+    def _bytes(self) -> Metric:
         family = CounterMetricFamily("collab_network_bytes", "Bytes by direction and kind.", labels=["direction", "kind"])
-        for direction, read in self._directions.items():
+        for direction, counter in (("sent", self._traffic.sent), ("received", self._traffic.received)):
             totals = Counts(dict.fromkeys((*BYTE_KINDS, OTHER), 0))
-            for kind, count in dict(read()).items():
+            for kind, count in dict(counter).items():
                 totals[bounded(kind, BYTE_KINDS)] += count
             for kind, count in totals.items():
                 family.add_metric([direction, kind], count)
-        return [family]
+        return family
 
-
-class _Refused(Collector):
-    """Refusals by channel and reason; reasons that are not on our list are folded together."""
-
-    def __init__(self, refused: Counted) -> None:
-        self._read = refused
-
-    def collect(self) -> list[Metric]:
+    def _refused(self) -> Metric:
         labels = ["channel", "reason"]
         family = CounterMetricFamily("collab_network_refused", "What was refused, by channel and reason.", labels=labels)
         totals: Counts[tuple[str, str]] = Counts()
-        for name, count in dict(self._read()).items():
+        for name, count in dict(self._traffic.refused).items():
             channel, _, reason = name.partition("_")
             totals[bounded(channel, CHANNELS), bounded(reason, REASONS)] += count
         for values, count in sorted(totals.items()):
             family.add_metric(values, count)
-        return [family]
+        return family

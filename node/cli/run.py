@@ -37,8 +37,8 @@ def seed(
     train: Annotated[bool, typer.Option("--train/--no-train", help="Train as well, as volunteers do.")] = False,
     host: HostFlag = None, port: PortFlag = None, gossip_port: GossipPortFlag = None, reachability: ReachFlag = None,
     metrics_port: MetricsPortFlag = None, device: DeviceFlag = None, threads: ThreadsFlag = None,
-    micro_batch: MicroBatchFlag = None, data_dir: DataFlag = None, max_rounds: MaxRoundsFlag = None, display: DisplayFlag = "auto",
-    log_format: LogFormatFlag = None, log_level: LogLevelFlag = None,
+    micro_batch: MicroBatchFlag = None, data_dir: DataFlag = None, max_rounds: MaxRoundsFlag = None,
+    display: DisplayFlag = "auto", log_format: LogFormatFlag = None, log_level: LogLevelFlag = None,
 ) -> None:  # fmt: skip
     """Run the coordinator's node of an event that was created in this home: bootstrap, history, exports."""
     from ..home import Home
@@ -51,7 +51,8 @@ def seed(
     node_home = Home(settings.home)
     manifest = node_home.find_event(event).manifest().open()
     _run(NodeOptions(
-        home=node_home, settings=settings, event=manifest.digest, trains=train, max_rounds=max_rounds, display=_display(display),
+        home=node_home, settings=settings, event=manifest.digest, trains=train, max_rounds=max_rounds,
+        serves=max_rounds is None, display=_display(display),
     ))  # fmt: skip
 
 
@@ -61,8 +62,8 @@ def join(
     train: Annotated[bool, typer.Option("--train/--no-train", help="Follow and check the merges without training.")] = True,
     host: HostFlag = None, port: PortFlag = None, gossip_port: GossipPortFlag = None, reachability: ReachFlag = None,
     metrics_port: MetricsPortFlag = None, device: DeviceFlag = None, threads: ThreadsFlag = None,
-    micro_batch: MicroBatchFlag = None, data_dir: DataFlag = None, max_rounds: MaxRoundsFlag = None, display: DisplayFlag = "auto",
-    log_format: LogFormatFlag = None, log_level: LogLevelFlag = None,
+    micro_batch: MicroBatchFlag = None, data_dir: DataFlag = None, max_rounds: MaxRoundsFlag = None,
+    display: DisplayFlag = "auto", log_format: LogFormatFlag = None, log_level: LogLevelFlag = None,
 ) -> None:  # fmt: skip
     """Join an event and train until told to stop: Ctrl-C once leaves in order, twice at once."""
     from ...protocol.invite import Invite, InviteError
@@ -99,9 +100,6 @@ def _display(choice: str) -> Display:
 
 
 def _run(options: NodeOptions) -> None:
-    from ..logs import configure_logs
-
-    configure_logs(options.settings.log_format, options.settings.log_level)
     # The daemon brings asyncio, hivemind and numpy along: nothing above needs them.
     from ..daemon import run_node
 
