@@ -46,7 +46,8 @@ class AdamW:
         torch._foreach_add_(steps, 1.0)
         torch._fused_adamw_(
             [self._parameters[name] for name in names],
-            [gradients[name] for name in names],
+            # The fused kernel takes memory as it comes: a transposed gradient would be applied to the wrong elements.
+            [gradients[name].contiguous() for name in names],
             [self._first[name] for name in names],
             [self._second[name] for name in names],
             [],

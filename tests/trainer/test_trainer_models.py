@@ -131,6 +131,9 @@ def test_albert_shares_its_layers(make_event: Any) -> None:
     [
         (GPT2.model_copy(update={"config": {"auto_map": "x"}}), "cannot bring code"),
         (GPT2.model_copy(update={"config": {"trust_remote_code": True}}), "cannot bring code"),
+        (GPT2.model_copy(update={"config": {"attn_implementation": "evil/kernel"}}), "cannot bring code"),
+        (GPT2.model_copy(update={"config": {"_attn_implementation_internal": "evil"}}), "cannot bring code"),
+        (GPT2.model_copy(update={"config": {"activation_function": "evil/kernel"}}), "cannot bring code"),
         (GPT2.model_copy(update={"architecture": "no-such-thing"}), "cannot build 'no-such-thing'"),
         (GPT2.model_copy(update={"config": {"n_embd": 15, "n_head": 2}}), "cannot build 'gpt2'"),
         (BERT.model_copy(update={"architecture": "gpt2", "config": {}}), "cannot build 'gpt2'"),

@@ -32,6 +32,15 @@ def test_it_is_torchs_adamw_with_decay_on_matrices_only() -> None:
     torch.testing.assert_close(ours, {name: tensor.detach() for name, tensor in theirs.items()})
 
 
+def test_a_gradient_in_another_memory_order_is_the_same_gradient() -> None:
+    one, other = parameters(1), parameters(1)
+    gradients = parameters(2)
+    AdamW(one, (0.9, 0.95), 0.1).step(gradients, 1e-2)
+    gradients["matrix"] = gradients["matrix"].t().contiguous().t()
+    AdamW(other, (0.9, 0.95), 0.1).step(gradients, 1e-2)
+    assert all(torch.equal(one[name], other[name]) for name in SHAPES)
+
+
 def test_what_it_saved_goes_on_as_it_would_have() -> None:
     one, other = parameters(1), parameters(1)
     first = AdamW(one, (0.9, 0.95), 0.1)

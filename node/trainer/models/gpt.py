@@ -71,13 +71,13 @@ class Layer(nn.Module):
 
     def _attend(self, hidden: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
         batch, length, width = hidden.shape
-        parts = self.attention_in(hidden).view(batch, length, 3, self.heads, width // self.heads)
-        # Queries and keys are rotated in one go: fewer, larger operations are what a small model needs on a CPU.
-        rotated = rotate(parts[:, :, :2], cosine, sine)
-        query, key, value = rotated[:, :, 0], rotated[:, :, 1], parts[:, :, 2]
-        mixed = F.scaled_dot_product_attention(
-            query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2), is_causal=True
-        )
+        turned, value = self.attention_in(hidden).split((2 * width, width), dim=-1)
+        # Queries and keys are rotated in one go, and taken apart by split and unbind, whose gradients are one operation:
+        # few and large operations are what a small model needs on a CPU.
+        turned = rotate(turned.view(batch, length, 2, self.heads, width // self.heads), cosine, sine)
+        query, key = turned.transpose(1, 3).unbind(2)
+        value = value.view(batch, length, self.heads, width // self.heads).transpose(1, 2)
+        mixed = F.scaled_dot_product_attention(query, key, value, is_causal=True)
         return mixed.transpose(1, 2).reshape(batch, length, width)
 
 

@@ -13,7 +13,7 @@ from .base import IGNORED, LanguageModel
 from .initial import fill_normal
 
 _DEVIATION = 0.02
-_CODE_KEYS = {"auto_map", "trust_remote_code", "custom_pipelines"}
+_CODE_KEYS = {"auto_map", "trust_remote_code", "custom_pipelines", "quantization_config"}
 
 
 class HuggingFace(LanguageModel):
@@ -47,12 +47,24 @@ def _network(model: HuggingFaceModel) -> tuple[nn.Module, Any]:
     except ImportError as error:
         text = "this event's model needs transformers: pip install 'collab-node[transformers]'"
         raise WorkerError("missing_extra", text) from error
-    if code := _CODE_KEYS & model.config.keys():
-        raise WorkerError("bad_model", f"model.config.{min(code)}: an event cannot bring code")
+    _refuse_code(model)
     factory = AutoModelForCausalLM if model.task == "causal-lm" else AutoModelForMaskedLM
     try:
         config = AutoConfig.for_model(model.architecture, **model.config)
+        config.use_cache = False
         return factory.from_config(config, trust_remote_code=False).float(), config
     except (AttributeError, ImportError, KeyError, RuntimeError, TypeError, ValueError) as error:
         reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
         raise WorkerError("bad_model", f"transformers cannot build {model.architecture!r}: {reason}") from error
+
+
+def _refuse_code(model: HuggingFaceModel) -> None:
+    """Raise WorkerError("bad_model") for settings by which `transformers` would fetch code or weights from the hub.
+
+    `attn_implementation = "owner/kernel"` is one; so that the next version's are caught too, nothing that could name a
+    repository is let through.
+    """
+    for key, value in sorted(model.config.items()):
+        internal = key.startswith("_") or key.endswith("_implementation") or key in _CODE_KEYS
+        if internal or (isinstance(value, str) and "/" in value):
+            raise WorkerError("bad_model", f"model.config.{key[:40]}: an event cannot bring code")
