@@ -12,7 +12,7 @@ from ..commit import Commit, open_attestation
 from ..errors import RemoteProtocolError
 from ..identity import PeerId
 from ..messages import Attestation, Blob, Exhausted, Message, Proof, Proposal, Signed
-from .effects import Behind, Effect, Finalise, Persist, Refused, Send
+from .effects import Behind, Effect, Finalise, KeepCommit, Persist, Refused, Send
 from .review import Reviews, Verdicts
 from .setting import Setting
 from .state import VotingState
@@ -77,6 +77,7 @@ class Poll:
         blob = Blob(sha256=commit.digest, size=len(commit.encode()))
         turn, self.wants_draft = self.wants_draft, None
         if turn == self.voting.turn and self.voting.step is Step.PROPOSE and "proposal" not in self._said_now():
+            self._emit(KeepCommit(commit))
             self.judged(self._reviews.own(commit, blob, now), now)
             self._propose(turn, blob, None, now)
 
