@@ -122,7 +122,7 @@ class LocalSwarm:
         """Start the coordinator's node and wait until it can be joined."""
         node = self.coordinator
         node.start(["seed", *(["--train"] if trains else []), *self._common, *(arguments or [])])
-        self.wait(lambda: node.status() is not None, 60, "the coordinator's node to answer")
+        self.wait(lambda: bool((node.status() or {}).get("addresses")), 60, "the coordinator's node to be reachable")
         return node
 
     def invite(self) -> str:
@@ -161,7 +161,7 @@ class LocalSwarm:
         self.wait(lambda: all(reached(node, round) for node in watched), seconds, f"round {round}", watch=watched)
 
     def states(self, round: int | None = None) -> dict[str, str]:
-        """Return each node's state hash in hex after the commit of `round` (default: its newest)."""
+        """Return each running node's state hash in hex after the commit of `round` (default: its newest)."""
         return {node.name: node.ask("commit", round=round)["state"] for node in self.nodes if node.alive}
 
     def stop(self, seconds: float = 20.0) -> None:

@@ -186,7 +186,6 @@ class Node:
             metrics=self.metrics,
             publish=self._publish,
             on_fault=self._on_fault,
-            trains=self.options.trains,
             payload_limit=limit,
         )
 
@@ -214,15 +213,15 @@ class Node:
         while not self._is_enough():
             if await self._reach(self.history.head):
                 self.phase = "round"
-                await self._round(self.driver, self.history.head)
+                await self._round(self.driver, self.history.head, train=self.options.trains)
         self.phase = "serving"
         with suppress(TimeoutError):
             async with asyncio.timeout(None if self.options.serves else self.event.rounds.view):
                 while True:
-                    await self._round(self.driver, self.history.head)
+                    await self._round(self.driver, self.history.head, train=False)
 
-    async def _round(self, driver: RoundDriver, head: Commit) -> None:
-        outcome = await driver.run(head)
+    async def _round(self, driver: RoundDriver, head: Commit, *, train: bool) -> None:
+        outcome = await driver.run(head, train=train)
         if isinstance(outcome, Finalised) and self.history.head is head:
             await self.catch_up.accept([outcome.commit], outcome.certificate)
             self.commits_made += 1
@@ -264,10 +263,6 @@ class Node:
         self.metrics.head_samples.set(head.samples)
         self.metrics.head_timestamp.set(self.head_at)
         self.metrics.contributors.set(len(head.accepted))
-        log.info(
-            "commit", round=head.round, id=head.digest.hex()[:12], contributors=len(head.accepted),
-            loss=None if head.loss is None else round(head.loss, 4), samples=head.samples,
-        )  # fmt: skip
 
     async def evaluate(self, samples: int = 0) -> float:
         """Return the held-out loss of the newest weights, in nats a token."""

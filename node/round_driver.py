@@ -75,7 +75,6 @@ class RoundTools:
     metrics: Metrics
     publish: Callable[[Signed], Awaitable[None]]
     on_fault: Callable[[str, str], None]
-    trains: bool
     payload_limit: int
 
 
@@ -119,7 +118,7 @@ class RoundDriver:
 
     def resume(self) -> None:
         """The worker was restarted: let it train on where its last checkpoint was."""
-        if self.machine is not None and self._tools.trains:
+        if self.machine is not None and self.machine.setting.trains:
             self._spawn(self._train(self.machine.setting.base), "train")
 
     def _put(self, item: Input) -> None:
@@ -144,15 +143,15 @@ class RoundDriver:
 
     # One round
 
-    async def run(self, base: Commit) -> Finalised | Overtaken:
-        """Run the round on `base` until its commit is final, here or proven by others."""
+    async def run(self, base: Commit, *, train: bool) -> Finalised | Overtaken:
+        """Run the round on `base` until its commit is final, here or proven by others; `train` in it, or only vote."""
         tools = self._tools
         self._outcome, self.training = None, None
         self.machine = machine = RoundMachine(
             tools.history,
             base.digest,
             tools.identity,
-            trains=tools.trains,
+            trains=train,
             payload_limit=tools.payload_limit,
             sequence=int(time.time() * 1000),
             state=self._voting_state(base),
@@ -160,7 +159,7 @@ class RoundDriver:
         self._tell_at = _now() + tools.event.rounds.view
         try:
             await self._perform(machine.start(_now()))
-            if tools.trains and not machine.setting.is_over:
+            if train and not machine.setting.is_over:
                 self._spawn(self._train(base), "train")
             self._redeliver()
             while self._outcome is None:
@@ -261,7 +260,7 @@ class RoundDriver:
         machine = self.machine
         assert machine is not None
         log.debug("training closed", reason=reason)
-        if self._tools.trains:
+        if machine.setting.trains:
             claim = await self._tools.contributor.contribute(machine.setting.base)
             if claim is not None:
                 self._put(lambda current, now: current.contributed(claim, now))
