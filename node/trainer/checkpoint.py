@@ -77,10 +77,13 @@ def restore(session: Session) -> Restored | None:
         **_named("local/", shapes),
         **_named("inner/", session.optimiser.shapes()),
     }
-    tensors = read_tensors(path, needed, {**_named("residual/", shapes), **_named("reference/", shapes)})
+    try:
+        tensors = read_tensors(path, needed, {**_named("residual/", shapes), **_named("reference/", shapes)})
+    except WorkerError as error:
+        raise _damaged(path) from error
     base = SharedState.of_tensors(_part("base/", tensors), shapes)
     if base.hash() != facts["state"]:
-        raise WorkerError("bad_checkpoint", f"{path} is damaged: delete it, and what was trained since the last commit")
+        raise _damaged(path)
     _take_up(session, base, tensors, facts)
     return Restored(
         commit=session.commit,
@@ -108,9 +111,13 @@ def _take_up(session: Session, base: SharedState, tensors: Mapping[str, Tensor],
 def _read_facts(path: Path) -> dict[str, Any]:
     try:
         facts = decode(bytes.fromhex(read_note(path) or ""), DOCUMENT_LIMITS)
-    except (RemoteProtocolError, ValueError) as error:
-        raise WorkerError("bad_checkpoint", f"{path} is no checkpoint of this program") from error
+    except (RemoteProtocolError, ValueError, WorkerError) as error:
+        raise _damaged(path) from error
     return facts if isinstance(facts, dict) else {}
+
+
+def _damaged(path: Path) -> WorkerError:
+    return WorkerError("bad_checkpoint", f"{path} is damaged: delete it, and with it what was trained and not yet sent")
 
 
 def _named(prefix: str, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -99,7 +99,7 @@ class Worker:
         """See messages.Compress."""
         return await self._ask(messages.Compress(full=full), messages.Compressed)
 
-    async def settle(self, sha256: bytes, path: str, *, accepted: bool) -> None:
+    async def settle(self, sha256: bytes, path: str = "", *, accepted: bool) -> None:
         """See messages.Settle."""
         await self._ask(messages.Settle(sha256=sha256, path=path, accepted=accepted), messages.Done)
 

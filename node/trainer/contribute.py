@@ -106,10 +106,10 @@ def settle(session: Session, request: Settle) -> None:
     if request.sha256 not in session.outstanding:
         raise WorkerError("unknown_payload", f"payload {request.sha256.hex()[:12]} is not waiting for an answer")
     if not request.accepted:
-        with translated("reading the payload"):
-            payload = Path(request.path).read_bytes()
+        path = Path(request.path) if request.path else _folder(session) / request.sha256.hex()
+        payload = path.read_bytes()
         if hashlib.sha256(payload).digest() != request.sha256:
-            raise WorkerError("unknown_payload", f"{request.path} is not payload {request.sha256.hex()[:12]}")
+            raise WorkerError("unknown_payload", f"{path} is not payload {request.sha256.hex()[:12]}")
         session.add_to_residual(kernels.decompress(payload, session.layout))
     session.outstanding.discard(request.sha256)
     if not request.accepted:

@@ -68,7 +68,10 @@ class Open(Request):
 
 
 class Restored(Message):
-    """What an earlier life left: the base, how far the round was, and which payloads have not been settled."""
+    """What an earlier life left: the base, how far the round was, and which payloads have not been settled.
+
+    An outstanding payload that the daemon knows nothing of was made, but the answer got lost: to be settled as refused.
+    """
 
     commit: bytes | None
     state: bytes
@@ -192,13 +195,14 @@ class Compressed(Message):
 class Settle(Request):
     """Say what became of an outstanding payload. Refused: what it held goes back into the residual. → Done
 
-    Errors: unknown_payload (not outstanding, or `path` holds other bytes), file.
+    `path` is where its bytes are; empty: where `Compress` wrote them. Errors: unknown_payload (not outstanding, or `path` holds
+    other bytes), file.
     """
 
     OP = "settle"
     sha256: bytes
-    path: str
     accepted: bool
+    path: str = ""
 
 
 class Inspect(Request):

@@ -112,7 +112,7 @@ class Session:
     def restart_from(self, state: SharedState, state_hash: bytes, commit: bytes | None, *, carry: bool) -> None:
         """Make `state` the base, and the local weights restart from it; with `carry` the unsent goes into the residual."""
         if carry and self.base is not None and self.meter.steps:
-            self.add_to_residual(self.unsent())
+            self._carry(self.unsent())
         self.base, self.base_hash, self.commit = state, state_hash, commit
         self.forget_unsent()
 
@@ -123,6 +123,11 @@ class Session:
         self.meter = Meter()
         if self.loop.fisher is not None:
             self.loop.fisher.reset()
+
+    def _carry(self, unsent: Mapping[str, Tensor]) -> None:
+        # A residual with a NaN would spoil every payload to come.
+        if all(bool(torch.isfinite(tensor).all()) for tensor in unsent.values()):
+            self.add_to_residual(unsent)
 
     def add_to_residual(self, update: Mapping[str, Tensor]) -> None:
         """Carry `update` into the next payload."""

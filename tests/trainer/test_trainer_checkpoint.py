@@ -118,8 +118,8 @@ def test_a_damaged_checkpoint_is_refused(bench: Any, tmp_path: Path) -> None:
     header = 8 + int.from_bytes(whole[:8], "little")
     flipped = bytearray(whole)
     flipped[header + 1] ^= 1  # the first tensor in the file is a tensor of the base
-    for content, code in ((bytes(flipped), "bad_checkpoint"), (whole[:-1], "bad_tensors"), (b"", "bad_tensors")):
+    for content in (bytes(flipped), whole[:-1], b""):
         path.write_bytes(content)
-        with pytest.raises(WorkerError) as caught:
+        with pytest.raises(WorkerError, match="is damaged: delete it") as caught:
             bench(init=False)
-        assert caught.value.code == code
+        assert caught.value.code == "bad_checkpoint"

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from collab.node.trainer.errors import WorkerError
+from collab.node.trainer.errors import WorkerError, translated
 from collab.node.trainer.models import FAMILIES, IGNORED, LanguageModel, build
 from collab.node.trainer.models.initial import fill_normal
 from collab.node.trainer.state import SharedState
@@ -144,6 +144,16 @@ def test_a_model_that_cannot_be_built_is_one_line(make_event: Any, model: Huggin
         build(make_event(model=model))
     assert "\n" not in caught.value.text
     assert caught.value.code == "bad_model"
+
+
+@pytest.mark.parametrize(
+    ("width", "code"), [(1 << 39, "bad_model"), (1 << 12, "out_of_memory")], ids=["overflow", "too large"]
+)
+def test_a_model_that_no_machine_can_hold_is_one_line(make_event: Any, width: int, code: str) -> None:
+    event = make_event(model=GptModel(family="gpt", layers=1, width=width, heads=2, vocabulary=1 << 39))
+    with pytest.raises(WorkerError) as caught, translated("building"):
+        build(event)
+    assert caught.value.code == code
 
 
 def test_without_transformers_the_line_says_what_to_install(make_event: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -77,15 +77,31 @@ def test_nothing_that_was_trained_is_lost_or_sent_twice(bench: Any) -> None:
     assert_close({n: decoded(one, second)[n] + session.residual[n] for n in start}, total)
 
 
-def test_a_refused_payload_goes_back_into_the_residual(bench: Any) -> None:
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_refused_payload_goes_back_into_the_residual(bench: Any, tmp_path: Path, kept: bool) -> None:
     one = bench()
     payload = contribute(one)
     before, sent = one.service.session.residual, decoded(one, payload)
-    settle = messages.Settle(sha256=payload.sha256, path=payload.path, accepted=False)
+    path = "" if kept else str(Path(payload.path).rename(tmp_path / "taken"))
+    settle = messages.Settle(sha256=payload.sha256, path=path, accepted=False)
     one.ask(settle)
     assert_close(one.service.session.residual, {name: r + sent[name] for name, r in before.items()})
     with pytest.raises(WorkerError, match="not waiting for an answer"):
         one.ask(settle)
+
+
+def test_what_is_not_finite_is_not_carried(bench: Any, tmp_path: Path) -> None:
+    one = bench()
+    other = bench("other", init=False)
+    other.ask(messages.Init(seed=2))
+    other.ask(messages.Snapshot(path=str(tmp_path / "base")))
+    contribute(one)
+    before = one.service.session.residual
+    one.train(steps=4)
+    with torch.no_grad():
+        next(iter(one.service.session.model.weights().values())).fill_(float("nan"))
+    one.ask(messages.Load(path=str(tmp_path / "base"), carry=True))
+    assert one.service.session.residual is before
 
 
 def test_an_accepted_payload_stays_sent(bench: Any) -> None:

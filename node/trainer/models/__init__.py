@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ....protocol.event import AlbertModel, EventManifest, GptModel, HuggingFaceModel
+from ..errors import WorkerError, is_out_of_memory
 from .base import IGNORED, LanguageModel, Objective
 
 __all__ = ["FAMILIES", "IGNORED", "LanguageModel", "Objective", "build"]
@@ -37,5 +38,13 @@ FAMILIES: dict[str, Callable[[Any, int], LanguageModel]] = {
 
 
 def build(event: EventManifest) -> LanguageModel:
-    """Return the event's model on the CPU, its weights not yet set (`initialise`). Raises WorkerError."""
-    return FAMILIES[event.model.family](event.model, event.data.block)
+    """Return the event's model on the CPU, its weights not yet set (`initialise`). Raises WorkerError.
+
+    Memory that runs out comes through as torch raises it.
+    """
+    try:
+        return FAMILIES[event.model.family](event.model, event.data.block)
+    except RuntimeError as error:
+        if is_out_of_memory(error):
+            raise
+        raise WorkerError("bad_model", f"this model cannot be built: {str(error).splitlines()[0][:200]}") from error
