@@ -27,13 +27,15 @@ _FETCH = "start the node, so that it fetches them"
 async def export_weights(event: EventManifest, store: Store, commit: Commit, out: Path) -> None:
     """Write the weights after `commit` to `out` (an absolute path), whole or not at all. Raises UserError."""
     start, path = _way_to(event, store, commit)
+    merges = [(later, _merge(store, later)) for later in path]
     with tempfile.TemporaryDirectory(prefix="collab-export-") as folder:
         worker = await Worker.start()
         try:
             await worker.open(_open_request(event, folder))
             await _load(worker, event, store, start)
-            for later in path:
-                await _replay(worker, store, later)
+            for later, merge in merges:
+                await worker.merge(merge)
+                _check(later, await worker.adopt(_CANDIDATE, later.digest))
             await worker.snapshot(str(out), weights_only=True)
         except RemoteFailure as failure:
             raise UserError(failure.text) from failure
@@ -81,7 +83,8 @@ async def _load(worker: Worker, event: EventManifest, store: Store, commit: Comm
     _check(commit, state)
 
 
-async def _replay(worker: Worker, store: Store, commit: Commit) -> None:
+def _merge(store: Store, commit: Commit) -> messages.Merge:
+    """Return how a commit is merged again. Raises UserError if a contribution is not here."""
     assert commit.method != "root"
     merged = tuple(
         worker_part(
@@ -92,9 +95,7 @@ async def _replay(worker: Worker, store: Store, commit: Commit) -> None:
         for part in parts(commit)
     )
     base = store.commit(commit.base).state
-    request = messages.Merge(key=_CANDIDATE, base=base, parts=merged, method=commit.method, full=commit.full)
-    await worker.merge(request)
-    _check(commit, await worker.adopt(_CANDIDATE, commit.digest))
+    return messages.Merge(key=_CANDIDATE, base=base, parts=merged, method=commit.method, full=commit.full)
 
 
 def _blob(store: Store, commit: Commit, blob: Blob) -> Path:

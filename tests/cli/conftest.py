@@ -1,0 +1,59 @@
+"""A home with a small event, and the command line without a process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from collab.node.cli.app import app
+from store_samples import Chain
+from typer.testing import CliRunner, Result
+
+EVENT = """
+name = "sample"
+[model]
+family = "gpt"
+layers = 1
+width = 16
+heads = 2
+[data]
+source = "stdlib"
+[inner]
+[compression]
+[outer]
+[merge]
+[rounds]
+[admission]
+"""
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def chain() -> Chain:
+    return Chain()
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.setenv("COLLAB_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def event_file(tmp_path: Path) -> Path:
+    path = tmp_path / "sample.toml"
+    path.write_text(EVENT)
+    return path
+
+
+@pytest.fixture
+def run(home: Path) -> Run:
+    """Run `collab-node` with these arguments in this process, in `home`."""
+
+    def invoke(*arguments: object) -> Result:
+        return CliRunner().invoke(app, [str(argument) for argument in arguments], prog_name="collab-node")
+
+    return invoke
