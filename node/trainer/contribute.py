@@ -61,9 +61,10 @@ def _hand_out(session: Session, digest: bytes, residual: dict[str, Tensor]) -> N
         raise
 
 
-def _fisher(session: Session, payload: bytes) -> bytes | None:
+def _fisher(session: Session, payload: bytes) -> bytes:
+    # Without a step since a restart there is no estimate: zeros, which a merge takes for no opinion.
     diagonal = session.loop.fisher.tensors() if session.loop.fisher is not None else {}
-    return kernels.compress_on_support(diagonal, payload) if diagonal else None
+    return kernels.compress_on_support(diagonal or session.layout.zeros(), payload)
 
 
 def _written(session: Session, meter: Meter, payload: bytes, fisher: bytes | None) -> Compressed:

@@ -265,6 +265,18 @@ def test_fishers_are_checked(bench: Any, make_event: Any, tmp_path: Path) -> Non
     assert plain.ask(messages.Inspect(path=payload.path, fisher_path=payload.fisher_path)).reason == "fisher_unexpected"
 
 
+def test_without_an_estimate_the_fisher_has_no_opinion(bench: Any, make_event: Any) -> None:
+    one = bench(event=make_event(merge=FISHER))
+    base = one.service.session.base_hash
+    one.train()
+    one.service.close()
+    again = bench(event=make_event(merge=FISHER))
+    payload = again.ask(messages.Compress())
+    assert again.ask(messages.Inspect(path=payload.path, fisher_path=payload.fisher_path)).ok
+    weighted = again.ask(merge_of(base, payload, payload, method="fisher"))
+    assert weighted.norm == pytest.approx(again.ask(merge_of(base, payload, payload)).norm, rel=1e-5)
+
+
 def test_diverged_training_restarts_from_the_base(bench: Any) -> None:
     one = bench()
     session = one.service.session
