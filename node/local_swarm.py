@@ -112,11 +112,15 @@ class LocalSwarm:
     def coordinator(self) -> LocalNode:
         return self.nodes[0]
 
+    def add(self) -> LocalNode:
+        """Add a node that is not started yet."""
+        name = f"node-{len(self.nodes) + 1}"
+        self.nodes.append(LocalNode(name, self.root / name))
+        return self.nodes[-1]
+
     def create(self, event_file: Path) -> None:
         """Make the coordinator's key and home, and sign the event."""
-        node = LocalNode("node-1", self.root / "node-1")
-        run("event", "create", str(event_file), "--home", str(node.home))
-        self.nodes.append(node)
+        run("event", "create", str(event_file), "--home", str(self.add().home))
 
     def seed(self, *, trains: bool = True, arguments: list[str] | None = None) -> LocalNode:
         """Start the coordinator's node and wait until it can be joined."""
@@ -134,10 +138,8 @@ class LocalSwarm:
         invite = self.invite()
         joined = []
         for _ in range(count):
-            number = len(self.nodes) + 1
-            node = LocalNode(f"node-{number}", self.root / f"node-{number}")
+            node = self.add()
             node.start(["join", invite, *self._common, *(arguments or [])])
-            self.nodes.append(node)
             joined.append(node)
         return joined
 

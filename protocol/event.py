@@ -152,6 +152,7 @@ class Rounds(Record):
     deadline: Seconds = 600.0
     collect: Seconds = 15.0
     view: Seconds = 10.0
+    min_contributors: Annotated[int, Field(ge=1, le=1024)] = 1
     committee: Annotated[int, Field(ge=1, le=64)] = 7
     views_per_epoch: Annotated[int, Field(ge=1, le=64)] = 4
     silent_rounds: Annotated[int, Field(ge=1, le=10_000)] = 5

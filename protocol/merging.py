@@ -202,7 +202,7 @@ def verify_commit(event: EventManifest, ancestry: Ancestry, commit: Commit, payl
 def _open_accepted(
     event: EventManifest, ancestry: Ancestry, commit: Commit, payload_limit: int | None
 ) -> list[tuple[Signed, Contribution, float]]:
-    if not 0 < len(commit.accepted) <= MAX_ACCEPTED:
+    if not event.rounds.min_contributors <= len(commit.accepted) <= MAX_ACCEPTED:
         raise RemoteProtocolError("wrong_accepted", f"{len(commit.accepted)} contributions")
     opened = []
     for accepted, (signed, claim) in zip(commit.accepted, commit.contributions(), strict=True):

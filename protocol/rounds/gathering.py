@@ -29,9 +29,10 @@ class Gathering:
         done = all(progress.done or self.has_contributed(peer, checked=False) for peer, progress in training.items())
         return done and (bool(training) or len(self._pool) > 0)
 
-    def has_any(self, *, checked: bool) -> bool:
-        """Say whether there is something to merge; a node that checks no payloads goes by what was not refused."""
-        return any(claim.norm is not None if checked else claim.refusal is None for claim in self._pool)
+    def has_enough(self, *, checked: bool) -> bool:
+        """Say whether there is enough to merge; a node that checks no payloads goes by what was not refused."""
+        sound = sum(claim.norm is not None if checked else claim.refusal is None for claim in self._pool)
+        return sound >= self._setting.event.rounds.min_contributors
 
     def is_complete(self, now: float, *, checked: bool) -> bool:
         """Say whether everyone who trains here has contributed, we included."""
@@ -43,7 +44,7 @@ class Gathering:
         """Return a draft of all that is known; None while nothing can be merged. `certificate` is what made the base final."""
         setting = self._setting
         accepted = [claim for claim in self._pool if claim.norm is not None][:MAX_ACCEPTED]
-        if not accepted:
+        if len(accepted) < setting.event.rounds.min_contributors:
             return None
         twofold = [(claim, claim.twin) for claim in self._pool if claim.twin is not None][: MAX_REJECTED // 4]
         refused = [claim for claim in self._pool if claim.norm is None and claim.twin is None][: MAX_REJECTED // 2]

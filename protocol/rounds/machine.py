@@ -326,7 +326,7 @@ class RoundMachine:
         if self.phase is not Phase.COLLECTING or self._closed_at is None or self.setting.is_over:
             return False
         checked = self.poll.is_member
-        if not self._gathering.has_any(checked=checked):
+        if not self._gathering.has_enough(checked=checked):
             return False
         late = now >= self._closed_at + self.setting.event.rounds.collect
         return late or self._gathering.is_complete(now, checked=checked)
