@@ -109,6 +109,7 @@ class Supervisor(Generic[R]):
             if self._on_ready is not None:
                 await self._on_ready(child)
         except BaseException:
+            self.current = None  # `on_ready` may have set it early
             await child.stop()
             raise
         self.current = child

@@ -111,6 +111,7 @@ class BlobServer:
         except RemoteProtocolError as error:
             self._traffic.refused[f"blob_{error.reason}"] += 1
             writer.write(HEADER.pack(Status.REFUSED, 0))
+            await wire.linger(reader)
         except (OSError, EOFError):
             return  # the peer has all it wanted, left, or does not read
         finally:

@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from hivemind.p2p import P2P, PeerID
 from hivemind.p2p.p2p_daemon_bindings.utils import raise_if_failed, read_pbmsg_safe, write_pbmsg
 from hivemind.proto import p2pd_pb2
-from hivemind.utils.multiaddr import Multiaddr
+from multiaddr import Multiaddr
 
 
 async def connect(p2p: P2P, peer_id: str, routes: Sequence[str]) -> None:
     """Connect to a peer at one of its `routes`. Raises hivemind's errors and OSError."""
+    # Not hivemind's Multiaddr: it encodes relayed addresses wrongly.
     addresses = [Multiaddr(route).to_bytes() for route in routes]
     request = p2pd_pb2.ConnectRequest(peer=PeerID.from_base58(peer_id).to_bytes(), addrs=addresses)
     _, writer = await _ask(p2p, p2pd_pb2.Request(type=p2pd_pb2.Request.CONNECT, connect=request))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from hivemind.dht import DHTNode
@@ -82,12 +83,14 @@ class Directory:
 
     async def restart(self, bootstrap: Sequence[str]) -> None:
         """Join again after p2pd was restarted, and publish again what we had published."""
-        if self._node is not None:
-            self._node.is_alive = False  # its own shutdown would wait for ever for the p2pd that is gone
+        node, self._node = self._node, None
+        if node is not None:
+            node.is_alive = False  # its own shutdown would wait for ever for the p2pd that is gone
         await self.start(bootstrap)
         for record in list(self._own.values()):
             if record.expires > self._clock():
-                await self._store(record)
+                with suppress(NetworkError):  # those who hold it already say no
+                    await self._store(record)
 
     async def stop(self) -> None:
         """Leave the DHT."""

@@ -114,6 +114,8 @@ class Network:
             identity, options.host, options.gossip_port, self.topics, self.traffic, self.callbacks, random=self._random
         )
         self._tasks = Tasks()
+        self.host.on_restart.append(self._restart_directory)
+        self.rpc.register(HELLO, self._hello)
         self._known: dict[str, PeerRecord] = {}
 
     async def start(self) -> None:
@@ -132,9 +134,7 @@ class Network:
 
     async def _start_host(self) -> None:
         await self.host.start()
-        self.host.on_restart.append(self._restart_directory)
         self._tasks.spawn(self.host.run(), "p2pd")
-        self.rpc.register(HELLO, self._hello)
         await self.rpc.start()
         await self.blobs.start()
 
@@ -246,10 +246,17 @@ class Network:
         )
 
     async def _restart_directory(self) -> None:
-        await self.directory.restart(await self.host.dial_bootstrap())
+        try:
+            await self.directory.restart(await self.host.dial_bootstrap())
+        except NetworkError as error:
+            self.callbacks.on_line(f"network: {error}")  # `_rejoin` tries again
 
     async def _rejoin(self) -> None:
-        await self.directory.rejoin(await self.host.dial_bootstrap())
+        reached = await self.host.dial_bootstrap()
+        if self.directory.alive:
+            await self.directory.rejoin(reached)
+        else:
+            await self.directory.restart(reached)
 
     async def _every(self, seconds: float, action: Callable[[], Awaitable[None]]) -> None:
         while True:

@@ -107,6 +107,7 @@ class P2PHost:
 
     async def stop(self) -> None:
         """Stop p2pd, and the handlers that still serve somebody."""
+        self._started = False
         serving = list(self._serving)
         for task in serving:
             task.cancel()
@@ -167,8 +168,9 @@ class P2PHost:
 
     async def handle(self, name: str, handler: StreamHandler) -> None:
         """Let peers open streams to `handler(peer_id, reader, writer)`; kept over restarts. The handler closes the writer."""
+        known = name in self._handlers
         self._handlers[name] = handler
-        if self.supervisor.current is not None:
+        if self.supervisor.current is not None and not known:
             await self._register(self.supervisor.current.p2p, name)
 
     async def _register(self, p2p: P2P, name: str) -> None:

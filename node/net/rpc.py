@@ -89,6 +89,8 @@ class Rpc:
                 wire.write_frame(writer, answer)
                 await writer.drain()
                 self._traffic.sent["rpc"] += len(answer)
+                if status == _REFUSED:
+                    await wire.linger(reader)
         except (OSError, EOFError):
             return  # the caller left, or was too slow
         finally:
@@ -105,12 +107,12 @@ class Rpc:
             self._running -= 1
 
     async def _dispatch(self, peer_id: str, reader: asyncio.StreamReader) -> bytes:
+        data = await wire.read_frame(reader, self._limits.request)
+        self._traffic.received["rpc"] += len(data)
         if not self._buckets.take(peer_id, asyncio.get_running_loop().time()):
             raise RemoteProtocolError("rate_limited")
         if self._running > self._limits.calls:
             raise RemoteProtocolError("busy")
-        data = await wire.read_frame(reader, self._limits.request)
-        self._traffic.received["rpc"] += len(data)
         request = decode(data, Limits(size=self._limits.request, depth=2, items=16))
         match request:
             case {"name": str(name), "body": bytes(body), **rest} if not rest:

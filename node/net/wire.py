@@ -37,6 +37,15 @@ async def read_frame(reader: asyncio.StreamReader, limit: int) -> bytes:
     return b"".join(pieces)
 
 
+async def linger(reader: asyncio.StreamReader, seconds: float = 1.0, limit: int = 1024 * 1024) -> None:
+    """Discard what a refused peer still sends, within bounds: closing on unread bytes would reset the stream, and with it
+    take away the refusal before the peer has read it."""
+    with suppress(OSError):
+        async with asyncio.timeout(seconds):
+            while limit > 0 and (piece := await reader.read(PIECE)):
+                limit -= len(piece)
+
+
 async def close(writer: asyncio.StreamWriter) -> None:
     """Close `writer`; the other side may have done so first."""
     writer.close()

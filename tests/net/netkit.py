@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from collab.node.net.network import Network, NetworkCallbacks, NetworkOptions
@@ -62,4 +62,11 @@ async def until(condition: Callable[[], bool], seconds: float = 15.0) -> None:
     """Wait until `condition` holds; TimeoutError after `seconds`."""
     async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110  # it is about other processes
+            await asyncio.sleep(0.02)
+
+
+async def until_async(condition: Callable[[], Awaitable[bool]], seconds: float = 15.0) -> None:
+    """Wait until `await condition()` is true; TimeoutError after `seconds`."""
+    async with asyncio.timeout(seconds):
+        while not await condition():  # noqa: ASYNC110
             await asyncio.sleep(0.02)

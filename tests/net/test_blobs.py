@@ -190,7 +190,6 @@ async def test_hostile_requests_are_refused_and_counted(nodes: list[Node]) -> No
         writer.write(request)
         status, length = blobs.HEADER.unpack(await reader.readexactly(blobs.HEADER.size))
         assert (status, length) == (blobs.Status.REFUSED, 0)
-        assert await reader.read() == b""
         writer.close()
     assert server.traffic.refused == {"blob_oversized": 1, "blob_malformed": 1, "blob_out_of_range": 1}
     assert (await first.fetcher.fetch(DIGEST, len(DATA), [server.peer_id], limit=LIMIT)).exists()

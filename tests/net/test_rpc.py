@@ -98,7 +98,7 @@ async def test_hostile_bytes_are_refused(
     _, _, peer, client_host, traffic = pair
     reader, writer = await client_host.open_stream(peer, rpc.PROTOCOL)
     writer.write(body if body[1:2] in (b"\x00", b"\xff") else len(body).to_bytes(4, "little") + body)
-    answer = await reader.read()
+    answer = await reader.readexactly(5 + len(reason))
     writer.close()
     assert answer == b"\x01" + len(reason).to_bytes(4, "little") + reason
     assert traffic.refused[f"rpc_{reason.decode()}"] == 1
