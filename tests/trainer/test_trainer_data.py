@@ -188,6 +188,24 @@ def test_a_missing_extra_is_one_line(
         prepare(Data.model_validate({"source": source, "path": name}), tmp_path, tmp_path / "cache")
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ({"source": "huggingface", "path": "nobody/nothing"}, "no_data"),
+        ({"source": "huggingface", "path": "empty"}, "no_data"),
+        ({"source": "stdlib", "tokenizer": "nobody/nothing"}, "bad_data"),
+    ],
+)
+def test_what_cannot_be_had_from_the_hub_is_one_line(tmp_path: Path, change: dict[str, str], code: str) -> None:
+    pytest.importorskip("datasets")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(WorkerError) as caught:
+        prepare(Data.model_validate(change), tmp_path, tmp_path / "cache")
+    assert caught.value.code == code
+    assert "\n" not in caught.value.text
+
+
 def test_no_space_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(descriptor: int) -> None:
         raise OSError(28, "No space left on device")

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 from collab.node.trainer.data import Batch
+from collab.node.trainer.device import choose_device, use_bf16
 from collab.node.trainer.errors import WorkerError
 from collab.node.trainer.models import IGNORED, build
 from collab.node.trainer.optimiser import AdamW
@@ -48,6 +49,15 @@ def test_accumulation_takes_the_step_of_the_whole_batch(make_event: Any, micro_b
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
     # Adam's first step divides a gradient by itself, so rounding of a tiny one shows.
     torch.testing.assert_close(weights_of(whole), weights_of(parts), rtol=1e-3, atol=2e-5)
+
+
+def test_a_gpu_that_is_not_there_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert choose_device("auto") == choose_device("cpu") == torch.device("cpu")
+    assert not use_bf16(torch.device("cpu"), wanted=True)
+    with pytest.raises(WorkerError, match="torch sees no CUDA GPU here") as caught:
+        choose_device("cuda")
+    assert caught.value.code == "bad_device"
 
 
 def test_training_learns(make_event: Any) -> None:

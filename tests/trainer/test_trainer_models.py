@@ -59,6 +59,17 @@ def test_ignored_targets_have_no_part_in_the_loss(model: LanguageModel) -> None:
     torch.testing.assert_close(model(tokens, targets), model(tokens[:1], targets[:1]))
 
 
+def test_in_bf16_the_loss_is_about_the_same(model: LanguageModel) -> None:
+    tokens = torch.arange(64).view(4, 16)
+    exact = model(tokens, tokens)
+    with torch.autocast("cpu", torch.bfloat16):
+        rounded = model(tokens, tokens)
+    gradients = torch.autograd.grad(rounded, list(model.weights().values()), materialize_grads=True)
+    assert rounded.dtype == torch.float32
+    assert {gradient.dtype for gradient in gradients} == {torch.float32}
+    torch.testing.assert_close(rounded, exact, rtol=0.02, atol=0.02)
+
+
 def test_weights_are_sorted_and_tied_ones_come_once(model: LanguageModel) -> None:
     names = list(model.weights())
     assert names == sorted(names)
