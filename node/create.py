@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +19,8 @@ from .files import sync
 from .home import EventFolder, Home
 from .start import make_start
 from .store import Store, file_digest
+
+_STAGING = ".new-"
 
 
 def create_event(
@@ -66,14 +67,30 @@ def _start_history(folder: EventFolder, event: EventManifest, state: Path) -> No
 def _staging(home: Home) -> Iterator[EventFolder]:
     """Give a folder that no other command sees, removed again unless it was published."""
     with disk_errors(home.path):
-        path = Path(tempfile.mkdtemp(prefix=".new-", dir=home.events_path))
+        for left in home.events_path.glob(f"{_STAGING}*"):
+            if not _is_running(left.name.removeprefix(_STAGING)):
+                shutil.rmtree(left, ignore_errors=True)
+        path = home.events_path / f"{_STAGING}{os.getpid()}"
+        path.mkdir(mode=0o755)
         try:
             yield EventFolder(path)
         finally:
             shutil.rmtree(path, ignore_errors=True)
 
 
+def _is_running(pid: str) -> bool:
+    """Say whether another process has this id: a folder of a killed one is nobody's."""
+    if not pid.isdecimal() or int(pid) == os.getpid():
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass  # somebody else's process is a process
+    return True
+
+
 def _publish(folder: EventFolder, target: EventFolder) -> None:
-    folder.path.chmod(0o755)
     os.rename(folder.path, target.path)
     sync(target.path.parent)

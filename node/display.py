@@ -82,12 +82,12 @@ class PlainDisplay:
     def show(self, view: NodeView) -> None:
         """Log what happened since the last view."""
         for event, values in changes(self._last, view):
-            log.info(event, **values)
+            log.info(event, **{name: value for name, value in values.items() if value is not None})
         self._last = view
 
 
 def changes(before: NodeView | None, after: NodeView) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield (event, fields) for every change that is worth a line of log."""
+    """Yield (event, fields) for every change that is worth a line of log; the end of a round is its commit's."""
     if before is None:
         yield "node", {"name": after.event, "peer": after.peer, "round": after.round, "metrics_port": after.metrics_port}
     if after.commit and (before is None or after.commit != before.commit):
@@ -95,8 +95,9 @@ def changes(before: NodeView | None, after: NodeView) -> Iterator[tuple[str, dic
             "round": after.round, "commit": short(after.commit), "contributors": after.contributors,
             "share": after.share, "held_out_loss": after.held_out_loss,
         }  # fmt: skip
-    if before is None or after.phase != before.phase:
-        yield after.phase, {"round": after.round + 1, "message": after.message, "loss": after.loss}
+    if after.phase != "final" and (before is None or after.phase != before.phase):
+        message = after.message if after.message != after.phase else None
+        yield after.phase, {"round": after.round + 1, "loss": after.loss, "message": message}
     if before is not None and after.peers != before.peers:
         yield "peers", {"peers": after.peers, "gossip": after.gossip_peers}
     if before is not None and after.restarts > before.restarts:

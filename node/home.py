@@ -69,8 +69,9 @@ class EventFolder:
         except OSError as error:
             raise UserError(f"cannot read {self.manifest_path}: {error.strerror}") from error
         except RemoteProtocolError as error:
-            hint = "remove the event's folder and join again"
-            raise UserError(f"{self.manifest_path} is damaged ({error})", hint) from error
+            hint = "move the event's folder away and join again"
+            problem = f"{self.manifest_path} is damaged, or of another version of collab-node ({error})"
+            raise UserError(problem, hint) from error
         return signed
 
 

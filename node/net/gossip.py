@@ -24,6 +24,7 @@ from .traffic import Traffic
 
 START_SECONDS = 30.0
 CALL_SECONDS = 15.0
+MESSAGE_BYTES = 64 * 1024
 _DIALS_AT_ONCE = 8
 
 
@@ -196,6 +197,11 @@ class Gossip:
 
     async def publish(self, topic: str, data: bytes) -> None:
         """Publish an envelope's bytes; queued while the sidecar is down. Raises NetworkError if it is too large."""
+        allowed = int(self.limits.get("message_bytes", MESSAGE_BYTES))
+        if len(data) > allowed:
+            raise NetworkError(f"a message of {len(data)} bytes; gossip carries {allowed}")
+        if topic not in self.topics:
+            raise NetworkError(f"not joined: {topic}")
         current = self.supervisor.current
         if current is None:
             self._outbox.append((topic, data))

@@ -28,6 +28,7 @@ from .tasks import Tasks
 from .traffic import Traffic
 
 HELLO = "hello"
+_PATIENCE = 6  # failed dials in a row, about a minute, after which a peer that was lost is forgotten
 _HELLO_LIMITS = Limits(size=4096, depth=3, items=16)
 
 
@@ -37,7 +38,7 @@ class NetworkOptions:
 
     `bootstrap` are full addresses of p2pd of the event's bootstrap peers; with `wait_for_bootstrap` a start without any of them
     is an error, without it (on a bootstrap node) they are tried for ever. Seconds: `announce_seconds` between two announcements
-    of ourselves, which live three times as long, `discover_seconds` between two looks into the directory at first, growing to
+    of ourselves, which live three times as long, `rejoin_seconds` between two pings of the bootstrap peers, `discover_seconds` between two looks into the directory at first, growing to
     `discover_slowest` while enough gossip peers are connected.
     """
 
@@ -51,6 +52,7 @@ class NetworkOptions:
     wait_for_bootstrap: bool = True
     gossip_peers: int = 12
     announce_seconds: float = 30.0
+    rejoin_seconds: float = 30.0
     discover_seconds: float = 3.0
     discover_slowest: float = 30.0
     topics: tuple[str, ...] = ()
@@ -95,8 +97,7 @@ class Network:
         self.traffic = Traffic()
         self.callbacks = callbacks or NetworkCallbacks()
         self._random = random or Random()
-        for address in options.bootstrap:
-            addresses.split(address)
+        self._bootstrap_peers = {addresses.split(address)[1] for address in options.bootstrap}
         self.topics = options.topics or (event.hex(),)
         self.host = P2PHost(
             identity,
@@ -130,7 +131,7 @@ class Network:
             raise
         self._tasks.spawn(self._every(self.options.announce_seconds, self.announce), "announce")
         self._tasks.spawn(self._discover(), "discover")
-        self._tasks.spawn(self._every(self.options.announce_seconds, self._rejoin), "rejoin")
+        self._tasks.spawn(self._every(self.options.rejoin_seconds, self._rejoin), "rejoin")
 
     async def _start_host(self) -> None:
         await self.host.start()
@@ -302,7 +303,7 @@ class Network:
 
     async def _meet(self, found: list[PeerRecord]) -> None:
         for address, failures in self.gossip.remembered.items():
-            if failures >= 3 and addresses.split(address)[1] not in self._known:
+            if failures >= _PATIENCE and addresses.split(address)[1] not in self._bootstrap_peers:
                 self.gossip.forget(address)
         wanted = self.options.gossip_peers - len(self.gossip.peers)
         strangers = [record for record in found if record.peer not in self.gossip.peers and record.gossip]
@@ -311,8 +312,10 @@ class Network:
 
     async def _connect_to(self, record: PeerRecord) -> None:
         for address in record.gossip:
-            if addresses.split(address)[1] == record.peer and await self.gossip.connect(address):
-                return
+            if addresses.split(address)[1] == record.peer:
+                if await self.gossip.connect(address):
+                    return
+                self.gossip.forget(address)  # whoever makes keys can fill the directory with addresses of nobody
 
 
 def _gossip_of(greeting: object, event: bytes, peer_id: str) -> list[str]:

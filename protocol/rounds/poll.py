@@ -33,6 +33,7 @@ class Poll:
         self._roster = frozenset(member.peer for member in setting.base.roster)
         self._blobs: dict[bytes, Blob] = {}
         self._envelopes: dict[tuple[Turn, Stage], dict[PeerId, Signed]] = {}
+        self._proofs: dict[Lock, Proof] = {}
         self._timers: dict[tuple[Turn, Step], float] = {}
         self._said: dict[str, Signed] = {}
         self._said_in = Turn(0, 0)
@@ -239,8 +240,10 @@ class Poll:
             return
         actions, self._shown = self.voting.enter_epoch(ended + 1, self._shown), None
         self.voting.forget(ended)
-        kept = {lock.turn for lock in (self.voting.locked, self.voting.valid) if lock}
-        self._envelopes = {key: by for key, by in self._envelopes.items() if key[0].epoch >= ended or key[0] in kept}
+        kept = {lock for lock in (self.voting.locked, self.voting.valid) if lock}
+        turns = {lock.turn for lock in kept}
+        self._envelopes = {key: by for key, by in self._envelopes.items() if key[0].epoch >= ended or key[0] in turns}
+        self._proofs = {lock: proof for lock, proof in self._proofs.items() if lock.turn.epoch >= ended or lock in kept}
         self._do(actions, now)
 
     def _show(self, lock: Lock) -> None:
@@ -250,15 +253,15 @@ class Poll:
             self.voting.adopt(lock)
 
     def _take_proof(self, proof: Proof, now: float) -> Lock:
-        """Count the prevotes of a proof. Raises RemoteProtocolError("bad_proof") unless they prove it."""
+        """Check a proof and note what it proves. Raises RemoteProtocolError("bad_proof")."""
         lock = Lock(proof.commit.sha256, Turn(proof.epoch, proof.view))
         if lock.turn.view >= self.voting.views:
             raise RemoteProtocolError("bad_proof", "a view beyond the last")
+        self._blobs.setdefault(proof.commit.sha256, proof.commit)
         if not self.voting.proven(lock):
             self._check_proof(proof, lock)
-            for envelope in proof.prevotes:
-                self._count(*open_attestation(envelope), now)
-        self._blobs.setdefault(proof.commit.sha256, proof.commit)
+            self._proofs[lock] = proof
+            self._do(self.voting.prove(lock), now)
         return lock
 
     def _check_proof(self, proof: Proof, lock: Lock) -> None:
@@ -290,8 +293,8 @@ class Poll:
         return self.voting.turn.epoch - 1 <= turn.epoch <= self.voting.turn.epoch + 1
 
     def _proof(self, lock: Lock | None) -> Proof | None:
-        if lock is None:
-            return None
+        if lock is None or lock in self._proofs:
+            return self._proofs[lock] if lock else None
         by = self._envelopes[lock.turn, "prevote"]
         prevotes = [by[peer].encode() for peer in sorted(self.voting.voters(lock.turn, "prevote", lock.commit))]
         return Proof(epoch=lock.turn.epoch, view=lock.turn.view, commit=self._blobs[lock.commit], prevotes=tuple(prevotes))

@@ -142,6 +142,7 @@ class Voting:
         self._committee_of = committee_of
         self._proposals: dict[Turn, dict[bytes, Turn | None]] = {}
         self._tallies: dict[tuple[Turn, Stage], _Tally] = {}
+        self._proven: set[Lock] = set()
         self._verdicts: dict[bytes, Verdict] = {}
         self._scheduled: set[tuple[Turn, Step]] = set()
         self._actions: list[Action] = []
@@ -164,6 +165,11 @@ class Voting:
     def vote(self, turn: Turn, stage: Stage, voter: PeerId, commit: bytes | None) -> list[Action]:
         """Take in a member's vote; of two different ones by the same member, the first counts."""
         self._count(turn, stage, voter, commit)
+        return self._settle()
+
+    def prove(self, lock: Lock) -> list[Action]:
+        """Take in that someone showed the prevotes of more than 2/3: a faulty member may have shown us another one of its own."""
+        self._proven.add(lock)
         return self._settle()
 
     def judge(self, commit: bytes, verdict: Verdict) -> list[Action]:
@@ -192,7 +198,7 @@ class Voting:
         return self._settle()
 
     def adopt(self, shown: Lock | None) -> None:
-        """Take over a later lock, if the prevotes we have prove it: a lock only ever makes us more careful."""
+        """Take over a later lock, if it is proven: a lock only ever makes us more careful."""
         if shown is None or not self.proven(shown):
             return
         if self.valid is None or shown.turn > self.valid.turn:
@@ -213,8 +219,8 @@ class Voting:
         return self._committee_of(self.turn.epoch if epoch is None else epoch)
 
     def proven(self, lock: Lock) -> bool:
-        """Say whether we hold the prevotes of more than 2/3 for this commit in this turn."""
-        return self._tally(lock.turn, "prevote").counts[lock.commit] >= self.committee(lock.turn.epoch).quorum
+        """Say whether more than 2/3 prevoted this commit in this turn, as we heard or were shown."""
+        return lock in self._proven or self._tally(lock.turn, "prevote").counts[lock.commit] >= self.committee(lock.turn.epoch).quorum
 
     def voters(self, turn: Turn, stage: Stage, commit: bytes) -> list[PeerId]:
         """Return who voted for this commit."""
@@ -229,6 +235,8 @@ class Voting:
         kept = {lock.turn for lock in (self.locked, self.valid) if lock}
         self._tallies = {key: tally for key, tally in self._tallies.items() if key[0].epoch >= epoch or key[0] in kept}
         self._proposals = {turn: proposals for turn, proposals in self._proposals.items() if turn.epoch >= epoch}
+        self._scheduled = {timer for timer in self._scheduled if timer[0].epoch >= epoch}
+        self._proven = {lock for lock in self._proven if lock.turn.epoch >= epoch or lock.turn in kept}
 
     # Rules: each returns whether it changed something; they are tried in this order until none does.
 

@@ -6,9 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from collab.node.cli.app import app
 from store_samples import Chain
 from typer.testing import CliRunner, Result
+
+from collab.node.cli.app import app
 
 EVENT = """
 name = "sample"

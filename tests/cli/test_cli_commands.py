@@ -11,6 +11,9 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from store_samples import Chain
+from typer.testing import Result
+
 from collab.node import files
 from collab.node.control import NotRunning
 from collab.node.errors import StoreFull, UserError
@@ -19,8 +22,6 @@ from collab.node.options import NodeOptions
 from collab.node.store import Store
 from collab.protocol.identity import Identity
 from collab.protocol.invite import Invite
-from store_samples import Chain
-from typer.testing import Result
 
 Run = Callable[..., Result]
 
@@ -131,6 +132,7 @@ def test_a_create_that_fails_leaves_nothing(
     def full(*_: object) -> None:
         raise StoreFull(home)
 
+    (home / "events" / f".new-{os.getpid()}").mkdir()
     monkeypatch.setattr(files, "move", full)
     failed(run("event", "create", event_file), "no space left")
     assert os.listdir(home / "events") == []

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from collab.node.control import ControlError, ControlServer, NotRunning, call
 from collab.node.errors import UserError
 from collab.node.home import Home

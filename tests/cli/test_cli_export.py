@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
+from store_samples import draft
+
 from collab import kernels
 from collab.kernels.merge import Contribution as MergeContribution
 from collab.kernels.merge import merge
@@ -21,8 +24,6 @@ from collab.node.trainer.state import SharedState
 from collab.protocol.commit import Accepted, Commit
 from collab.protocol.event import EventManifest
 from collab.protocol.messages import Blob, Contribution, Signed
-from safetensors.torch import load_file
-from store_samples import draft
 
 
 def one_round(home: Home, event: EventManifest, store: Store) -> tuple[Commit, SharedState]:

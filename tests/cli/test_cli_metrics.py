@@ -8,11 +8,12 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 import pytest
+from prometheus_client.exposition import generate_latest
+from prometheus_client.parser import text_string_to_metric_families
+
 from collab.node.errors import UserError
 from collab.node.metrics import Metrics
 from collab.node.metrics_server import MetricsServer
-from prometheus_client.exposition import generate_latest
-from prometheus_client.parser import text_string_to_metric_families
 
 
 @dataclass

@@ -5,13 +5,14 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-import collab
 import pytest
+from pydantic_core import PydanticUndefined
+
+import collab
 from collab.node.event_file import UNITS, embedded_event, event_template, parse_event, read_event_file
 from collab.node.event_problems import SECTIONS, family_of, known_keys
 from collab.protocol.event import AlbertModel, EventDraft, GptModel, HuggingFaceModel
 from collab.protocol.record import Record
-from pydantic_core import PydanticUndefined
 
 ROOT = Path(collab.__file__).parent
 CONFIGS = sorted((ROOT / "configs").glob("*.toml"))

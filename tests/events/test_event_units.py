@@ -1,6 +1,7 @@
 """Durations and sizes as people write them."""
 
 import pytest
+
 from collab.node.event_units import seconds, size
 
 

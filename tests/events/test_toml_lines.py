@@ -3,9 +3,10 @@
 import tomllib
 from typing import Any
 
-from collab.node.toml_lines import KeyPath, key_lines
 from hypothesis import given
 from hypothesis import strategies as st
+
+from collab.node.toml_lines import KeyPath, key_lines
 
 
 def test_tables_dotted_keys_and_comments() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
+
 from collab import kernels
 from collab.kernels import Backend, Codec, Layout
 from collab.kernels.merge import Contribution, merge

@@ -7,11 +7,12 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from collab import kernels
 from collab.kernels import canonical
 from collab.kernels.outer import nesterov, sgd
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 Make = Callable[..., dict[str, torch.Tensor]]
 

@@ -9,10 +9,11 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from collab import kernels
-from collab.kernels import Codec, Layout
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from collab import kernels
+from collab.kernels import Codec, Layout
 
 Make = Callable[..., dict[str, torch.Tensor]]
 

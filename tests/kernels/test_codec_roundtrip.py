@@ -6,10 +6,11 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from collab import kernels
-from collab.kernels import Codec, Layout, NonFiniteError
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from collab import kernels
+from collab.kernels import Codec, Layout, NonFiniteError
 
 Tensors = dict[str, torch.Tensor]
 Make = Callable[..., Tensors]

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+
 from collab import kernels
 from collab.kernels import Codec, Layout
 from collab.kernels.merge import METHODS, Contribution, merge

@@ -6,11 +6,12 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from collab import kernels
 from collab.kernels import Codec, Layout, NonFiniteError, PayloadError
 from collab.kernels.fisher import accumulate
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 Make = Callable[..., dict[str, torch.Tensor]]
 

@@ -6,11 +6,12 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from collab import kernels
 from collab.kernels import Codec, Layout, PayloadError
 from collab.kernels.merge import METHODS, Contribution, merge
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 Tensors = dict[str, torch.Tensor]
 Make = Callable[..., Tensors]

@@ -8,10 +8,11 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from collab import kernels
-from collab.kernels import Codec, Layout, PayloadError
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from collab import kernels
+from collab.kernels import Codec, Layout, PayloadError
 
 Make = Callable[..., dict[str, torch.Tensor]]
 

@@ -10,6 +10,11 @@ import sys
 import base58
 import multiaddr
 import trio
+from libp2p.pubsub.pb import rpc_pb2
+from libp2p.pubsub.pubsub import Pubsub
+from libp2p.tools.anyio_service import background_trio_service
+from libp2p.utils import encode_varint_prefixed
+
 from collab.node.sidecar.bounds import ConnectionBounds
 from collab.node.sidecar.host import connect, new_host
 from collab.node.sidecar.limits import GossipLimits
@@ -17,10 +22,6 @@ from collab.node.sidecar.pubsub import new_router
 from collab.protocol.canonical import encode
 from collab.protocol.identity import Identity
 from collab.protocol.messages import Goodbye, Signed
-from libp2p.pubsub.pb import rpc_pb2
-from libp2p.pubsub.pubsub import Pubsub
-from libp2p.tools.anyio_service import background_trio_service
-from libp2p.utils import encode_varint_prefixed
 
 US, VICTIM = Identity(b"m" * 32), Identity(b"v" * 32)
 LIMITS = GossipLimits()

@@ -5,11 +5,12 @@ from __future__ import annotations
 import socket
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from collab.node.net import addresses
 from collab.node.net.errors import NetworkError
 from collab.protocol.identity import Identity
-from hypothesis import given
-from hypothesis import strategies as st
 
 PEER = Identity(b"p" * 32).peer_id
 RELAY = Identity(b"r" * 32).peer_id

@@ -10,6 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from net.netkit import FolderStore
+
 from collab.node.net import blobs
 from collab.node.net.blobs import BlobLimits, BlobServer
 from collab.node.net.errors import NetworkError
@@ -19,9 +23,6 @@ from collab.node.net.parts import ResumeMap
 from collab.node.net.traffic import Traffic
 from collab.protocol.errors import RemoteProtocolError
 from collab.protocol.identity import Identity
-from hypothesis import given
-from hypothesis import strategies as st
-from net.netkit import FolderStore
 
 LIMITS = BlobLimits(part_bytes=64 * 1024, stall=0.5, part=5.0, streams_per_peer=1)
 DATA = os.urandom(10 * 64 * 1024 - 17)

@@ -11,6 +11,13 @@ from typing import Any
 
 import msgpack
 import pytest
+from hivemind.dht import DHTNode
+from hivemind.dht.routing import DHTID
+from hivemind.dht.validation import DHTRecord
+from hypothesis import given
+from hypothesis import strategies as st
+from net.netkit import EVENT
+
 from collab.node.net.directory import Directory
 from collab.node.net.errors import NetworkError
 from collab.node.net.p2p import P2PHost, P2POptions
@@ -20,12 +27,6 @@ from collab.node.net.validator import RecordValidator
 from collab.protocol.canonical import encode
 from collab.protocol.errors import RemoteProtocolError
 from collab.protocol.identity import Identity
-from hivemind.dht import DHTNode
-from hivemind.dht.routing import DHTID
-from hivemind.dht.validation import DHTRecord
-from hypothesis import given
-from hypothesis import strategies as st
-from net.netkit import EVENT
 
 NOW = 2_000_000_000.0
 ALICE, BOB = Identity(b"a" * 32), Identity(b"b" * 32)

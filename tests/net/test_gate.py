@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from collab.node.rates import Buckets, Rate
 from collab.node.sidecar.bounds import ConnectionBounds
 from collab.node.sidecar.gate import Gate, Parcel
@@ -13,8 +16,6 @@ from collab.protocol.canonical import encode
 from collab.protocol.errors import RemoteProtocolError
 from collab.protocol.identity import Identity
 from collab.protocol.messages import Goodbye, Signed
-from hypothesis import given
-from hypothesis import strategies as st
 
 ALICE = Identity(b"a" * 32)
 BOB = Identity(b"b" * 32)

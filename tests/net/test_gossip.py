@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from net.netkit import envelope, until, until_async
+
 from collab.node.net.errors import NetworkError
 from collab.node.net.gossip import Gossip, GossipCallbacks, GossipMessage
 from collab.node.net.traffic import Traffic
 from collab.node.supervise import Backoff
 from collab.protocol.identity import Identity
-from net.netkit import envelope, until, until_async
 
 TOPIC = "test"
 

@@ -11,10 +11,11 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from collab.node.frames import MAX_FRAME, FrameDecoder, FrameError, encode_frame
-from collab.node.ipc import BlockingChannel, Channel, ChannelClosed, Child, RemoteFailure, failure, reply, spawn_child
 from hypothesis import given
 from hypothesis import strategies as st
+
+from collab.node.frames import MAX_FRAME, FrameDecoder, FrameError, encode_frame
+from collab.node.ipc import BlockingChannel, Channel, ChannelClosed, Child, RemoteFailure, failure, reply, spawn_child
 
 CHILD = '''
 import sys

@@ -9,11 +9,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
+from net.netkit import FolderStore, envelope, network, until
+
 from collab.node.net.errors import NetworkError
 from collab.node.net.gossip import GossipMessage
 from collab.node.net.network import Network, NetworkCallbacks, Standing
 from collab.protocol.identity import Identity
-from net.netkit import FolderStore, envelope, network, until
 
 Make = Callable[..., Awaitable[tuple[Network, FolderStore, list[GossipMessage]]]]
 DATA = os.urandom(300_000)
@@ -93,7 +94,7 @@ async def test_two_seeds_that_start_apart_become_one_directory(make: Make) -> No
     first, _, _ = await make()
     (address,) = await first.host.dial_strings()
     await first.stop()
-    second, _, _ = await make(address, wait_for_bootstrap=False, announce_seconds=0.4)
+    second, _, _ = await make(address, wait_for_bootstrap=False, rejoin_seconds=0.5)
     assert second.peers == {}
     await first.start()
     await until(lambda: set(second.peers) == {first.identity.peer_id})

@@ -11,12 +11,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
+from net.netkit import until
+
 from collab.node.net import addresses
 from collab.node.net.errors import NetworkError
 from collab.node.net.p2p import P2PHost, P2POptions
 from collab.node.supervise import Backoff
 from collab.protocol.identity import Identity
-from net.netkit import until
 
 Make = Callable[..., Awaitable[P2PHost]]
 ECHO = "test/echo"

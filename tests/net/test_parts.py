@@ -6,9 +6,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from collab.node.net.parts import Plan, ResumeMap, cut
 from hypothesis import given
 from hypothesis import strategies as st
+
+from collab.node.net.parts import Plan, ResumeMap, cut
 
 
 @given(st.integers(1, 10_000), st.integers(1, 500))

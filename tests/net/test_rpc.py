@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+
 from collab.node.net import rpc
 from collab.node.net.errors import NetworkError
 from collab.node.net.p2p import P2PHost, P2POptions

@@ -7,9 +7,10 @@ from collections.abc import Callable
 from random import Random
 
 import pytest
-from collab.node.supervise import Backoff, Supervisor
 from hypothesis import given
 from hypothesis import strategies as st
+
+from collab.node.supervise import Backoff, Supervisor
 
 
 class FakeChild:

@@ -1,6 +1,8 @@
 """Identities, an event and messages to test with; all the same on every run."""
 
 import pytest
+from hypothesis import settings
+
 from collab.protocol.event import (
     Admission,
     Compression,
@@ -15,7 +17,6 @@ from collab.protocol.event import (
 )
 from collab.protocol.identity import Identity
 from collab.protocol.messages import Blob, Contribution
-from hypothesis import settings
 
 settings.register_profile("collab", deadline=None, derandomize=True)
 settings.load_profile("collab")

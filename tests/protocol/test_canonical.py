@@ -7,10 +7,11 @@ from typing import Any
 
 import msgpack
 import pytest
-from collab.protocol.canonical import MESSAGE_LIMITS, Limits, decode, encode
-from collab.protocol.errors import LocalProtocolError, RemoteProtocolError
 from hypothesis import example, given
 from hypothesis import strategies as st
+
+from collab.protocol.canonical import MESSAGE_LIMITS, Limits, decode, encode
+from collab.protocol.errors import LocalProtocolError, RemoteProtocolError
 
 EDGES = [sign * (1 << bits) + shift for bits in (5, 7, 8, 15, 16, 31, 32) for sign in (1, -1) for shift in (-1, 0)]
 SCALARS = (

@@ -3,13 +3,14 @@
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
+
 from collab.protocol.canonical import decode, encode
 from collab.protocol.commit import Accepted, Certificate, Commit, Member, Rejected, decode_commit, open_contribution, root_commit
 from collab.protocol.errors import RemoteProtocolError
 from collab.protocol.event import EventManifest
 from collab.protocol.identity import Identity
 from collab.protocol.messages import Attestation, Contribution, Goodbye, Signed
-from pydantic import ValidationError
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from collections import Counter
 
 import pytest
+
 from collab.protocol.commit import Commit, Member, root_commit
 from collab.protocol.committee import Committee, draw
 from collab.protocol.event import EventManifest

@@ -5,9 +5,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from collab.protocol.identity import Identity, peer_id_of, public_key_of, verify
 from hypothesis import given
 from hypothesis import strategies as st
+
+from collab.protocol.identity import Identity, peer_id_of, public_key_of, verify
 
 # py-libp2p and hivemind cannot share a process, so each oracle runs in its own.
 _LIBP2P = """

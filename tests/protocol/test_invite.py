@@ -1,9 +1,10 @@
 """Invites survive a paste, and say what is wrong with one that did not."""
 
 import pytest
-from collab.protocol.invite import Invite, InviteError
 from hypothesis import given
 from hypothesis import strategies as st
+
+from collab.protocol.invite import Invite, InviteError
 
 ADDRESS = "/ip4/127.0.0.1/tcp/4001/p2p/12D3KooWK99VoVxNE7XzyBwXEzW7xhK7Gpv85r9F3V3fyKSUKPH5"
 INVITE = Invite(event=b"e" * 32, bootstrap=(ADDRESS, ADDRESS.replace("4001", "4002")), token=b"t" * 32)

@@ -4,11 +4,12 @@ import hashlib
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from collab.protocol.canonical import encode
 from collab.protocol.errors import LocalProtocolError
 from collab.protocol.merkle import BLOCK_BYTES, root, state_hash, tensor_hash
-from hypothesis import given
-from hypothesis import strategies as st
 
 Tensor = tuple[str, tuple[int, ...], bytes]
 STATE: list[Tensor] = [("a", (2, 3), bytes(range(24))), ("b.w", (4,), bytes(16)), ("c", (), b"\0\0\x80\x3f")]

@@ -3,14 +3,15 @@
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
 from collab.protocol.canonical import Limits, decode, encode
 from collab.protocol.errors import RemoteProtocolError
 from collab.protocol.event import EventManifest
 from collab.protocol.identity import Identity
 from collab.protocol.messages import MESSAGES, Blob, Contribution, Goodbye, Message, Progress, Signed, admission_bytes
-from hypothesis import given
-from hypothesis import strategies as st
-from pydantic import ValidationError
 
 
 def refused(data: bytes, kind: type[Message] = Contribution) -> str:

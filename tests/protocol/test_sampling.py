@@ -3,9 +3,10 @@
 from collections import Counter
 
 import pytest
-from collab.protocol.sampling import sample_indices
 from hypothesis import given
 from hypothesis import strategies as st
+
+from collab.protocol.sampling import sample_indices
 
 EVENT = bytes(32)
 VECTOR = [809672, 776599, 376330, 110016, 971646, 127541]

@@ -4,9 +4,10 @@ from fractions import Fraction
 from itertools import pairwise
 
 import pytest
-from collab.protocol.shares import shares, stale_samples
 from hypothesis import given
 from hypothesis import strategies as st
+
+from collab.protocol.shares import shares, stale_samples
 
 SAMPLES = st.lists(st.integers(1, 1 << 40) | st.fractions(Fraction(1, 1000), 10**6), min_size=1, max_size=30)
 CAPS = st.fractions(Fraction(1, 100), 1)

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from itertools import count
 from random import Random
 
+from rounds.worlds import contribution
+
 from collab.protocol.canonical import encode
 from collab.protocol.commit import Commit
 from collab.protocol.event import EventManifest
@@ -23,8 +25,6 @@ from collab.protocol.record import sha256
 from collab.protocol.rounds import effects as do
 from collab.protocol.rounds.machine import RoundMachine
 from collab.protocol.rounds.state import VotingState
-
-from rounds.worlds import contribution
 
 PAYLOAD_LIMIT = 10_000
 

@@ -6,10 +6,11 @@
 from __future__ import annotations
 
 import pytest
-from collab.protocol.commit import Commit
-from collab.protocol.rounds import effects as do
 from rounds.fakenet import Faults, Net, Node
 from rounds.worlds import event, identity
+
+from collab.protocol.commit import Commit
+from collab.protocol.rounds import effects as do
 
 
 def swarm(size: int, *, seed: int = 0, faults: Faults | None = None) -> Net:

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from collab.node.store import Store
 from store_samples import Chain
+
+from collab.node.store import Store
 
 
 @pytest.fixture

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from collab.node.store import BlobMismatch, Blobs, Store
-from collab.protocol.record import sha256
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
+from collab.node.store import BlobMismatch, Blobs, Store
+from collab.protocol.record import sha256
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

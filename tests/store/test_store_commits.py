@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from store_samples import Chain
+
 from collab.node.errors import UserError
 from collab.node.store import Store, blobs_of, prune
 from collab.protocol.commit import Certificate
 from collab.protocol.errors import LocalProtocolError
 from collab.protocol.record import sha256
-from store_samples import Chain
 
 
 def certificate(base: bytes, commit: bytes) -> Certificate:

@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from store_samples import Chain
+
 from collab.node import files
 from collab.node.errors import UserError
 from collab.node.home import Home
 from collab.node.store import Store, StoreFull
 from collab.protocol.record import sha256
-from store_samples import Chain
 
 VICTIM = """
 import os, signal, sys

@@ -6,11 +6,12 @@ import os
 from pathlib import Path
 
 import pytest
+from store_samples import COORDINATOR, manifest
+
 from collab.node.errors import UserError, disk_errors
 from collab.node.files import atomic_write
 from collab.node.home import Home
 from collab.protocol.manifest import SignedManifest
-from store_samples import COORDINATOR, manifest
 
 
 def test_an_event_folder_keeps_its_signed_manifest(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+
 from collab.node.errors import UserError
 from collab.node.keys import create, load, load_or_create
 from collab.protocol.identity import Identity

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from store_samples import COORDINATOR, draft, manifest
+
 from collab.protocol.errors import LocalProtocolError, RemoteProtocolError
 from collab.protocol.identity import Identity
 from collab.protocol.manifest import SignedManifest
-from store_samples import COORDINATOR, draft, manifest
 
 
 def test_a_manifest_opens_to_what_was_sealed() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from collab.node.errors import UserError
 from collab.node.settings import Settings, load_settings
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+
 from collab.node.trainer import messages
 from collab.node.trainer.service import Service
 from collab.protocol.event import (

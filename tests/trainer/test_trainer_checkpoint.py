@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+
 from collab.node.trainer import checkpoint, messages
 from collab.node.trainer.errors import WorkerError
 from collab.protocol.event import Merge, OuterOptimiser

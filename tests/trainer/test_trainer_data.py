@@ -8,6 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from collab.node.trainer.data import Batches, Corpus, prepare
 from collab.node.trainer.data.corpus import is_held_out
 from collab.node.trainer.data.local import paragraphs
@@ -17,8 +20,6 @@ from collab.node.trainer.data.tokenizer import ByteTokenizer
 from collab.node.trainer.errors import WorkerError
 from collab.node.trainer.models import IGNORED
 from collab.protocol.event import Data
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 TEXTS = [f"Text number {number}: ünïcode and more words." for number in range(60)]
 

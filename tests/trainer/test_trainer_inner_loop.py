@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
+
 from collab.node.trainer.data import Batch
 from collab.node.trainer.device import choose_device, use_bf16
 from collab.node.trainer.errors import WorkerError
@@ -12,7 +14,6 @@ from collab.node.trainer.models import IGNORED, build
 from collab.node.trainer.optimiser import AdamW
 from collab.node.trainer.training import InnerLoop
 from collab.protocol.event import EventManifest
-from torch import Tensor
 
 Forward = Callable[[Tensor, Tensor], Tensor]
 Spoil = Callable[[Forward, Tensor, Tensor], Tensor]

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+
 from collab.node.trainer.errors import WorkerError, translated
 from collab.node.trainer.models import FAMILIES, IGNORED, LanguageModel, build
 from collab.node.trainer.models.initial import fill_normal

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import torch
+
 from collab.node.trainer.fisher import FisherEstimate
 from collab.node.trainer.optimiser import AdamW
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from collab.node.ipc import BlockingChannel, ChannelClosed, RemoteFailure
 from collab.node.trainer import messages, process
 from collab.node.trainer.client import Worker, part

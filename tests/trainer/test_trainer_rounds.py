@@ -7,6 +7,9 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
 from collab import kernels
 from collab.node.trainer import messages
 from collab.node.trainer.client import part
@@ -14,8 +17,6 @@ from collab.node.trainer.errors import WorkerError
 from collab.node.trainer.merging import share_of
 from collab.protocol.event import Compression, Data, HuggingFaceModel, InnerOptimiser, Merge, OuterOptimiser
 from collab.protocol.identity import Identity
-from hypothesis import given
-from hypothesis import strategies as st
 
 FISHER = Merge(method="fisher", full_method="fisher")
 Tensors = dict[str, torch.Tensor]

@@ -1,9 +1,10 @@
 from __future__ import annotations
 
-from collab.node.trainer.schedule import learning_rate, swarm_samples
-from collab.protocol.event import InnerOptimiser
 from hypothesis import given
 from hypothesis import strategies as st
+
+from collab.node.trainer.schedule import learning_rate, swarm_samples
+from collab.protocol.event import InnerOptimiser
 
 INNER = InnerOptimiser(rate=2e-3, final_rate_share=0.1, warmup_samples=100, total_samples=1000)
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+
 from collab.node.trainer.errors import WorkerError
 from collab.node.trainer.state import SharedState
 from collab.node.trainer.tensor_file import write_tensors
