@@ -220,7 +220,8 @@ class Voting:
 
     def proven(self, lock: Lock) -> bool:
         """Say whether more than 2/3 prevoted this commit in this turn, as we heard or were shown."""
-        return lock in self._proven or self._tally(lock.turn, "prevote").counts[lock.commit] >= self.committee(lock.turn.epoch).quorum
+        heard = self._tally(lock.turn, "prevote").counts[lock.commit]
+        return lock in self._proven or heard >= self.committee(lock.turn.epoch).quorum
 
     def voters(self, turn: Turn, stage: Stage, commit: bytes) -> list[PeerId]:
         """Return who voted for this commit."""

@@ -1,4 +1,4 @@
-"""Many nodes over a dictionary "internet" with a manual clock: loss, delay, duplication, reordering, partition, crash and restart.
+"""Many nodes over a dictionary "internet" with a manual clock: loss, delay, duplication, reordering, partition, crash, restart.
 
 `Node` is a small driver of the round machine: what the daemon does with sockets, a worker and a store, it does with dictionaries.
 Training, payload checks, merges and replays are functions of hashes. A failure in a node fails the test.
@@ -92,6 +92,11 @@ class Node:
         self.alive = False
         self.life += 1
 
+    def wake(self) -> None:
+        """Start again, if it is down."""
+        if not self.alive:
+            self.boot()
+
     def hear(self, signed: Signed) -> None:
         """An envelope arrives."""
         self._do(self.machine.receive(signed, self.net.now))
@@ -173,8 +178,8 @@ class Node:
                 verdict = self.net.verdict(claim)
                 self._answer(0.2, machine, lambda at: machine.checked(signed.digest, verdict, at))
             case do.BuildCommit(draft):
-                state = merged_state(machine.setting.base.state, draft.commit)
-                self._answer(0.2, machine, lambda at: machine.built(draft.key, state, int(at), at))
+                merged = merged_state(machine.setting.base.state, draft.commit)
+                self._answer(0.2, machine, lambda at: machine.built(draft.key, merged, int(at), at))
             case do.KeepCommit(commit):
                 self.store[commit.digest] = commit
             case do.FetchCommit(blob):

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 from rounds.fakenet import Faults, Net, Node
 from rounds.worlds import event, identity
@@ -57,13 +59,13 @@ def test_a_third_of_the_nodes_crashes_every_round() -> None:
         for victim in net.random.sample(list(net), 10):
             if victim.alive:
                 net.at(net.now + net.random.uniform(0.0, 8.0), victim.crash)
-                net.at(net.now + 25.0, lambda victim=victim: None if victim.alive else victim.boot())
+                net.at(net.now + 25.0, victim.wake)
 
     net.on_final.append(churn)
     net.run(lambda: sorted(node.history.head.round for node in net)[16] >= 10, 3000.0)
     net.on_final.clear()
     for node in net:
-        net.at(net.now + 30.0, lambda node=node: None if node.alive else node.boot())
+        net.at(net.now + 30.0, node.wake)
     net.run(lambda: len(net.rounds()) == 32 and min(net.rounds()) >= 12, 3000.0)
     assert heads_agree(net)
 
@@ -74,7 +76,7 @@ def test_proposers_that_crash_in_each_phase(effect: type[do.Effect]) -> None:
     net = swarm(7, seed=3)
     reach(net, 1)
     for node in net:
-        node.crash_on = lambda it, node=node: crash_proposer(net, node, it, effect)
+        node.crash_on = partial(crash_proposer, net, node, effect)
     reach(net, 10)
     for node in net:
         node.crash_on = lambda it: False
@@ -82,7 +84,7 @@ def test_proposers_that_crash_in_each_phase(effect: type[do.Effect]) -> None:
     assert heads_agree(net)
 
 
-def crash_proposer(net: Net, node: Node, it: do.Effect, where: type[do.Effect]) -> bool:
+def crash_proposer(net: Net, node: Node, where: type[do.Effect], it: do.Effect) -> bool:
     setting = node.machine.setting
     proposes = setting.committee(0).proposer(0) == node.peer_id
     if not isinstance(it, where) or not proposes or not all(other.alive for other in net):
