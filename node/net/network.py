@@ -37,9 +37,9 @@ class NetworkOptions:
     """What a person can set. `home` holds p2pd's key file. Ports of 0 are chosen by the system.
 
     `bootstrap` are full addresses of p2pd of the event's bootstrap peers; with `wait_for_bootstrap` a start without any of them
-    is an error, without it (on a bootstrap node) they are tried for ever. Seconds: `announce_seconds` between two announcements
-    of ourselves, which live three times as long, `rejoin_seconds` between two pings of the bootstrap peers, `discover_seconds` between two looks into the directory at first, growing to
-    `discover_slowest` while enough gossip peers are connected.
+    is an error, without it (on a bootstrap node) they are tried for ever. Every `announce_seconds` we publish a record of
+    ourselves that lives three times as long, every `rejoin_seconds` the bootstrap peers are pinged. The directory is read every
+    `discover_seconds` at first, growing to `discover_slowest` while `gossip_peers` (or all that there are) are connected.
     """
 
     home: Path

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+import pytest_asyncio
 from net.netkit import FolderStore
 
 from collab.node.net import blobs
@@ -21,8 +20,9 @@ from collab.node.net.fetch import BlobFetcher
 from collab.node.net.p2p import P2PHost, P2POptions
 from collab.node.net.parts import ResumeMap
 from collab.node.net.traffic import Traffic
-from collab.protocol.errors import RemoteProtocolError
 from collab.protocol.identity import Identity
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 LIMITS = BlobLimits(part_bytes=64 * 1024, stall=0.5, part=5.0, streams_per_peer=1)
 DATA = os.urandom(10 * 64 * 1024 - 17)
@@ -43,26 +43,37 @@ class Node:
         return self.host.peer_id
 
 
-async def start(folder: Path, bootstrap: tuple[str, ...] = (), serve: bool = True) -> Node:
-    store, traffic = FolderStore(folder / "blobs"), Traffic()
-    faults: list[tuple[str, str]] = []
-    host = P2PHost(Identity.generate(), folder / "key", P2POptions(host="127.0.0.1", bootstrap=bootstrap))
+async def start(folder: Path, bootstrap: tuple[str, ...] = ()) -> P2PHost:
+    identity = Identity.generate()
+    host = P2PHost(identity, folder / identity.peer_id, P2POptions(host="127.0.0.1", bootstrap=bootstrap))
     await host.start()
     await host.dial_bootstrap()
-    if serve:
-        await BlobServer(host, store, traffic, LIMITS).start()
+    return host
+
+
+async def node_on(host: P2PHost, folder: Path) -> Node:
+    store, traffic = FolderStore(folder / host.peer_id), Traffic()
+    faults: list[tuple[str, str]] = []
+    await BlobServer(host, store, traffic, LIMITS).start()
     fetcher = BlobFetcher(host, store, store, traffic, LIMITS, lambda peer, reason: faults.append((peer, reason)))
     return Node(host, store, fetcher, traffic, faults)
 
 
-@pytest.fixture
-async def nodes(tmp_path: Path) -> AsyncIterator[list[Node]]:
-    """A fetcher and three servers that it is connected to."""
-    first = await start(tmp_path / "0")
-    address = tuple(await first.host.dial_strings())
-    others = await asyncio.gather(*(start(tmp_path / str(i), address) for i in range(1, 4)))
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def hosts(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[list[P2PHost]]:
+    """Four hosts, of which the first is connected to all others."""
+    folder = tmp_path_factory.mktemp("hosts")
+    first = await start(folder)
+    address = tuple(await first.dial_strings())
+    others = await asyncio.gather(*(start(folder, address) for _ in range(3)))
     yield [first, *others]
-    await asyncio.gather(*(node.host.stop() for node in (first, *others)))
+    await asyncio.gather(*(host.stop() for host in (first, *others)))
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def nodes(hosts: list[P2PHost], tmp_path: Path) -> list[Node]:
+    """A fetcher and three servers on these hosts, with empty stores."""
+    return [await node_on(host, tmp_path) for host in hosts]
 
 
 def peer_ids(nodes: list[Node]) -> list[str]:
@@ -143,7 +154,7 @@ async def test_bad_parts_from_an_earlier_life_are_nobodys_fault(nodes: list[Node
     ],
 )
 async def test_a_misbehaving_peer_is_dropped_and_the_others_serve(
-    tmp_path: Path, nodes: list[Node], answer: bytes | None, reason: str
+    nodes: list[Node], answer: bytes | None, reason: str
 ) -> None:
     first, bad, honest, _ = nodes
     honest.store.put(DATA)
@@ -155,7 +166,6 @@ async def test_a_misbehaving_peer_is_dropped_and_the_others_serve(
             await leave.wait()
         writer.close()
 
-    await bad.host.p2p.remove_binary_stream_handler(blobs.PROTOCOL)
     await bad.host.handle(blobs.PROTOCOL, misbehave)
     path = await first.fetcher.fetch(DIGEST, len(DATA), [bad.peer_id, honest.peer_id], limit=LIMIT)
     leave.set()
@@ -194,9 +204,3 @@ async def test_hostile_requests_are_refused_and_counted(nodes: list[Node]) -> No
         writer.close()
     assert server.traffic.refused == {"blob_oversized": 1, "blob_malformed": 1, "blob_out_of_range": 1}
     assert (await first.fetcher.fetch(DIGEST, len(DATA), [server.peer_id], limit=LIMIT)).exists()
-
-
-@given(st.binary(max_size=300))
-def test_any_bytes_are_a_request_or_refused(data: bytes) -> None:
-    with pytest.raises(RemoteProtocolError):
-        blobs.decode_request(data)

@@ -1,4 +1,4 @@
-"""The plan of a fetch and its resume map."""
+"""The plan of a fetch, its resume map, and its requests on the wire."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from collab.node.net import blobs
 from collab.node.net.parts import Plan, ResumeMap, cut
+from collab.protocol.errors import RemoteProtocolError
 
 
 @given(st.integers(1, 10_000), st.integers(1, 500))
@@ -71,3 +73,16 @@ def test_no_part_is_lost_whoever_fails(count: int, turns: list[tuple[str, bool]]
         if delivers:
             assert plan.finish(part, peer)
     assert plan.complete
+
+
+@given(st.binary(max_size=300))
+def test_any_bytes_are_a_request_or_refused(data: bytes) -> None:
+    with pytest.raises(RemoteProtocolError):
+        blobs.decode_request(data)
+
+
+@given(st.binary(min_size=32, max_size=32), st.integers(0, 2**40), st.integers(1, blobs.MAX_PART))
+def test_a_request_survives_its_way(digest: bytes, offset: int, length: int) -> None:
+    request = blobs.encode_request(digest, offset, length)
+    assert len(request) <= blobs.MAX_REQUEST
+    assert blobs.decode_request(request) == (digest, offset, length)
