@@ -25,6 +25,7 @@ from ..protocol.history import History
 from ..protocol.manifest import SignedManifest
 from ..protocol.merging import verify_commit
 from ..protocol.messages import Blob
+from .failpoints import failpoint
 from .fetching import Fetcher, Unavailable
 from .net.errors import NetworkError
 from .net.rpc import Rpc
@@ -146,6 +147,7 @@ class CatchUp:
             known = chain[max(0, at - Ancestry.depth(self._history.event)) : at]
             verify_commit(self._history.event, Ancestry(known[::-1]), chain[at])
         moved = self._history.extend(commits, certificate)
+        failpoint("keeping")
         self._keep(commits, certificate)
         return moved
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import structlog
 
-from ..protocol.canonical import decode, encode
+from ..protocol.canonical import DOCUMENT_LIMITS, decode, encode
 from ..protocol.commit import Commit
 from ..protocol.event import EventManifest
 from ..protocol.merging import parts
@@ -14,6 +15,7 @@ from ..protocol.messages import Blob, Contribution
 from .ipc import RemoteFailure
 from .store.store import Store
 from .trainer import messages
+from .trainer.client import Worker
 from .worker_host import WorkerHost
 
 log = structlog.get_logger()
@@ -35,6 +37,9 @@ class Contributor:
 
     async def contribute(self, base: Commit) -> Contribution | None:
         """Compress what was trained on `base` into a claim; None if there is nothing worth sending."""
+        made_before = next((claim for claim in self.outstanding() if claim.base == base.digest), None)
+        if made_before is not None:
+            return made_before
         full = self._event.is_full_merge(base.round + 1)
         try:
             made = await self._host.use(lambda worker: worker.compress(full=full))
@@ -46,7 +51,7 @@ class Contributor:
         if made.fisher_path is not None and made.fisher_sha256 is not None:
             fisher = await self._keep(made.fisher_path, made.fisher_sha256, made.fisher_size)
         claim = self._claim(base, made, payload, fisher)
-        self._remember([*self._outstanding(), (payload.sha256, base.round)])
+        self._remember([*self.outstanding(), claim])
         return claim
 
     def _claim(self, base: Commit, made: messages.Compressed, payload: Blob, fisher: Blob | None) -> Contribution:
@@ -66,20 +71,32 @@ class Contributor:
         await self._store.blobs.put_file_async(Path(path), digest)
         return Blob(sha256=digest, size=size)
 
+    def unsettled_since(self) -> int | None:
+        """Return the round of the oldest commit on which something was made that is still to be settled; None: nothing is."""
+        return min((claim.round for claim in self.outstanding()), default=None)
+
     async def settle(self, head: Commit) -> int:
         """Settle what `head` took, and what no later commit can take any more; return the samples that it took."""
         taken = {part.contribution.payload.sha256: part.contribution.samples for part in parts(head)}
-        open_still: list[tuple[bytes, int]] = []
+        still_open: list[Contribution] = []
         samples = 0
-        for payload, round in self._outstanding():
-            lost = head.round > round + self._event.rounds.max_staleness
+        for claim in self.outstanding():
+            payload = claim.payload.sha256
+            lost = head.round > claim.round + self._event.rounds.max_staleness
             if payload in taken or lost:
                 await self._settle(payload, accepted=payload in taken)
                 samples += taken.get(payload, 0)
             else:
-                open_still.append((payload, round))
-        self._remember(open_still)
+                still_open.append(claim)
+        self._remember(still_open)
         return samples
+
+    async def reclaim(self, worker: Worker, outstanding: Sequence[bytes]) -> None:
+        """Take back the payloads that a worker made just before it or we died, and that nobody heard of."""
+        known = {claim.payload.sha256 for claim in self.outstanding()}
+        for payload in outstanding:
+            if payload not in known:
+                await worker.settle(payload, accepted=False)
 
     async def _settle(self, payload: bytes, *, accepted: bool) -> None:
         path = str(self._store.blobs.path(payload))
@@ -88,11 +105,12 @@ class Contributor:
         except RemoteFailure as failure:
             log.warning("a payload was not settled", why=failure.text)
 
-    def _outstanding(self) -> list[tuple[bytes, int]]:
+    def outstanding(self) -> list[Contribution]:
+        """Return our contributions that no commit has taken and that one still may, oldest first."""
         note = self._store.note(_NOTE)
-        rows = decode(note) if note is not None else ()
+        rows = decode(note, DOCUMENT_LIMITS) if note is not None else ()
         assert isinstance(rows, tuple)
-        return [(row[0], row[1]) for row in rows if isinstance(row, tuple)]  # type: ignore[misc]
+        return [Contribution.decode(row) for row in rows if isinstance(row, bytes)]
 
-    def _remember(self, rows: list[tuple[bytes, int]]) -> None:
-        self._store.put_note(_NOTE, encode([list(row) for row in rows]))
+    def _remember(self, claims: Sequence[Contribution]) -> None:
+        self._store.put_note(_NOTE, encode([claim.encode() for claim in claims]))

@@ -17,7 +17,7 @@ from .control import ControlServer
 from .display import make_display, run_display
 from .errors import UserError
 from .keys import load_or_create
-from .logs import configure_logs
+from .logs import configure_logs, route_library_logs
 from .metrics import Metrics
 from .metrics_server import MetricsServer
 from .node import Node
@@ -37,6 +37,7 @@ _INTERRUPTED = 130
 def run_node(options: NodeOptions) -> int:
     """Run a node until it is told to stop or has done what it was asked to, and return the exit code. Raises UserError."""
     configure_logs(options.settings.log_format, options.settings.log_level)
+    route_library_logs()
     with options.home.lock():
         identity = load_or_create(options.home.identity_path)
         with Store.open(options.folder.store_path) as store:
@@ -44,7 +45,8 @@ def run_node(options: NodeOptions) -> int:
 
 
 async def _run(node: Node) -> int:
-    stop = _stop_on_signals()
+    stop = node.stop
+    _stop_on_signals(stop)
     settings = node.options.settings
     server = None
     if settings.metrics:
@@ -121,9 +123,8 @@ async def _farewell(node: Node) -> None:
     await node.close()
 
 
-def _stop_on_signals() -> asyncio.Event:
+def _stop_on_signals(stop: asyncio.Event) -> None:
     """Ctrl-C or SIGTERM once: stop in order. Twice: at once; the children notice that we are gone, and go too."""
-    stop = asyncio.Event()
 
     def on_signal() -> None:
         if stop.is_set():
@@ -134,7 +135,6 @@ def _stop_on_signals() -> asyncio.Event:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, on_signal)
-    return stop
 
 
 __all__ = ["UserError", "run_node"]

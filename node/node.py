@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -43,6 +43,8 @@ log = structlog.get_logger()
 _LARGEST_BLOB = 1 << 36
 _RETRY_SECONDS = 2.0
 _CATCH_UP_PEERS = 4
+# Checkpoint, its successor while it is written, a snapshot, and payloads of some rounds.
+_BYTES_A_PARAMETER = 64
 
 
 class Node:
@@ -54,6 +56,7 @@ class Node:
         self.store = store
         self.metrics = metrics
         self.phase = "starting"
+        self.stop = asyncio.Event()
         self.taken = 0
         self.held_out_loss: float | None = None
         self.head_at = time.time()
@@ -78,7 +81,11 @@ class Node:
                 standing=self._standing,
             ),
         )
+        self.network.fetcher.on_fetched = self._on_fetched
         self.fetcher = Fetcher(store.blobs, self._download, self._likely_peers)
+        self.host = WorkerHost(
+            on_notice=self._on_notice, on_ready=self._on_worker_ready, on_death=self._on_death
+        )
         self.driver: RoundDriver | None = None
         self._counted = (-1, 0)
         self._bans: set[asyncio.Task[None]] = set()
@@ -102,6 +109,7 @@ class Node:
     async def connect(self) -> None:
         """Join the network. Raises UserError."""
         self.phase = "connecting"
+        await self.host.warm_up()
         try:
             await self.network.start()
         except NetworkError as error:
@@ -156,13 +164,11 @@ class Node:
         request = open_request(
             self.event, self.identity.peer_id, self.options.folder.worker_path, settings, data=True
         )  # fmt: skip
-        self.host = WorkerHost(
-            request, on_notice=self._on_notice, on_ready=self._on_worker_ready, on_death=self._on_death
-        )
         self.weights = Weights(self.event, self.host, self.store, self.fetcher, self.metrics)
         self.weights.offers = self.catch_up.offers
-        await asyncio.gather(self.host.start(), self._ask_around())
         self.contributor = Contributor(self.event, self._admission, self.store, self.host)
+        await asyncio.gather(self.host.start(request), self._ask_around())
+        self.options.home.ensure_space(_BYTES_A_PARAMETER * self.host.opened.parameters)
         self.driver = RoundDriver(self._tools())
 
     def _tools(self) -> RoundTools:
@@ -202,6 +208,8 @@ class Node:
 
     async def _on_worker_ready(self, worker: Worker, opened: Opened) -> None:
         await self.weights.recover(worker, opened)
+        if opened.restored is not None:
+            await self.contributor.reclaim(worker, opened.restored.outstanding)
         if self.driver is not None:
             self.driver.resume()
 
@@ -210,6 +218,8 @@ class Node:
     async def rounds(self) -> None:
         """Go from round to round until the event or the wanted number of rounds is over; stay a while for those behind."""
         assert self.driver is not None
+        self._accounted = self._open_since()
+        await self._account()
         while not self._is_enough():
             if await self._reach(self.history.head):
                 self.phase = "round"
@@ -226,7 +236,7 @@ class Node:
             await self.catch_up.accept([outcome.commit], outcome.certificate)
             self.commits_made += 1
             self.metrics.rounds.inc()
-        await self._settle_since(head)
+        await self._account()
 
     def _is_enough(self) -> bool:
         last, wanted = self.event.rounds.last_round, self.options.max_rounds
@@ -244,17 +254,24 @@ class Node:
             return False
         return True
 
-    async def _settle_since(self, old: Commit) -> None:
-        """Account for every commit after `old`."""
+    def _open_since(self) -> bytes:
+        """Return the newest commit before which nothing of ours is open: while we were away, commits may have taken it."""
+        round = self.contributor.unsettled_since()
+        found = self.history.at_round(round) if round is not None else None
+        return self.history.head.digest if found is None else found
+
+    async def _account(self) -> None:
+        """Account for every commit since the last time."""
         head = self.history.head
-        start = old.digest if self.history.is_ancestor(old.digest, head.digest) else self.history.root.digest
         if not await self._reach(head):
             return
+        start = self._accounted if self.history.is_ancestor(self._accounted, head.digest) else self.history.root.digest
         for commit in self.history.chain(start, head.digest):
             taken = await self.contributor.settle(commit)
             self.taken += taken
             self.store.count("accepted_samples", taken)
             self.metrics.accepted.inc(len(commit.accepted))
+            self._accounted = commit.digest
         self.head_at = time.time()
         self._note_head(head)
 
@@ -302,6 +319,8 @@ class Node:
         self.metrics.tokens_per_second.set(notice.tokens_per_second)
 
     def _on_death(self, name: str, reason: str) -> None:
+        if self.stop.is_set():
+            return  # a terminal's Ctrl-C goes to p2pd too
         log.warning("a part died and is started again", part=name, why=reason)
         self.metrics.restarted(name)
 
@@ -311,6 +330,9 @@ class Node:
             task = asyncio.create_task(self.network.ban(peer))
             self._bans.add(task)
             task.add_done_callback(self._bans.discard)
+
+    def _on_fetched(self, digest: bytes, size: int, donors: Collection[str]) -> None:
+        log.debug("fetched", blob=digest.hex()[:16], size=size, donors=sorted(peer[-8:] for peer in donors))
 
     # What the parts ask of us
 
@@ -346,6 +368,5 @@ class Node:
     async def close(self) -> None:
         """Take everything down that was started; the worker saves what it has."""
         await self.fetcher.close()
-        if hasattr(self, "host"):
-            await self.host.stop()
+        await self.host.stop()
         await self.network.stop()

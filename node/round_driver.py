@@ -10,6 +10,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -17,7 +18,7 @@ import structlog
 
 from ..protocol.canonical import decode
 from ..protocol.commit import Certificate, Commit, decode_commit
-from ..protocol.errors import RemoteProtocolError
+from ..protocol.errors import LocalProtocolError, RemoteProtocolError
 from ..protocol.event import EventManifest
 from ..protocol.history import History
 from ..protocol.identity import Identity
@@ -28,10 +29,12 @@ from ..protocol.rounds.machine import RoundMachine
 from ..protocol.rounds.state import VotingState
 from .catch_up import CatchUp
 from .contributing import Contributor
+from .failpoints import failpoint
 from .fetching import Fetcher, Unavailable
 from .ipc import ChannelClosed, RemoteFailure
 from .metrics import Metrics
 from .net.errors import NetworkError
+from .phase_clock import PhaseClock
 from .store.store import Store
 from .trainer import messages
 from .weights import StateMismatch, Weights
@@ -44,6 +47,7 @@ Input: TypeAlias = Callable[[RoundMachine, float], list[effects.Effect]]
 _INBOX = 8192
 _EARLY = 2048
 _ASK_AGAIN_SECONDS = 2.0
+_CONTRIBUTE = "contribute"
 
 
 @dataclass(frozen=True)
@@ -91,6 +95,7 @@ class RoundDriver:
         self._outcome: Finalised | Overtaken | None = None
         self._asked: dict[str, float] = {}
         self._tell_at = 0.0
+        self._clock = PhaseClock(tools.metrics.phase)
 
     # Inputs from outside
 
@@ -114,6 +119,8 @@ class RoundDriver:
         elif isinstance(notice, messages.Progress):
             self.training = notice
             done = isinstance(notice, messages.Trained)
+            if not done:
+                failpoint("training")
             self._put(lambda machine, now: self._progress(machine, notice, done, now))
 
     def resume(self) -> None:
@@ -161,12 +168,22 @@ class RoundDriver:
             await self._perform(machine.start(_now()))
             if train and not machine.setting.is_over:
                 self._spawn(self._train(base), "train")
+            await self._offer_stale(machine)
             self._redeliver()
             while self._outcome is None:
+                self._clock.enter(machine.phase.value, _now())
                 await self._perform(await self._next(machine))
+            self._clock.enter("final" if isinstance(self._outcome, Finalised) else "catching_up", _now())
             return self._outcome
         finally:
             await self._end_tasks()
+
+    async def _offer_stale(self, machine: RoundMachine) -> None:
+        """Announce again what we sent on an older base and no commit took."""
+        for claim in self._tools.contributor.outstanding():
+            if claim.base != machine.setting.base.digest:
+                with suppress(LocalProtocolError):  # the event's rules may not let it in any more
+                    await self._perform(machine.contributed(claim, _now()))
 
     def _voting_state(self, base: Commit) -> VotingState | None:
         saved = self._tools.store.load_voting(base.digest)
@@ -188,7 +205,8 @@ class RoundDriver:
         return item(machine, _now())
 
     async def _end_tasks(self) -> None:
-        tasks = list(self._tasks)
+        # A contribution that is being made is still wanted, on the next base; and cut short, it would be lost.
+        tasks = [task for task in self._tasks if task.get_name() != _CONTRIBUTE]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -220,13 +238,14 @@ class RoundDriver:
         tools = self._tools
         match effect:
             case effects.Send(signed):
+                failpoint(f"send-{signed.kind}")
                 await tools.publish(signed)
             case effects.Persist(state):
                 tools.store.save_voting(state.base, state.encode())
             case effects.KeepCommit(commit):
                 tools.store.blobs.put_bytes(commit.encode())
             case effects.CloseTraining(reason):
-                self._spawn(self._contribute(reason), "contribute")
+                self._spawn(self._contribute(reason), _CONTRIBUTE)
             case effects.CheckPayload(signed, contribution):
                 self._spawn(self._check(signed, contribution), "check")
             case effects.BuildCommit(draft):
@@ -263,7 +282,15 @@ class RoundDriver:
         if machine.setting.trains:
             claim = await self._tools.contributor.contribute(machine.setting.base)
             if claim is not None:
-                self._put(lambda current, now: current.contributed(claim, now))
+                self._put(lambda current, now: self._announce(current, claim, now))
+
+    def _announce(self, machine: RoundMachine, claim: Contribution, now: float) -> list[effects.Effect]:
+        try:
+            return machine.contributed(claim, now)
+        except LocalProtocolError as error:
+            # Rounds went by while it was made. It is settled as refused, and goes into the next one.
+            log.info("a contribution came too late", round=claim.round, why=str(error))
+            return []
 
     async def _check(self, signed: Signed, contribution: Contribution) -> None:
         verdict = await self._inspect(signed, contribution)

@@ -21,6 +21,7 @@ from ..protocol.exchange import SnapshotOffer
 from ..protocol.merging import Part, parts
 from ..protocol.messages import Blob
 from ..protocol.record import sha256
+from .failpoints import failpoint
 from .fetching import Fetcher, Unavailable
 from .ipc import RemoteFailure
 from .metrics import Metrics
@@ -86,6 +87,7 @@ class Weights:
         for commit in path:
             await self.replay(commit)
             await self.adopt(commit, carry=carry)
+            log.debug("replayed", round=commit.round)
 
     def _path_from(self, start: bytes, target: Commit) -> list[Commit] | None:
         """Return the commits after `start` up to `target`, or None if `start` is not an ancestor."""
@@ -178,6 +180,7 @@ class Weights:
     async def adopt(self, commit: Commit, *, carry: bool = False) -> None:
         """Make the candidate that `replay` or `merge` made for `commit` the base; write a snapshot where one is due."""
         key = candidate_key(self._store.commit(commit.base).state, parts(commit), commit.method, commit.full)
+        failpoint("adopting")
         state = await self._call(lambda worker: worker.adopt(key, commit.digest, carry=carry))
         if state != commit.state:
             self.base = None

@@ -34,13 +34,13 @@ class WorkerHost:
 
     def __init__(
         self,
-        request: messages.Open,
         *,
         on_notice: Callable[[messages.Notice], None],
         on_ready: Callable[[Worker, messages.Opened], Awaitable[None]],
         on_death: Callable[[str, str], None],
     ) -> None:
-        self._request = request
+        self._request: messages.Open | None = None
+        self._spare: Worker | None = None
         self._on_notice = on_notice
         self._on_ready = on_ready
         self._ready = asyncio.Event()
@@ -55,8 +55,13 @@ class WorkerHost:
         assert self._opened is not None
         return self._opened
 
-    async def start(self) -> None:
-        """Start the worker. Raises UserError for what a person can mend."""
+    async def warm_up(self) -> None:
+        """Start the process while its event is not known yet: what it imports takes seconds, and so does the network."""
+        self._spare = await self._spawn()
+
+    async def start(self, request: messages.Open) -> None:
+        """Start the worker on an event. Raises UserError for what a person can mend."""
+        self._request = request
         try:
             await self.supervisor.start()
         except RemoteFailure as failure:
@@ -73,6 +78,10 @@ class WorkerHost:
     async def stop(self) -> None:
         """Let the worker save what it has, and end it."""
         await self.supervisor.stop()
+        if self._spare is not None:
+            spare, self._spare = self._spare, None
+            spare.kill()  # it holds nothing yet, and would notice a closed channel only after its imports
+            await spare.stop()
 
     async def use(self, call: Callable[[Worker], Awaitable[A]]) -> A:
         """Return `await call(worker)`; when the worker dies meanwhile, the call is made again to its successor."""
@@ -88,8 +97,12 @@ class WorkerHost:
             self._ready.clear()
         raise ChannelClosed("the worker keeps dying")
 
+    async def _spawn(self) -> Worker:
+        return await Worker.start(self._on_notice, lambda line: log.info("trainer", line=line))
+
     async def _launch(self) -> Worker:
-        worker = await Worker.start(self._on_notice, lambda line: log.info("trainer", line=line))
+        assert self._request is not None
+        worker, self._spare = self._spare or await self._spawn(), None
         try:
             self._opened = await worker.open(self._request)
         except BaseException:

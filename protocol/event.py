@@ -20,6 +20,7 @@ Momentum = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Seconds = Annotated[float, Field(gt=0, le=30 * 86400, allow_inf_nan=False)]
 Size = Annotated[int, Field(ge=1, lt=1 << 40)]
+Layers = Annotated[int, Field(ge=1, le=1024)]
 Path = Annotated[str, Field(max_length=1024)]
 
 
@@ -27,7 +28,7 @@ class GptModel(Record):
     """A decoder-only language model (Radford et al. 2019) with rotary positions."""
 
     family: Literal["gpt"]
-    layers: Size = 4
+    layers: Layers = 4
     width: Size = 128
     heads: Size = 4
     vocabulary: Size = 256
@@ -43,7 +44,7 @@ class AlbertModel(Record):
     """A masked language model that shares its layers (Lan et al. 2020; sahajBERT: Diskin et al. 2021)."""
 
     family: Literal["albert"]
-    layers: Size = 12
+    layers: Layers = 12
     width: Size = 768
     heads: Size = 12
     feed_forward: Size = 3072

@@ -30,6 +30,7 @@ _BUSY_TRIES = 40
 _IDLE_SECONDS = 0.2
 
 OnFault = Callable[[str, str], None]
+OnFetched = Callable[[bytes, int, frozenset[str]], None]
 
 
 class _PeerFault(Exception):
@@ -45,7 +46,11 @@ class DiskError(NetworkError):
 
 
 class BlobFetcher:
-    """Fetches blobs into `sink`. `on_fault(peer, reason)` hears of `wrong_bytes`, `stalled`, `lost` and `malformed`."""
+    """Fetches blobs into `sink`.
+
+    `on_fault(peer, reason)` hears of `wrong_bytes`, `stalled`, `lost` and `malformed`; `on_fetched(digest, size, donors)`, an
+    attribute to be set, of every blob that came.
+    """
 
     def __init__(
         self,
@@ -57,6 +62,7 @@ class BlobFetcher:
         on_fault: OnFault = lambda peer, reason: None,
     ) -> None:
         self._host = host
+        self.on_fetched: OnFetched = lambda digest, size, donors: None
         self._source = source
         self._sink = sink
         self._traffic = traffic
@@ -95,11 +101,13 @@ class BlobFetcher:
             if not await attempt.verified():
                 await self._fetch_singly(attempt, [peer for peer in peers if peer not in dropped])
             attempt.resume.remove()
-            return self._sink.commit(digest, path)
+            stored = self._sink.commit(digest, path)
         except DiskError:
             raise
         except OSError as error:
             raise DiskError(f"cannot write {path}: {error.strerror}") from error
+        self.on_fetched(digest, size, frozenset(attempt.plan.sources.values()))
+        return stored
 
     async def _fetch_singly(self, attempt: _Attempt, peers: list[str]) -> None:
         suspects = await attempt.part_digests()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,8 @@ from .errors import NetworkError
 Reachability = Literal["auto", "public", "outgoing"]
 StreamHandler = Callable[[str, asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 Hook = Callable[[], Awaitable[None]]
+
+_ORPHAN_SECONDS = 4.0
 
 FOREIGN_ERRORS = (
     ControlFailure, DispatchFailure, P2PDaemonError, P2PHandlerError, OSError, EOFError, ValueError, TimeoutError,
@@ -96,10 +99,21 @@ class P2PHost:
     async def start(self) -> None:
         """Start p2pd and listen. Raises NetworkError."""
         if self._port and self.options.reachability != "outgoing":
-            addresses.check_port(self.options.host, self._port)
+            await self._wait_for_port()
         _write_identity(self._identity_path, self._identity)
         await self.supervisor.start()
         self._started = True
+
+    async def _wait_for_port(self) -> None:
+        # After a kill -9 of the daemon its p2pd needs up to 2 s to notice and to end.
+        deadline = time.monotonic() + (_ORPHAN_SECONDS if self._identity_path.exists() else 0.0)
+        while True:
+            try:
+                return addresses.check_port(self.options.host, self._port)
+            except NetworkError:
+                if time.monotonic() >= deadline:
+                    raise
+            await asyncio.sleep(0.1)
 
     async def run(self) -> None:
         """Keep p2pd running, for ever."""

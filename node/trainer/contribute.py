@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import math
+import os
 from pathlib import Path
 
 from torch import Tensor
 
 from ... import kernels
 from ...kernels import Codec, NonFiniteError, PayloadError
+from ..failpoints import failpoint
 from .errors import WorkerError, translated
 from .files import write_bytes
 from .messages import Compress, Compressed, Inspect, Inspected, Settle
@@ -45,6 +47,7 @@ def compress(session: Session, request: Compress) -> Compressed:
     with translated("writing the payload"):
         _sweep(session)
         answer = _written(session, meter, payload, fisher)
+    failpoint("compressing", daemon=os.getppid())
     _hand_out(session, answer.sha256, residual)
     return answer
 
