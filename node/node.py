@@ -86,6 +86,7 @@ class Node:
         self.host = WorkerHost(
             on_notice=self._on_notice, on_ready=self._on_worker_ready, on_death=self._on_death
         )
+        self.host = WorkerHost(on_notice=self._on_notice, on_ready=self._on_worker_ready, on_death=self._on_death)
         self.driver: RoundDriver | None = None
         self._counted = (-1, 0)
         self._bans: set[asyncio.Task[None]] = set()
