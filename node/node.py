@@ -83,9 +83,6 @@ class Node:
         )
         self.network.fetcher.on_fetched = self._on_fetched
         self.fetcher = Fetcher(store.blobs, self._download, self._likely_peers)
-        self.host = WorkerHost(
-            on_notice=self._on_notice, on_ready=self._on_worker_ready, on_death=self._on_death
-        )
         self.host = WorkerHost(on_notice=self._on_notice, on_ready=self._on_worker_ready, on_death=self._on_death)
         self.driver: RoundDriver | None = None
         self._counted = (-1, 0)

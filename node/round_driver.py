@@ -96,7 +96,6 @@ class RoundDriver:
         self._asked: dict[str, float] = {}
         self._tell_at = 0.0
         self._clock = PhaseClock(tools.metrics.phase)
-        self._clock = PhaseClock(tools.metrics.phase)
 
     # Inputs from outside
 
