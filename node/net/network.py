@@ -288,18 +288,28 @@ class Network:
         return encode({"event": self.event, "gossip": await self.gossip_addresses()})
 
     async def _discover(self) -> None:
-        pause = self.options.discover_seconds
+        pause = waited = self.options.discover_seconds
+        unknown: frozenset[str] = frozenset()
         while True:
-            try:
-                found = [record for record in await self.directory.peers() if record.peer != self.identity.peer_id]
-            except NetworkError as error:
-                self.callbacks.on_line(f"network: {error}")
-            else:
-                self._known = {record.peer: record for record in found}
-                await self._meet(found)
-            enough = len(self.gossip.peers) >= min(self.options.gossip_peers, len(self._known))
-            pause = min(2 * pause, self.options.discover_slowest) if enough else self.options.discover_seconds
-            await asyncio.sleep(pause)
+            if waited >= pause or self._unknown() != unknown:
+                await self._look()
+                unknown, waited = self._unknown(), 0.0
+                enough = len(self.gossip.peers) >= min(self.options.gossip_peers, len(self._known))
+                pause = min(2 * pause, self.options.discover_slowest) if enough else self.options.discover_seconds
+            await asyncio.sleep(self.options.discover_seconds)
+            waited += self.options.discover_seconds
+
+    def _unknown(self) -> frozenset[str]:
+        return self.gossip.peers - self._known.keys()
+
+    async def _look(self) -> None:
+        try:
+            found = [record for record in await self.directory.peers() if record.peer != self.identity.peer_id]
+        except NetworkError as error:
+            self.callbacks.on_line(f"network: {error}")
+            return
+        self._known = {record.peer: record for record in found}
+        await self._meet(found)
 
     async def _meet(self, found: list[PeerRecord]) -> None:
         for address, failures in self.gossip.remembered.items():

@@ -79,6 +79,18 @@ async def test_a_taken_port_is_one_line(make: Make) -> None:
         await make(port=port)
 
 
+async def test_a_port_that_an_earlier_life_still_holds_is_waited_for(tmp_path: Path) -> None:
+    identity = Identity.generate()
+    (tmp_path / "key").write_bytes(identity.libp2p_bytes())
+    with socket.socket() as orphan:
+        orphan.bind(("127.0.0.1", 0))
+        orphan.listen()
+        host = P2PHost(identity, tmp_path / "key", P2POptions(host="127.0.0.1", port=orphan.getsockname()[1]))
+        asyncio.get_running_loop().call_later(0.3, orphan.close)
+        await host.start()
+        await host.stop()
+
+
 async def test_one_dead_bootstrap_peer_does_not_matter(make: Make) -> None:
     server = await make()
     dead = f"/ip4/127.0.0.1/tcp/9/p2p/{Identity.generate().peer_id}"
