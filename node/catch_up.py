@@ -29,6 +29,7 @@ from .failpoints import failpoint
 from .fetching import Fetcher, Unavailable
 from .net.errors import NetworkError
 from .net.rpc import Rpc
+from .offers import SnapshotOffers
 from .store.store import Store
 
 MANIFEST, HISTORY = "manifest", "history"
@@ -98,7 +99,7 @@ class CatchUp:
     """Moves our head along what peers can prove."""
 
     def __init__(self, history: History, store: Store, rpc: Rpc, fetcher: Fetcher) -> None:
-        self.offers: dict[bytes, SnapshotOffer] = {}
+        self.offers = SnapshotOffers()
         self._history = history
         self._store = store
         self._rpc = rpc
@@ -121,7 +122,8 @@ class CatchUp:
         request = HistoryRequest(event=self._history.event.digest, locator=tuple(self._history.locator()[:64]))
         body = await self._rpc.call(peer, HISTORY, request.encode(), limit=_REPLY_BYTES)
         reply = HistoryReply.decode(body, DOCUMENT_LIMITS)
-        self.offers.update((offer.commit, offer) for offer in reply.snapshots)
+        for offer in reply.snapshots:
+            self.offers.add(offer)
         return reply
 
     async def _take(self, peer: str, reply: HistoryReply) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -17,7 +17,6 @@ import structlog
 from ..protocol.canonical import encode
 from ..protocol.commit import Commit
 from ..protocol.event import EventManifest
-from ..protocol.exchange import SnapshotOffer
 from ..protocol.merging import Part, parts
 from ..protocol.messages import Blob
 from ..protocol.record import sha256
@@ -25,6 +24,7 @@ from .failpoints import failpoint
 from .fetching import Fetcher, Unavailable
 from .ipc import RemoteFailure
 from .metrics import Metrics
+from .offers import SnapshotOffers
 from .store.store import Store
 from .trainer import messages as worker_messages
 from .trainer.client import Worker
@@ -32,6 +32,10 @@ from .trainer.client import part as worker_part
 from .worker_host import WorkerHost
 
 log = structlog.get_logger()
+
+# float32 weights and, at most, as much outer momentum; the header names the tensors.
+_SNAPSHOT_BYTES_A_PARAMETER = 8
+_SNAPSHOT_HEADER_BYTES = 1 << 20
 
 Method = Literal["average", "fisher"]
 A = TypeVar("A")
@@ -44,14 +48,19 @@ class StateMismatch(Exception):
 class Weights:
     """Where the worker's base is on the chain, and how it gets elsewhere."""
 
-    def __init__(self, event: EventManifest, host: WorkerHost, store: Store, fetcher: Fetcher, metrics: Metrics) -> None:
+    def __init__(
+        self, event: EventManifest, host: WorkerHost, store: Store, fetcher: Fetcher, offers: SnapshotOffers, metrics: Metrics,
+        *, keeps_snapshots: bool = True,
+    ) -> None:  # fmt: skip
+        """`keeps_snapshots`: write one into the store every so many rounds, as the event says."""
         self.base: bytes | None = None
-        self.offers: dict[bytes, SnapshotOffer] = {}
+        self._offers = offers
         self._event = event
         self._host = host
         self._store = store
         self._fetcher = fetcher
         self._metrics = metrics
+        self._keeps_snapshots = keeps_snapshots
         self._fresh: Worker | None = None
         self._recovery: asyncio.Task[Any] | None = None
 
@@ -112,44 +121,51 @@ class Weights:
             return path
         raise Unavailable(f"no snapshot at or before round {target.round} can be had from any peer")
 
-    def _starts(self, target: Commit) -> list[list[Commit]]:
-        """Return the ways to `target` from each state that might be had, the shortest first."""
-        known = set(self.offers) | {snapshot.commit for snapshot in self._store.snapshots()}
-        ways: list[list[Commit]] = []
+    def _starts(self, target: Commit) -> Iterator[list[Commit]]:
+        """Yield the ways to `target` from each state that might be had, the shortest first."""
         path: list[Commit] = []
         at = target
         while True:
-            if at.digest in known or not at.parents:
-                ways.append(path[::-1])
+            if not at.parents or at.digest in self._offers or self._store.snapshot_of(at.digest) is not None:
+                yield path[::-1]
             if not at.parents:
-                return ways
+                return
             path.append(at)
             at = self._store.commit(at.base)
 
     async def _load(self, commit: Commit, carry: bool) -> None:
         """Make the state after `commit` the worker's base, from a snapshot or the event's seed."""
-        path, seed = await self._snapshot_file(commit), self._event.start.seed
-        if path is not None:
-            state = await self._call(lambda worker: worker.load(str(path), commit.digest, carry=carry))
+        own, seed = self._store.snapshot_of(commit.digest), self._event.start.seed
+        if own is not None and self._store.blobs.has(own):
+            await self._load_file(commit, self._store.blobs.path(own), carry)
         elif not commit.parents and seed is not None:
             state = await self._call(lambda worker: worker.init(seed, commit.digest))
+            self._believe(commit, state)
         else:
-            raise Unavailable(f"nobody has the state of round {commit.round}")
-        if state != commit.state:
-            self.base = None
-            raise StateMismatch(f"the state of round {commit.round} has another hash than its commit")
-        self.base = commit.digest
+            await self._load_offered(commit, carry)
 
-    async def _snapshot_file(self, commit: Commit) -> Path | None:
-        for snapshot in self._store.snapshots():
-            if snapshot.commit == commit.digest and self._store.blobs.has(snapshot.blob.digest):
-                return self._store.blobs.path(snapshot.blob.digest)
-        offer = self.offers.get(commit.digest)
-        if offer is None:
-            return None
-        path = await self._fetcher.fetch(offer.blob, ())
-        self._store.record_snapshot(commit.digest, offer.blob.sha256)
-        return path
+    async def _load_offered(self, commit: Commit, carry: bool) -> None:
+        largest = _SNAPSHOT_BYTES_A_PARAMETER * self._host.opened.parameters + _SNAPSHOT_HEADER_BYTES
+        for blob in self._offers.of(commit.digest):
+            try:
+                if blob.size > largest:
+                    raise Unavailable(f"an offered snapshot of {blob.size} bytes is too large for this model")
+                await self._load_file(commit, await self._fetcher.fetch(blob, ()), carry)
+            except (Unavailable, StateMismatch, RemoteFailure) as error:
+                log.warning("an offered snapshot cannot be used", round=commit.round, why=str(error))
+                self._offers.drop(commit.digest, blob)
+            else:
+                self._store.record_snapshot(commit.digest, blob.sha256)
+                return
+        raise Unavailable(f"nobody has the state of round {commit.round}")
+
+    async def _load_file(self, commit: Commit, path: Path, carry: bool) -> None:
+        self._believe(commit, await self._call(lambda worker: worker.load(str(path), commit.digest, carry=carry)))
+
+    def _believe(self, commit: Commit, state: bytes) -> None:
+        self.base = commit.digest if state == commit.state else None
+        if self.base is None:
+            raise StateMismatch(f"the state of round {commit.round} has another hash than its commit")
 
     async def replay(self, commit: Commit) -> None:
         """Merge what `commit` merged, and compare. Raises StateMismatch, Unavailable, RemoteFailure."""
@@ -186,7 +202,7 @@ class Weights:
             self.base = None
             raise StateMismatch(f"round {commit.round}: the adopted state has another hash")
         self.base = commit.digest
-        if commit.round % self._event.rounds.snapshot_every == 0:
+        if self._keeps_snapshots and commit.round % self._event.rounds.snapshot_every == 0:
             await self.snapshot(commit)
 
     async def snapshot(self, commit: Commit) -> Blob:

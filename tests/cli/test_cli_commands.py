@@ -221,7 +221,7 @@ def test_export_refuses_what_it_cannot_do(run: Run, created: Path, chain: Chain,
     failed(run("export", tmp_path), "already there")
     failed(run("export", tmp_path / "x", "--round", 9), "no commit of round 9")
     grown(created, chain).close()
-    failed(run("export", tmp_path / "x"), "lacks contributions of round 1")
+    failed(run("export", tmp_path / "x"), "lacks what the weights of round 2 are made of")
     assert not (tmp_path / "x").exists()
 
 
