@@ -12,11 +12,12 @@ from ..commit import Commit, open_attestation
 from ..errors import RemoteProtocolError
 from ..identity import PeerId
 from ..messages import Attestation, Blob, Exhausted, Message, Proof, Proposal, Signed
+from .actions import Action, Decide, Exhaust, Lock, Propose, Schedule, Stage, Step, Turn, Vote
 from .effects import Behind, Effect, Finalise, KeepCommit, Persist, Refused, Send
 from .review import Reviews, Verdicts
 from .setting import Setting
 from .state import VotingState
-from .voting import Action, Decide, Exhaust, Lock, Propose, Schedule, Stage, Step, Turn, Vote, Voting
+from .voting import Voting
 
 
 class Poll:

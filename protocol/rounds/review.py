@@ -16,10 +16,10 @@ from ..errors import RemoteProtocolError
 from ..identity import PeerId
 from ..merging import EQUIVOCATION, RECORDED, claim_problem, verify_commit
 from ..messages import Blob
+from .actions import Verdict
 from .effects import CheckPayload, Effect, FetchCommit, Refused, ReplayCommit, Send
 from .pool import UNAVAILABLE, Claim, Pool, Slot
 from .setting import Setting
-from .voting import Verdict
 
 MAX_REVIEWS = 256
 Verdicts: TypeAlias = list[tuple[bytes, Verdict]]

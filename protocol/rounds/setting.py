@@ -9,7 +9,7 @@ from ..commit import Commit
 from ..committee import Committee, draw
 from ..event import EventManifest
 from ..identity import Identity, PeerId
-from .voting import Step, Turn
+from .actions import Step, Turn
 
 # A step's share of the view's time. All three waits together are shorter than the turn, which ends without a quorum.
 _SHARES = {Step.PROPOSE: 1.0, Step.PREVOTE: 0.5, Step.PRECOMMIT: 0.5, Step.VIEW: 2.25}

@@ -14,20 +14,8 @@ from dataclasses import dataclass, field
 from random import Random
 
 from collab.protocol.committee import Committee
-from collab.protocol.rounds.voting import (
-    Action,
-    Decide,
-    Exhaust,
-    Lock,
-    Propose,
-    Schedule,
-    Stage,
-    Step,
-    Turn,
-    Verdict,
-    Vote,
-    Voting,
-)
+from collab.protocol.rounds.actions import Action, Decide, Exhaust, Lock, Propose, Schedule, Stage, Step, Turn, Verdict, Vote
+from collab.protocol.rounds.voting import Voting
 
 MEMBERS = ("ann", "bob", "cat", "eve")
 FAULTY = "eve"

@@ -102,11 +102,11 @@ def test_the_minority_of_a_partition_finalises_nothing_and_comes_back() -> None:
     others = [peer for peer in net.nodes if peer not in committee]
     minority = set(committee[:4]) | set(others[:8])
     net.faults.groups = [minority, set(net.nodes) - minority]
-    net.run(lambda: max(net.rounds()) >= 6, 3000.0)
+    net.run(lambda: max(net.rounds()) >= 5, 3000.0)
     stuck = {net.nodes[peer].history.head.round for peer in minority}
     assert max(stuck) <= 3
     net.faults.groups = []
-    reach(net, 8)
+    reach(net, 7)
     assert heads_agree(net)
 
 

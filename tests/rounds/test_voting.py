@@ -6,19 +6,8 @@ import pytest
 from rounds.explorer import Disagreement, Draw, explore
 
 from collab.protocol.committee import Committee
-from collab.protocol.rounds.voting import (
-    Action,
-    Decide,
-    Exhaust,
-    Lock,
-    Propose,
-    Schedule,
-    Step,
-    Turn,
-    Verdict,
-    Vote,
-    Voting,
-)
+from collab.protocol.rounds.actions import Action, Decide, Exhaust, Lock, Propose, Schedule, Step, Turn, Verdict, Vote
+from collab.protocol.rounds.voting import Voting
 
 FOUR = Committee(("ann", "bob", "cat", "eve"))
 FIRST, SECOND = Turn(0, 0), Turn(0, 1)

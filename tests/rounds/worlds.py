@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from collab.protocol.commit import Commit
+from collab.protocol.ancestry import Ancestry
+from collab.protocol.certificates import certify
+from collab.protocol.commit import Certificate, Commit
+from collab.protocol.committee import draw
 from collab.protocol.event import (
     Admission,
     Compression,
@@ -18,7 +21,8 @@ from collab.protocol.event import (
     Start,
 )
 from collab.protocol.identity import Identity
-from collab.protocol.messages import Blob, Contribution
+from collab.protocol.merging import Draft, make_draft
+from collab.protocol.messages import Attestation, Blob, Contribution, Signed
 from collab.protocol.record import sha256
 
 ROUNDS = Rounds(deadline=60.0, collect=5.0, view=4.0)
@@ -48,13 +52,13 @@ def event(rounds: Rounds = ROUNDS, **parts: Any) -> EventManifest:
     return EventManifest(**(fields | parts))
 
 
-def contribution(manifest: EventManifest, base: Commit, tag: bytes, *, steps: int = 10, **changes: Any) -> Contribution:
-    """A plausible contribution on `base`; `tag` tells one payload from another."""
+def contribution(manifest: EventManifest, on: Commit, tag: bytes, *, steps: int = 10, **changes: Any) -> Contribution:
+    """A plausible contribution on a commit; `tag` tells one payload from another."""
     fields: dict[str, Any] = {
         "event": manifest.digest,
-        "base": base.digest,
-        "round": base.round,
-        "payload": Blob(sha256=sha256(b"payload" + tag + base.digest), size=1000),
+        "base": on.digest,
+        "round": on.round,
+        "payload": Blob(sha256=sha256(b"payload" + tag + on.digest), size=1000),
         "fisher": None,
         "samples": steps * manifest.inner.batch,
         "steps": steps,
@@ -62,3 +66,34 @@ def contribution(manifest: EventManifest, base: Commit, tag: bytes, *, steps: in
         "admission": None,
     }
     return Contribution(**(fields | changes))
+
+
+def signed_contribution(manifest: EventManifest, on: Commit, number: int, **changes: Any) -> tuple[Signed, Contribution]:
+    """A contribution by the identity with this number."""
+    claim = contribution(manifest, on, bytes([number]), **changes)
+    return Signed.seal(identity(number), claim), claim
+
+
+def draft_on(
+    manifest: EventManifest, ancestry: Ancestry, certificate: Certificate | None, numbers: list[int], proposer: int = 0
+) -> Draft:
+    """A draft that merges a contribution of each of these identities."""
+    return make_draft(
+        manifest,
+        ancestry,
+        accepted=[(*signed_contribution(manifest, ancestry.base, number), 1.0) for number in numbers],
+        rejected=[],
+        departed=[],
+        certificate=certificate,
+        proposer=identity(proposer).peer_id,
+    )
+
+
+def finality(manifest: EventManifest, base: Commit, commit: Commit, epoch: int = 0, size: int = 10) -> Certificate:
+    """A certificate by the committee of an epoch, whose members are among the first `size` identities."""
+    keys = {identity(number).peer_id: identity(number) for number in range(size)}
+    attestation = Attestation(
+        event=manifest.digest, base=base.digest, epoch=epoch, view=0, stage="precommit", commit=commit.digest
+    )
+    committee = draw(manifest, base, epoch)
+    return certify(attestation, [Signed.seal(keys[peer], attestation) for peer in committee.members])
