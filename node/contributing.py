@@ -12,7 +12,8 @@ from ..protocol.commit import Commit
 from ..protocol.event import EventManifest
 from ..protocol.merging import parts
 from ..protocol.messages import Blob, Contribution
-from .ipc import RemoteFailure
+from .failpoints import failpoint
+from .ipc import ChannelClosed, RemoteFailure
 from .store.store import Store
 from .trainer import messages
 from .trainer.client import Worker
@@ -43,14 +44,15 @@ class Contributor:
         full = self._event.is_full_merge(base.round + 1)
         try:
             made = await self._host.use(lambda worker: worker.compress(full=full))
-        except RemoteFailure as failure:
-            log.warning("no contribution this round", why=failure.text)
+        except (RemoteFailure, ChannelClosed) as failure:
+            log.warning("no contribution this round", why=str(failure))
             return None
         payload = await self._keep(made.path, made.sha256, made.size)
         fisher = None
         if made.fisher_path is not None and made.fisher_sha256 is not None:
             fisher = await self._keep(made.fisher_path, made.fisher_sha256, made.fisher_size)
         claim = self._claim(base, made, payload, fisher)
+        failpoint("contributing")
         self._remember([*self.outstanding(), claim])
         return claim
 
@@ -91,12 +93,23 @@ class Contributor:
         self._remember(still_open)
         return samples
 
-    async def reclaim(self, worker: Worker, outstanding: Sequence[bytes]) -> None:
-        """Take back the payloads that a worker made just before it or we died, and that nobody heard of."""
+    async def reclaim(self, worker: Worker, restored: messages.Restored) -> None:
+        """Settle the payloads that a worker remembers from an earlier life and this node does not.
+
+        Either nobody ever heard of one, because it was made just before somebody died; or a commit took it, and the worker died
+        before it saved that.
+        """
         known = {claim.payload.sha256 for claim in self.outstanding()}
-        for payload in outstanding:
+        taken = self._taken_after(restored.round - self._event.rounds.max_staleness - 1)
+        for payload in restored.outstanding:
             if payload not in known:
-                await worker.settle(payload, accepted=False)
+                path = str(self._store.blobs.path(payload)) if self._store.blobs.has(payload) else ""
+                await worker.settle(payload, path, accepted=payload in taken)
+
+    def _taken_after(self, round: int) -> set[bytes]:
+        """Return the payloads that the commits after `round` took."""
+        later = self._store.chain(max(0, self._store.head_commit().round - max(0, round)))
+        return {claim.payload.sha256 for commit in later for _, claim in commit.contributions()}
 
     async def _settle(self, payload: bytes, *, accepted: bool) -> None:
         path = str(self._store.blobs.path(payload))

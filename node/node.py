@@ -206,7 +206,7 @@ class Node:
     async def _on_worker_ready(self, worker: Worker, opened: Opened) -> None:
         await self.weights.recover(worker, opened)
         if opened.restored is not None:
-            await self.contributor.reclaim(worker, opened.restored.outstanding)
+            await self.contributor.reclaim(worker, opened.restored)
         if self.driver is not None:
             self.driver.resume()
 
