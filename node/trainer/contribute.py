@@ -12,8 +12,8 @@ from torch import Tensor
 from ... import kernels
 from ...kernels import Codec, NonFiniteError, PayloadError
 from ..failpoints import failpoint
+from ..files import atomic_write
 from .errors import WorkerError, translated
-from .files import write_bytes
 from .messages import Compress, Compressed, Inspect, Inspected, Settle
 from .session import Meter, Session
 
@@ -101,7 +101,7 @@ def _folder(session: Session) -> Path:
 def _write(session: Session, data: bytes) -> tuple[Path, bytes]:
     digest = hashlib.sha256(data).digest()
     path = _folder(session) / digest.hex()
-    write_bytes(path, data)
+    atomic_write(path, data)
     return path, digest
 
 

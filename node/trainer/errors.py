@@ -6,6 +6,8 @@ import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from ..errors import StoreFull, UserError
+
 OUT_OF_MEMORY = "out of memory: set a smaller micro batch, or train a smaller model on this machine"
 
 
@@ -32,6 +34,8 @@ def translated(what: str) -> Iterator[None]:
     """Turn failures of the machine (no memory, no room, no file) while doing `what` into a WorkerError."""
     try:
         yield
+    except UserError as error:
+        raise WorkerError("no_space" if isinstance(error, StoreFull) else "file", f"{what}: {error.message}") from error
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise WorkerError("no_space", f"{what}: no space left on the disk; free some and start again") from error

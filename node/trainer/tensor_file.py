@@ -11,8 +11,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from ..files import replacing
 from .errors import WorkerError
-from .files import replacing
 
 Shapes = Mapping[str, tuple[int, ...]]
 

@@ -22,8 +22,8 @@ import numpy as np
 from ....protocol.canonical import DOCUMENT_LIMITS, decode, encode
 from ....protocol.errors import RemoteProtocolError
 from ....protocol.event import Data
+from ...files import sync
 from ..errors import WorkerError, translated
-from ..files import sync
 from .sources import Document, Source, open_source
 from .tokenizer import Tokenizer, Tokens, open_tokenizer
 
