@@ -188,8 +188,9 @@ class Network:
         return await self.fetcher.fetch(digest, size, peers, limit=limit)
 
     async def ban(self, peer_id: str) -> None:
-        """Neither hear nor connect to a peer on the gossip network any more."""
+        """Neither hear, serve nor connect to a peer any more, until this node is started again."""
         self._known.pop(peer_id, None)
+        self.host.banned.add(peer_id)
         await self.gossip.ban(peer_id)
 
     # Health, for the metrics

@@ -86,6 +86,7 @@ class P2PHost:
         self.peer_id = identity.peer_id
         self.options = options
         self.on_restart: list[Hook] = []
+        self.banned: set[str] = set()
         self._identity = identity
         self._identity_path = identity_path
         self._port = options.port
@@ -189,6 +190,9 @@ class P2PHost:
 
     async def _register(self, p2p: P2P, name: str) -> None:
         async def serve(info: Any, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            if str(info.peer_id) in self.banned:
+                writer.transport.abort()
+                return
             task = asyncio.current_task()
             assert task is not None
             self._serving.add(task)
