@@ -92,7 +92,7 @@ class Bench:
 
     def contribute(self, now: float = 1.0) -> list[do.Effect]:
         """Our own contribution, checked."""
-        claim = contribution(self.event, self.base, bytes([self.me]))
+        claim = contribution(self.event, self.base, self.me.to_bytes(4, "big"))
         effects = self.machine.contributed(claim, now)
         return effects + self.machine.checked(sends(effects, Contribution)[0].digest, 1.0, now)
 

@@ -12,11 +12,13 @@ from rounds.fakenet import Faults, Net, Node
 from rounds.worlds import event, identity
 
 from collab.protocol.commit import Commit
+from collab.protocol.event import Rounds
 from collab.protocol.rounds import effects as do
 
 
-def swarm(size: int, *, seed: int = 0, faults: Faults | None = None) -> Net:
-    net = Net(event(), [identity(number) for number in range(size)], seed=seed, faults=faults)
+def swarm(size: int, *, seed: int = 0, faults: Faults | None = None, committee: int = 7) -> Net:
+    rounds = Rounds(deadline=60.0, collect=5.0, view=4.0, committee=committee)
+    net = Net(event(rounds), [identity(number) for number in range(size)], seed=seed, faults=faults)
     for node in net:
         net.at(net.random.uniform(0.0, 0.5), node.boot)
     return net
@@ -102,11 +104,11 @@ def test_the_minority_of_a_partition_finalises_nothing_and_comes_back() -> None:
     others = [peer for peer in net.nodes if peer not in committee]
     minority = set(committee[:4]) | set(others[:8])
     net.faults.groups = [minority, set(net.nodes) - minority]
-    net.run(lambda: max(net.rounds()) >= 5, 3000.0)
+    net.run(lambda: max(net.rounds()) >= 4, 3000.0)
     stuck = {net.nodes[peer].history.head.round for peer in minority}
     assert max(stuck) <= 3
     net.faults.groups = []
-    reach(net, 7)
+    reach(net, 6)
     assert heads_agree(net)
 
 
@@ -141,6 +143,17 @@ def test_a_silent_node_leaves_the_roster() -> None:
     assert gone.peer_id not in {member.peer for member in next(iter(net)).history.head.roster}
 
 
+def test_a_committee_that_vanished_is_drawn_again() -> None:
+    net = swarm(12, seed=9, committee=4)
+    reach(net, 2)
+    base = next(iter(net)).history.head
+    for peer in next(iter(net)).machine.setting.committee(0).members[:2]:
+        net.nodes[peer].crash()
+    reach(net, 6)
+    assert heads_agree(net)
+    assert 0 not in net.finals[base.digest]
+
+
 def test_a_node_that_only_serves_proposes_for_its_trainers() -> None:
     net = swarm(3, seed=7)
     net.nodes[identity(0).peer_id].trains = False
@@ -165,3 +178,15 @@ def test_a_swarm_of_one() -> None:
     net = swarm(1)
     reach(net, 5)
     assert net.now < 5 * 8
+
+
+@pytest.mark.parametrize("effect", [do.BuildCommit, do.Persist, do.Send, do.Finalise])
+def test_a_swarm_of_one_comes_back_from_any_crash(effect: type[do.Effect]) -> None:
+    net = swarm(1)
+    (node,) = net
+    crashes = iter([True, False, True])
+    node.crash_on = lambda it: isinstance(it, effect) and node.machine.contribution is not None and next(crashes, False)
+    for second in range(2, 60, 2):
+        net.at(float(second), node.wake)
+    net.run(lambda: node.history.head.round >= 3, 200.0)
+    assert next(crashes, None) is None

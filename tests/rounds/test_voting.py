@@ -204,7 +204,7 @@ def test_a_committee_of_one_decides_at_once() -> None:
 
 
 def test_no_schedule_makes_two_commits_final_and_fair_days_end_every_one() -> None:
-    turns = explore(Voting, schedules=1500)
+    turns = explore(Voting, schedules=1000)
     assert {turn.epoch for turn in turns} >= {0, 1, 2}
     assert turns[FIRST] < turns.total() / 2
 

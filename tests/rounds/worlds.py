@@ -70,7 +70,7 @@ def contribution(manifest: EventManifest, on: Commit, tag: bytes, *, steps: int 
 
 def signed_contribution(manifest: EventManifest, on: Commit, number: int, **changes: Any) -> tuple[Signed, Contribution]:
     """A contribution by the identity with this number."""
-    claim = contribution(manifest, on, bytes([number]), **changes)
+    claim = contribution(manifest, on, number.to_bytes(4, "big"), **changes)
     return Signed.seal(identity(number), claim), claim
 
 
