@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from ..certificates import certify
 from ..commit import Certificate, open_attestation
-from ..committee import draw
 from ..history import History
 from ..identity import PeerId
 from ..messages import Attestation, Signed
@@ -39,8 +38,6 @@ def with_late_precommit(
     """Return the base's certificate with one more precommit, if this is one: the next roster credits everyone who attested."""
     opened = [open_attestation(envelope) for envelope in certificate.precommits]
     precommits = {known.signer: known for known, _ in opened}
-    if attestation != opened[0][1] or signed.signer in precommits or setting.ancestry.parent is None:
-        return certificate
-    if signed.signer not in draw(setting.event, setting.ancestry.parent, certificate.epoch):
+    if attestation != opened[0][1] or signed.signer in precommits or signed.signer not in setting.last_committee(certificate):
         return certificate
     return certify(attestation, [*precommits.values(), signed])

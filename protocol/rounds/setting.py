@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from ..ancestry import Ancestry
-from ..commit import Commit
+from ..commit import Certificate, Commit
 from ..committee import Committee, draw
 from ..event import EventManifest
 from ..identity import Identity, PeerId
@@ -25,6 +25,7 @@ class Setting:
     trains: bool
     payload_limit: int
     _drawn: dict[int, Committee] = field(default_factory=dict)
+    _last: list[Committee] = field(default_factory=list)
 
     @property
     def base(self) -> Commit:
@@ -48,6 +49,13 @@ class Setting:
                 self._drawn.clear()
             self._drawn[epoch] = draw(self.event, self.base, epoch)
         return self._drawn[epoch]
+
+    def last_committee(self, certificate: Certificate) -> Committee:
+        """Return the committee that made the base final, drawn once; `certificate` is the base's."""
+        assert self.ancestry.parent is not None
+        if not self._last:
+            self._last.append(draw(self.event, self.ancestry.parent, certificate.epoch))
+        return self._last[0]
 
     @property
     def resend(self) -> float:

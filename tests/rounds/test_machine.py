@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from rounds.worlds import contribution, draft_on, event, finality, identity, signed_contribution
 
 from collab.protocol.canonical import encode
-from collab.protocol.commit import Commit
+from collab.protocol.commit import Certificate, Commit
 from collab.protocol.errors import LocalProtocolError
 from collab.protocol.event import EventManifest, Rounds
 from collab.protocol.history import History
@@ -461,13 +461,20 @@ def test_peers_on_another_base_are_behind_or_ahead_once_an_interval() -> None:
 
 def test_a_late_precommit_earns_its_place_on_the_roster() -> None:
     bench = started()
-    whole = bench.history.certificate(bench.base.digest)
-    assert whole is not None
-    assert bench.machine.certificate == whole
-    stranger = Attestation(
-        event=bench.event.digest, base=bench.history.root.digest, epoch=0, view=0, stage="precommit", commit=bench.base.digest
+    commit = bench.commit(bench.order, bench.order[0])
+    whole = finality(bench.event, bench.base, commit)
+    fields = {name: getattr(whole, name) for name in Certificate.model_fields}
+    bench.history.add(commit, Certificate(**(fields | {"precommits": whole.precommits[:3]})))
+    before, bench.base = bench.base, commit
+    bench.machine = bench.boot(None)
+    late = Attestation(
+        event=bench.event.digest, base=before.digest, epoch=0, view=0, stage="precommit", commit=commit.digest
     )
-    bench.hear(3, stranger)
+    bench.hear(9, late)
+    assert bench.machine.certificate != whole
+    for number in FOUR:
+        bench.hear(number, late)
+    bench.machine.receive(Signed.decode(whole.precommits[3]), 1.0)
     assert bench.machine.certificate == whole
 
 
