@@ -27,24 +27,25 @@ class Fetcher:
         self._blobs = blobs
         self._download = download
         self._peers = peers
-        self._running: dict[bytes, asyncio.Task[Path]] = {}
+        self._running: dict[Blob, asyncio.Task[Path]] = {}
 
     async def fetch(self, blob: Blob, sources: Sequence[str]) -> Path:
         """Return the file that holds the blob, preferably from `sources`. Raises Unavailable."""
+        if not self._blobs.has(blob.sha256):
+            await asyncio.shield(self._running.get(blob) or self._start(blob, sources))
         size = self._blobs.size(blob.sha256)
-        if size is not None:
-            if size != blob.size:
-                raise Unavailable(f"{blob.sha256.hex()[:16]} has {size} bytes where {blob.size} are claimed")
-            return self._blobs.path(blob.sha256)
-        task = self._running.get(blob.sha256)
-        if task is None:
-            task = asyncio.create_task(self._fetch(blob, sources), name=f"fetch {blob.sha256.hex()[:8]}")
-            self._running[blob.sha256] = task
-            task.add_done_callback(lambda done: self._ended(blob.sha256, done))
-        return await asyncio.shield(task)
+        if size != blob.size:
+            raise Unavailable(f"{blob.sha256.hex()[:16]} has {size} bytes where {blob.size} are claimed")
+        return self._blobs.path(blob.sha256)
 
-    def _ended(self, digest: bytes, task: asyncio.Task[Path]) -> None:
-        self._running.pop(digest, None)
+    def _start(self, blob: Blob, sources: Sequence[str]) -> asyncio.Task[Path]:
+        task = asyncio.create_task(self._fetch(blob, sources), name=f"fetch {blob.sha256.hex()[:8]}")
+        self._running[blob] = task
+        task.add_done_callback(lambda done: self._ended(blob, done))
+        return task
+
+    def _ended(self, blob: Blob, task: asyncio.Task[Path]) -> None:
+        self._running.pop(blob, None)
         if not task.cancelled():
             task.exception()  # whoever waits has it; nobody may be waiting any more
 

@@ -25,7 +25,9 @@ class SnapshotOffers:
 
     def drop(self, commit: bytes, blob: Blob) -> None:
         """Forget an offer that was not what it said."""
-        self._blobs[commit] = [other for other in self._blobs.get(commit, []) if other != blob]
+        others = [other for other in self._blobs.pop(commit, []) if other != blob]
+        if others:
+            self._blobs[commit] = others
 
     def of(self, commit: bytes) -> list[Blob]:
         """Return what is offered as the state after `commit`."""

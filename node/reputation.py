@@ -44,7 +44,11 @@ class Reputation:
     def score(self, peer: str, now: float) -> float:
         """Return a peer's standing, 0 to 100; strangers have a full one."""
         standing = self._standings.get(peer)
-        return FULL if standing is None else min(FULL, standing.score + (now - standing.at) * _MENDED_A_SECOND)
+        if standing is None:
+            return FULL
+        if standing.score < 0.0:
+            return standing.score  # a ban is for good
+        return min(FULL, standing.score + (now - standing.at) * _MENDED_A_SECOND)
 
     def fault(self, peer: str, reason: str, now: float) -> bool:
         """Lower a peer's standing for a fault; True when that makes it one to ban."""
