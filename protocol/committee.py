@@ -12,6 +12,9 @@ from .event import EventManifest
 from .identity import PeerId
 from .record import sha256
 
+# 3f + 1 members tolerate f faulty ones.
+SMALLEST_TOLERANT = 4
+
 
 @dataclass(frozen=True)
 class Committee:
@@ -35,8 +38,14 @@ class Committee:
 def draw(event: EventManifest, base: Commit, epoch: int) -> Committee:
     """Draw the committee that decides on the commit after `base`, in the given epoch.
 
-    Members that took part in the last `silent_rounds` rounds are on the roster; there is no other condition.
+    Members that took part in the last `silent_rounds` rounds are on the roster. Fewer than four cannot tolerate a faulty one, so
+    as long as the swarm is that small its coordinator decides alone, and the first volunteers may come and go; in every second
+    epoch, which more than half of them must ask for, the others decide, in case the coordinator is gone.
     """
+    peers = [member.peer for member in base.roster]
+    if len(peers) < SMALLEST_TOLERANT and event.coordinator in peers:
+        others = tuple(sorted(peer for peer in peers if peer != event.coordinator))
+        return Committee(others if epoch % 2 and others else (event.coordinator,))
     size = min(event.rounds.committee, len(base.roster))
     ranked = sorted((member.peer for member in base.roster), key=lambda peer: _score(base.digest, epoch, peer))
     return Committee(tuple(ranked[:size]))

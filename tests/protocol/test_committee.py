@@ -32,6 +32,18 @@ def test_a_committee_has_the_events_size_or_the_whole_roster(event: EventManifes
     assert PEERS[3] not in small
 
 
+@pytest.mark.parametrize("size", [1, 2, 3])
+def test_a_swarm_too_small_to_tolerate_a_fault_follows_its_coordinator(event: EventManifest, size: int) -> None:
+    commit = base(event, sorted([event.coordinator, *PEERS[: size - 1]]))
+    others = tuple(PEERS[: size - 1]) or (event.coordinator,)
+    assert [draw(event, commit, epoch).members for epoch in range(4)] == 2 * [(event.coordinator,), others]
+
+
+def test_four_decide_together(event: EventManifest) -> None:
+    commit = base(event, sorted([event.coordinator, *PEERS[:3]]))
+    assert set(draw(event, commit, 0).members) == {event.coordinator, *PEERS[:3]}
+
+
 def test_base_and_epoch_each_draw_anew(event: EventManifest) -> None:
     drawn = {draw(event, base(event, PEERS, time), epoch).members for time in (1, 2) for epoch in (0, 1)}
     assert len(drawn) == 4

@@ -18,7 +18,7 @@ EVENT = event()
 def grow(history: History, base: bytes, tag: bytes, *, epoch: int = 0) -> tuple[Commit, Certificate]:
     """Make a final commit on a known one."""
     ancestry = history.ancestry(base)
-    commit = draft_on(EVENT, ancestry, history.certificate(base), [0, 1, 2]).complete(sha256(tag), 7)
+    commit = draft_on(EVENT, ancestry, history.certificate(base), [0, 1, 2, 3]).complete(sha256(tag), 7)
     return commit, finality(EVENT, ancestry.base, commit, epoch)
 
 
