@@ -36,6 +36,7 @@ MANIFEST, HISTORY = "manifest", "history"
 _MANIFEST_BYTES = 256 * 1024
 _REPLY_BYTES = 256 * 1024
 _SNAPSHOTS_A_REPLY = 4
+_COMMITS_AT_ONCE = 16  # what may be in memory, and on the disk, before it is proven
 
 
 class HistoryServer:
@@ -110,27 +111,62 @@ class CatchUp:
 
         Raises NetworkError or Unavailable if the peer cannot be asked, RemoteProtocolError if it lies.
         """
-        moved = False
+        moved, told = False, self._history.root
         while True:
-            reply = await self._request(peer)
-            took = bool(reply.commits) and await self._take(peer, reply)
+            reply = await self._request(peer, told)
+            known = all(blob.sha256 in self._history for blob in reply.commits)
+            took = await self._take(peer, reply) if reply.commits else False
+            self._note_offers(reply)
             moved = moved or took
-            if not (took and reply.more):
+            last = self._history.get(reply.commits[-1].sha256) if reply.commits else None
+            # A page that we know is on the way from where two histories part, if it leads further than the one before.
+            if last is None or not reply.more or not (took or known) or last.round <= told.round:
                 return moved
+            told = last
 
-    async def _request(self, peer: str) -> HistoryReply:
-        request = HistoryRequest(event=self._history.event.digest, locator=tuple(self._history.locator()[:64]))
+    async def _request(self, peer: str, told: Commit) -> HistoryReply:
+        """Ask for what follows `told`, the last commit that the peer told us of, or what we have in common."""
+        begin = (told.digest,) if told.parents else ()
+        locator = (*begin, *self._history.locator())[:64]
+        request = HistoryRequest(event=self._history.event.digest, locator=locator)
         body = await self._rpc.call(peer, HISTORY, request.encode(), limit=_REPLY_BYTES)
-        reply = HistoryReply.decode(body, DOCUMENT_LIMITS)
+        return HistoryReply.decode(body, DOCUMENT_LIMITS)
+
+    def _note_offers(self, reply: HistoryReply) -> None:
         for offer in reply.snapshots:
-            self.offers.add(offer)
-        return reply
+            if offer.commit in self._history:  # so that inventions do not crowd out what can be used
+                self.offers.add(offer)
 
     async def _take(self, peer: str, reply: HistoryReply) -> bool:
-        if reply.certificate is None:
-            raise RemoteProtocolError("bad_certificate", "a history without one")
-        commits = await asyncio.gather(*(self._fetch(blob, peer) for blob in reply.commits))
-        return await self.accept(commits, reply.certificate)
+        """Take over a page, a few commits at once: each is proven by its child before more is fetched."""
+        moved, unproven = False, list[Commit]()
+        for start in range(0, len(reply.commits), _COMMITS_AT_ONCE):
+            batch = reply.commits[start : start + _COMMITS_AT_ONCE]
+            strange = [blob.sha256 for blob in batch if not self._store.blobs.has(blob.sha256)]
+            try:
+                *proven, last = [*unproven, *await self._fetch_all(batch, peer)]
+                if proven:
+                    moved |= await self.accept(proven, last.parent_certificate)
+                unproven = [last]
+                if start + len(batch) == len(reply.commits):
+                    moved |= await self.accept(unproven, reply.certificate)
+            except (RemoteProtocolError, Unavailable):
+                self._discard(strange)
+                raise
+        return moved
+
+    def _discard(self, digests: Iterable[bytes]) -> None:
+        """Delete what was fetched for commits and is none of this history."""
+        for digest in digests:
+            if digest not in self._history:
+                self._store.blobs.delete(digest)
+
+    async def _fetch_all(self, blobs: Sequence[Blob], peer: str) -> list[Commit]:
+        found = await asyncio.gather(*(self._fetch(blob, peer) for blob in blobs), return_exceptions=True)
+        failures = [one for one in found if isinstance(one, BaseException)]
+        if failures:
+            raise failures[0]
+        return [one for one in found if isinstance(one, Commit)]
 
     async def _fetch(self, blob: Blob, peer: str) -> Commit:
         if blob.size > DOCUMENT_LIMITS.size:
@@ -138,8 +174,10 @@ class CatchUp:
         path = await self._fetcher.fetch(blob, (peer,))
         return decode_commit(path.read_bytes())
 
-    async def accept(self, commits: Sequence[Commit], certificate: Certificate) -> bool:
+    async def accept(self, commits: Sequence[Commit], certificate: Certificate | None) -> bool:
         """Verify a chain on a commit that we have, and keep it; True if the head moved. Raises RemoteProtocolError."""
+        if certificate is None:
+            raise RemoteProtocolError("bad_certificate", "a history without one")
         if not commits[0].parents or (base := self._history.get(commits[0].base)) is None:
             raise RemoteProtocolError("unknown_base", "a history that does not begin on ours")
         chain = [*self._history.ancestry(base.digest).commits[::-1], *commits]
@@ -162,12 +200,17 @@ class CatchUp:
 
 
 def restore_history(event: EventManifest, store: Store) -> History:
-    """Return the history as the store has it; an empty store gets the event's root."""
+    """Return the history as the store has it; an empty store gets the event's root.
+
+    What is not proven to be final is no part of it, and the store's head goes back to before that.
+    """
     history = History(event)
     if store.head() is None:
         store.set_head(store.add_commit(history.root))
-    for commit in store.chain()[::-1]:
+    for commit in store.chain()[::-1][1:]:
         certificate = store.certificate(commit.digest)
-        if certificate is not None:
-            history.add(commit, certificate)
+        if certificate is None:
+            store.set_head(history.head.digest)
+            break
+        history.add(commit, certificate)
     return history

@@ -28,11 +28,13 @@ Step = tuple[Commit, Certificate]
 def grow(history: History, base: bytes, tag: bytes, *, epoch: int = 0) -> Step:
     """Make a final commit on a known one."""
     ancestry = history.ancestry(base)
-    commit = draft_on(history.event, ancestry, history.certificate(base), [0, 1, 2]).complete(sha256(tag), 7)
+    commit = draft_on(history.event, ancestry, history.certificate(base), [0, 1, 2, 3]).complete(sha256(tag), 7)
     return commit, finality(history.event, ancestry.base, commit, epoch)
 
 
-def line(length: int, manifest: EventManifest = EVENT, tag: bytes = b"main", start: Sequence[Step] = (), epoch: int = 0) -> list[Step]:
+def line(
+    length: int, manifest: EventManifest = EVENT, tag: bytes = b"main", start: Sequence[Step] = (), epoch: int = 0
+) -> list[Step]:
     """A chain of `length` final commits on the last of `start`; the first of them was certified in `epoch`."""
     history = History(manifest)
     for step in start:
@@ -98,10 +100,11 @@ class Peer:
 
     def take(self, steps: Iterable[Step]) -> None:
         """Put a chain into the history and the store, as a node does that made it."""
-        for commit, certificate in steps:
-            self.history.add(commit, certificate)
-            self.store.add_commit(commit, certificate)
-        self.store.set_head(self.history.head.digest)
+        with self.store.transaction():
+            for commit, certificate in steps:
+                self.history.add(commit, certificate)
+                self.store.add_commit(commit, certificate)
+            self.store.set_head(self.history.head.digest)
 
     async def _download(self, digest: bytes, size: int, peers: Sequence[str]) -> Path:
         for peer in peers:
