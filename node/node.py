@@ -206,6 +206,7 @@ class Node:
     async def _on_worker_ready(self, worker: Worker, opened: Opened) -> None:
         await self.weights.recover(worker, opened)
         if opened.restored is not None:
+            log.debug("restored", round=opened.restored.round, position=opened.restored.position)
             await self.contributor.reclaim(worker, opened.restored)
         if self.driver is not None:
             self.driver.resume()
@@ -268,6 +269,8 @@ class Node:
             self.taken += taken
             self.store.count("accepted_samples", taken)
             self.metrics.accepted.inc(len(commit.accepted))
+            for _, claim in commit.contributions():
+                self.metrics.staleness.observe(commit.round - 1 - claim.round)
             self._accounted = commit.digest
         self.head_at = time.time()
         self._note_head(head)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from ..protocol.merging import parts
+from .net.errors import NetworkError
 from .view import NodeView
 
 if TYPE_CHECKING:
@@ -94,6 +96,9 @@ async def update_health(node: Node, seconds: float) -> None:
     while True:
         metrics.peers.set(len(network.peers))
         metrics.gossip_peers.set(len(network.gossip_peers))
+        metrics.dht_nodes.set(network.directory.size)
+        with suppress(NetworkError):
+            metrics.connections.set(await network.host.connections())
         for part, works in network.alive.items():
             metrics.healthy(part, works)
         metrics.healthy("worker", node.host.supervisor.alive)

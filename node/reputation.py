@@ -1,4 +1,4 @@
-"""What we think of our peers: faults lower a peer's standing, time mends it, and below zero it is banned until this node starts again."""
+"""What we think of our peers: faults lower a peer's standing, time mends it; below zero it is banned until we start again."""
 
 from __future__ import annotations
 

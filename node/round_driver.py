@@ -47,7 +47,11 @@ Input: TypeAlias = Callable[[RoundMachine, float], list[effects.Effect]]
 _INBOX = 8192
 _EARLY = 2048
 _ASK_AGAIN_SECONDS = 2.0
+# Anyone could have written the named signer into such a message.
+_NOT_THE_SIGNERS = frozenset({"bad_signature", "unknown_kind"})
+_ASKED_AT_ONCE = 8
 _CONTRIBUTE = "contribute"
+_CATCH_UP = "catch up"
 
 
 @dataclass(frozen=True)
@@ -89,7 +93,7 @@ class RoundDriver:
         self.machine: RoundMachine | None = None
         self.training: messages.Progress | None = None
         self._tools = tools
-        self._inbox: asyncio.Queue[Input] = asyncio.Queue(_INBOX)
+        self._inbox: asyncio.Queue[Input] = asyncio.Queue()
         self._early: deque[Signed] = deque(maxlen=_EARLY)
         self._tasks: set[asyncio.Task[None]] = set()
         self._outcome: Finalised | Overtaken | None = None
@@ -101,16 +105,13 @@ class RoundDriver:
 
     def deliver(self, signed: Signed) -> None:
         """Take in a gossiped message, whose signature was checked before it was forwarded to us."""
-        if self._base_of(signed) not in self._tools.history:
+        base = _base_of(signed)
+        if base is not None and base not in self._tools.history:
             self._early.append(signed)  # whoever said it may be a moment ahead of us; see _redeliver
+        if self._inbox.qsize() >= _INBOX:
+            self._tools.metrics.refused("rate_limited")
+            return
         self._put(lambda machine, now: machine.receive(signed, now))
-
-    def _base_of(self, signed: Signed) -> object:
-        try:
-            body = decode(signed.body)
-        except RemoteProtocolError:
-            return None
-        return body.get("base") if isinstance(body, dict) else None
 
     def notice(self, notice: messages.Notice) -> None:
         """Take in what the worker says of its training."""
@@ -129,10 +130,7 @@ class RoundDriver:
             self._spawn(self._train(self.machine.setting.base), "train")
 
     def _put(self, item: Input) -> None:
-        try:
-            self._inbox.put_nowait(item)
-        except asyncio.QueueFull:
-            self._tools.metrics.refused("rate_limited")
+        self._inbox.put_nowait(item)  # only what others say is bounded: our own answers must not be lost in a flood
 
     def _progress(
         self, machine: RoundMachine, notice: messages.Progress, done: bool, now: float
@@ -202,7 +200,9 @@ class RoundDriver:
                 item = await self._inbox.get()
         except TimeoutError:
             return machine.tick(_now())
-        return item(machine, _now())
+        now = _now()
+        late = due is not None and due <= now  # in a flood the queue is never empty, and time must pass all the same
+        return item(machine, now) + (machine.tick(now) if late else [])
 
     async def _end_tasks(self) -> None:
         # A contribution that is being made is still wanted, on the next base; and cut short, it would be lost.
@@ -261,7 +261,8 @@ class RoundDriver:
             case effects.Refused(peer, reason, detail):
                 log.debug("refused", peer=peer[-8:], reason=reason, detail=detail)
                 tools.metrics.refused(reason)
-                tools.on_fault(peer, reason)
+                if reason not in _NOT_THE_SIGNERS:
+                    tools.on_fault(peer, reason)
             case effects.Ahead(_):
                 pass  # our next progress tells the peer that there is something newer, and it asks
 
@@ -351,30 +352,39 @@ class RoundDriver:
     # Being behind
 
     def _ask(self, peer: str) -> None:
-        """Ask a peer that speaks of an unknown commit for its history, but not again and again."""
+        """Ask a peer that speaks of an unknown commit for its history, but not again and again, nor everybody at once."""
         now = _now()
-        if now - self._asked.get(peer, float("-inf")) < _ASK_AGAIN_SECONDS:
+        asking = sum(task.get_name() == _CATCH_UP for task in self._tasks)
+        if asking >= _ASKED_AT_ONCE or now - self._asked.get(peer, float("-inf")) < _ASK_AGAIN_SECONDS:
             return
         self._asked = {known: at for known, at in self._asked.items() if now - at < _ASK_AGAIN_SECONDS}
         self._asked[peer] = now
-        self._spawn(self._catch_up(peer), "catch up")
+        self._spawn(self._catch_up(peer), _CATCH_UP)
 
     async def _catch_up(self, peer: str) -> None:
         try:
-            moved = await self._tools.catch_up.ask(peer)
+            await self._tools.catch_up.ask(peer)
         except (NetworkError, Unavailable) as error:
             log.debug("no history", peer=peer[-8:], why=str(error))
-            return
         except RemoteProtocolError as error:
             self._tools.metrics.refused(error.reason)
             self._tools.on_fault(peer, error.reason)
-            return
-        if moved:
-            self._put(lambda machine, now: self._overtaken())
+        self._put(self._compare)  # what was proven before it failed counts
 
-    def _overtaken(self) -> list[effects.Effect]:
-        self._outcome = self._outcome or Overtaken()
+    def _compare(self, machine: RoundMachine, now: float) -> list[effects.Effect]:
+        """Say that the round is over if the head is not its base any more."""
+        if self._tools.history.head.digest != machine.setting.base.digest:
+            self._outcome = self._outcome or Overtaken()
         return []
+
+
+def _base_of(signed: Signed) -> bytes | None:
+    try:
+        body = decode(signed.body)
+    except RemoteProtocolError:
+        return None
+    base = body.get("base") if isinstance(body, dict) else None
+    return base if isinstance(base, bytes) else None
 
 
 def _now() -> float:

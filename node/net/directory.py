@@ -64,6 +64,11 @@ class Directory:
         """Whether a DHT node runs."""
         return self._node is not None
 
+    @property
+    def size(self) -> int:
+        """How many nodes the DHT's routing table holds."""
+        return len(self._node.protocol.routing_table.uid_to_peer_id) if self._node is not None else 0
+
     async def start(self, bootstrap: Sequence[str]) -> None:
         """Join the DHT through the peers of `bootstrap`, to which the host is connected. Raises NetworkError."""
         try:

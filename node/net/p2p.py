@@ -208,6 +208,13 @@ class P2PHost:
         except FOREIGN_ERRORS as error:
             raise NetworkError(f"p2pd does not take the handler {name}: {_line(error)}") from error
 
+    async def connections(self) -> int:
+        """Return how many peers p2pd is connected with. Raises NetworkError."""
+        try:
+            return len(await self.p2p.list_peers())
+        except FOREIGN_ERRORS as error:
+            raise NetworkError(f"p2pd does not answer: {_line(error)}") from error
+
     async def open_stream(
         self, peer_id: str, name: str, timeout: float = 15.0
     ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:

@@ -22,8 +22,8 @@ What holds, exactly:
   finishes later) without any of the more than half of the roster that ended the epoch having seen its prevotes. Then two commits
   may both be final, and the fork choice (`History`: the lower epoch wins where two chains first differ) settles it everywhere.
 - Progress needs more than 2/3 of some drawn committee, and more than half of the roster to draw another one; so one of four may
-  vanish, and a minority of a partition never draws. Two or three members cannot tolerate a fault: their coordinator decides alone,
-  or, in odd epochs, all the others together (`committee.draw`).
+  vanish, and a minority of a partition never draws. Two or three members cannot tolerate a fault: their coordinator decides
+  alone or, in odd epochs, all the others together (`committee.draw`).
 - A minority of a partition can finish one commit only if more than 2/3 of the committee drawn for its base happens to be in it.
 """
 
