@@ -1,0 +1,1 @@
+"""`scripts/bench swarm`: what a swarm of real daemons gains, sends and costs, beside dense averaging and one node alone."""
