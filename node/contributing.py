@@ -105,6 +105,7 @@ class Contributor:
             if payload not in known:
                 path = str(self._store.blobs.path(payload)) if self._store.blobs.has(payload) else ""
                 await worker.settle(payload, path, accepted=payload in taken)
+                log.debug("settled", payload=payload.hex()[:16], accepted=payload in taken)
 
     def _taken_after(self, round: int) -> set[bytes]:
         """Return the payloads that the commits after `round` took."""
@@ -117,6 +118,8 @@ class Contributor:
             await self._host.use(lambda worker: worker.settle(payload, path, accepted=accepted))
         except RemoteFailure as failure:
             log.warning("a payload was not settled", why=failure.text)
+        else:
+            log.debug("settled", payload=payload.hex()[:16], accepted=accepted)
 
     def outstanding(self) -> list[Contribution]:
         """Return our contributions that no commit has taken and that one still may, oldest first."""
