@@ -10,10 +10,12 @@ BYTE_KINDS = ("blob", "rpc", "gossip", "dht")
 CHANNELS = ("blob", "rpc", "gossip", "record")
 REASONS = frozenset({
     "bad_certificate", "bad_proof", "bad_signature", "banned", "busy", "disputed", "duplicate", "equivocation",
-    "event_over", "expires_too_late", "fisher_codec", "fisher_empty", "fisher_malformed", "fisher_size", "late",
+    "event_over", "expires_too_late", "fisher", "fisher_codec", "fisher_empty", "fisher_malformed", "fisher_missing",
+    "fisher_size", "fisher_unexpected", "implausible", "late",
     "lost", "malformed", "no_such_view", "non_finite", "not_a_member", "not_invited", "not_the_proposer",
     "omitted", "out_of_range", "oversized", "payload_codec", "payload_empty", "payload_malformed", "payload_size",
-    "rate_limited", "refused", "stale", "stalled", "too_many_records", "unavailable", "unexpected_kind",
+    "rate_limited", "refused", "spent", "stale", "stalled", "state_mismatch", "too_many_records", "unavailable",
+    "unexpected_kind",
     "unknown_base", "unknown_call", "unknown_event", "unknown_kind", "unknown_parent", "wrong_accepted",
     "wrong_author", "wrong_bytes", "wrong_departed", "wrong_event", "wrong_expiration", "wrong_key",
     "wrong_parents", "wrong_proposer", "wrong_rejected", "wrong_round", "wrong_shares", "wrong_state",

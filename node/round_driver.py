@@ -191,7 +191,10 @@ class RoundDriver:
         """What was said of this base before we had it is news now; what is still unknown waits on."""
         early, self._early = list(self._early), deque(maxlen=_EARLY)
         for signed in early:
-            self.deliver(signed)
+            if _base_of(signed) in self._tools.history:
+                self.deliver(signed)
+            else:
+                self._early.append(signed)
 
     async def _next(self, machine: RoundMachine) -> list[effects.Effect]:
         due = machine.next_deadline()
