@@ -17,6 +17,7 @@ from ..protocol.event import EventManifest
 from ..protocol.identity import Identity
 from ..protocol.manifest import SignedManifest
 from ..protocol.messages import Signed, admission_bytes
+from . import remembered
 from .catch_up import CatchUp, HistoryServer, fetch_manifest, restore_history
 from .contributing import Contributor
 from .errors import UserError
@@ -95,9 +96,9 @@ class Node:
         return NetworkOptions(
             home=self.options.folder.path,
             host=settings.host,
-            port=settings.port,
-            gossip_port=settings.gossip_port,
-            bootstrap=invite.bootstrap if invite is not None else (),
+            port=settings.port or remembered.port(self.store, "p2p", settings.host),
+            gossip_port=settings.gossip_port or remembered.port(self.store, "gossip", settings.host),
+            bootstrap=tuple(dict.fromkeys([*(invite.bootstrap if invite is not None else ()), *remembered.peers(self.store)])),
             reachability=settings.reachability,
             announce=tuple(settings.announce),
             # Who has the event already can wait for its peers to come back; a newcomer can do nothing without one.
@@ -114,6 +115,7 @@ class Node:
             hint = "check the connection, or ask the coordinator for a new invite" if self.options.invite else ""
             raise UserError(str(error), hint) from error
         self.addresses = tuple(await self.network.host.dial_strings())
+        remembered.save_ports(self.store, p2p=self.network.host.port, gossip=self.network.gossip.port)
 
     async def learn(self) -> EventManifest:
         """Return the event, from this home or from the peers of the invite, and take up its history. Raises UserError."""
@@ -274,6 +276,7 @@ class Node:
             self._accounted = commit.digest
         self.head_at = time.time()
         self._note_head(head)
+        remembered.save_peers(self.store, (record.p2p for _, record in sorted(self.network.peers.items())))
 
     def _note_head(self, head: Commit) -> None:
         self.metrics.head_round.set(head.round)

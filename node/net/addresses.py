@@ -86,3 +86,12 @@ def check_port(host: str, port: int) -> None:
             code = error.errno if isinstance(error, OSError) else errno.EINVAL
             hint = "; choose another port" if code == errno.EADDRINUSE else ""
             raise NetworkError(f"cannot listen on {host} port {port}: {os.strerror(code or 0)}{hint}") from error
+
+
+def is_free(host: str, port: int) -> bool:
+    """Say whether we could listen there."""
+    try:
+        check_port(host, port)
+    except NetworkError:
+        return False
+    return True

@@ -116,6 +116,11 @@ class P2PHost:
                     raise
             await asyncio.sleep(0.1)
 
+    @property
+    def port(self) -> int:
+        """The TCP port that p2pd listens on; 0 while that is not known, and on a node that does not listen."""
+        return self._port
+
     async def run(self) -> None:
         """Keep p2pd running, for ever."""
         await self.supervisor.run()
