@@ -103,17 +103,22 @@ class Bench:
             meter = IdleMeter(sparse.swarm.coordinator)
             outcomes = self._singles(root)
             idle = self._idle(meter)
-            joins = []
-            while len(sparse.watched) < self._scale.nodes:
-                self._say(f"sparse: volunteer {len(sparse.watched)} of {self._scale.nodes - 1} joins")
-                joins.append(sparse.join_timed())
+            joins = self._join(sparse)
             outcomes[SPARSE] = self._train(sparse)
         with self._training(DENSE, root) as dense:
-            self._say("dense: the nodes start")
+            self._say("dense: the coordinator's node starts")
             dense.start()
-            dense.watch(*dense.swarm.join(self._scale.nodes - 1))
+            joins += self._join(dense)
             outcomes[DENSE] = self._train(dense)
         return RunResult(outcomes, tuple(joins), *idle)
+
+    def _join(self, swarm: Training) -> list[float]:
+        """Let the volunteers join one after the other; return the seconds that each took to its first inner step."""
+        joins = []
+        while len(swarm.watched) < self._scale.nodes:
+            self._say(f"{swarm.name}: volunteer {len(swarm.watched)} of {self._scale.nodes - 1} joins")
+            joins.append(swarm.join_timed())
+        return joins
 
     def _singles(self, root: Path) -> dict[str, Outcome]:
         """Train both single nodes at once, each on one thread."""

@@ -96,6 +96,7 @@ def all_figures(results: Sequence[RunResult], scale: Scale, cores: int) -> dict[
         **with_spread("idle_cpu_share", [result.idle_cpu_share for result in results], 5),
         **with_spread("idle_cpu_share_with_children", [result.idle_cpu_share_with_children for result in results], 5),
         "state_hashes_equal": all(outcome.agreed for result in results for outcome in result.outcomes.values()),
+        "quick": not scale.judges,
         "nodes": scale.nodes,
         "rounds": scale.rounds,
         "steps": scale.steps,

@@ -18,20 +18,23 @@ _DENSE_SECTIONS: dict[str, dict[str, Any]] = {
     "merge": {"method": "average", "max_norm": 1e6},
 }
 # Measured with nothing else running: one inner step of the demo's model on one core, the start of one node, the end of a round.
-_STEP_SECONDS, _START_SECONDS, _MERGE_SECONDS = 0.045, 7.0, 0.5
+_STEP_SECONDS, _START_SECONDS, _MERGE_SECONDS = 0.06, 5.0, 0.5
 
 
 @dataclass(frozen=True)
 class Scale:
     """How much is run: `nodes` that train `steps` inner steps in each of `rounds`, the whole `runs` times.
 
-    `idle_seconds`: how long, at least, the CPU time of an idle node is measured.
+    `held_out_samples`: how many each loss is the mean of. `idle_seconds`: how long, at least, the CPU time of an idle node is
+    measured. `judges`: whether it is long enough to hold losses and overhead against their goals.
     """
 
     nodes: int
     rounds: int
     steps: int
     runs: int
+    held_out_samples: int
+    judges: bool
     idle_seconds: float = 10.0
 
     def nodes_of(self, variant: str) -> int:
@@ -45,12 +48,13 @@ class Scale:
 
 def full(event: EventDraft, runs: int = 3) -> Scale:
     """Return the scale of the event itself, on four nodes."""
-    return Scale(nodes=4, rounds=event.rounds.last_round, steps=event.inner.steps, runs=runs)
+    rounds, steps, held_out = event.rounds.last_round, event.inner.steps, event.data.held_out_samples
+    return Scale(nodes=4, rounds=rounds, steps=steps, runs=runs, held_out_samples=held_out, judges=True)
 
 
 def quick(runs: int = 1) -> Scale:
     """Return a scale for less than a minute on two cores."""
-    return Scale(nodes=3, rounds=3, steps=10, runs=runs)
+    return Scale(nodes=2, rounds=4, steps=10, runs=runs, held_out_samples=64, judges=False)
 
 
 def variant_event(event: EventDraft, variant: str, scale: Scale) -> EventDraft:
@@ -63,6 +67,7 @@ def variant_event(event: EventDraft, variant: str, scale: Scale) -> EventDraft:
     warmup = total * event.inner.warmup_samples // event.inner.total_samples
     changes: dict[str, Mapping[str, Any]] = {
         **({} if variant == SPARSE else _DENSE_SECTIONS),
+        "data": {"held_out_samples": scale.held_out_samples},
         "inner": {"steps": scale.steps, "total_samples": total, "warmup_samples": warmup},
         # Every round has everybody, so that the variants see the same number of samples.
         "rounds": {"last_round": rounds, "min_contributors": nodes, "committee": nodes},
@@ -78,5 +83,5 @@ def estimated_seconds(scale: Scale, cores: int) -> float:
     steps = scale.nodes * scale.rounds * scale.steps
     swarms = 2 * (steps * _STEP_SECONDS / min(cores, scale.nodes) + scale.rounds * _MERGE_SECONDS)
     alone = max(steps * _STEP_SECONDS + _START_SECONDS, scale.idle_seconds)
-    starts = 2 * _START_SECONDS + scale.nodes * _START_SECONDS * 1.5
+    starts = 2 * scale.nodes * _START_SECONDS
     return scale.runs * (swarms + alone + starts)

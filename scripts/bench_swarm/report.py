@@ -15,7 +15,9 @@ from collab.node.units import bytes_text
 from .plan import VARIANTS
 
 _LABELS = {"single": "one node, same steps", "single_same_samples": "one node, same samples"}
-Text_of = Callable[[float], str]
+# A few short rounds say nothing of where training leads, nor of what a round costs.
+_NEED_TIME = ("loss_above_dense", "loss_below_single", "overhead_share")
+TextOf = Callable[[float], str]
 
 
 def report(figures: Mapping[str, Any]) -> RenderableType:
@@ -49,7 +51,7 @@ def _goals(figures: Mapping[str, Any]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for heading, side in (("measured", "left"), ("median (lowest–highest)", "right"), ("goal", "left"), ("", "left")):
         table.add_column(heading, justify="right" if side == "right" else "left")
-    rows: list[tuple[str, str, Text_of, str, bool]] = [
+    rows: list[tuple[str, str, TextOf, str, bool]] = [
         ("loss above dense", "loss_above_dense", _percent, "≤ 5%", figures["loss_above_dense"] <= 0.05),
         ("loss below one node, same steps", "loss_below_single", _percent, "> 0", figures["loss_below_single"] > 0),
         ("fp16 bytes / bytes sent", "fp16_bytes_ratio", lambda value: f"{value:.1f}", "≥ 30", figures["fp16_bytes_ratio"] >= 30),
@@ -59,7 +61,8 @@ def _goals(figures: Mapping[str, Any]) -> Table:
         ("idle with its children", "idle_cpu_share_with_children", _percent, "", True),
     ]
     for label, name, text_of, goal, reached in rows:
-        table.add_row(label, _cell(figures, name, text_of), goal, _verdict(reached) if goal else "")
+        verdict = Text("too short to say", style="dim") if figures["quick"] and name in _NEED_TIME else _verdict(reached)
+        table.add_row(label, _cell(figures, name, text_of), goal, verdict if goal else "")
     equal = bool(figures["state_hashes_equal"])
     table.add_row("state hashes equal", "yes" if equal else "no", "yes", _verdict(equal))
     return table
@@ -73,7 +76,7 @@ def _percent(share: float) -> str:
     return f"{100 * share:.1f}%"
 
 
-def _cell(figures: Mapping[str, Any], name: str, text_of: Text_of) -> str:
+def _cell(figures: Mapping[str, Any], name: str, text_of: TextOf) -> str:
     low, high = figures[f"{name}_spread"]
     middle = text_of(figures[name])
     return middle if low == high else f"{middle} ({text_of(low)}–{text_of(high)})"
