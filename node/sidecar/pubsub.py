@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Callable
 
 import trio
@@ -57,6 +58,9 @@ class GatedPubsub(Pubsub):  # type: ignore[misc]  # the library has no types
         self, host: IHost, router: GossipSub, gate: Gate, limits: GossipLimits, deliver: Deliver, refuse: Refuse
     ) -> None:
         super().__init__(host, router, strict_signing=True, max_inbound_rpc_size=limits.rpc_bytes)
+        # The library counts messages from the present second on: more than one a second, and after a restart the numbers, and
+        # with them the messages, are ones that our peers have seen.
+        self.counter = time.time_ns()
         self._gate = gate
         self._recent = Recent(limits.duplicate_seconds)
         self._deliver = deliver
