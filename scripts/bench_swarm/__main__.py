@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import sys
 import tempfile
 import time
@@ -12,6 +13,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
+from types import FrameType
 
 from rich.console import Console
 from rich.status import Status
@@ -29,10 +31,13 @@ from .plan import DENSE, SINGLE, SINGLE_SAME_SAMPLES, SPARSE, Scale, estimated_s
 from .report import report
 from .training import Training, training, wait_until
 
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
 
 def main() -> int:
     """Run the bench and return the exit code."""
     arguments = _arguments()
+    _stop_on_signals()
     out, progress = Console(), Console(stderr=True)
     event = embedded_event()
     scale = quick(arguments.runs or 1) if arguments.quick else full(event, arguments.runs or 3)
@@ -67,6 +72,18 @@ def _positive(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError("at least 1")
     return number
+
+
+def _stop_on_signals() -> None:
+    """Ctrl-C or SIGTERM: stop every node and end. Once is enough; a second one must not leave nodes behind."""
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        for ignored in _SIGNALS:
+            signal.signal(ignored, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    for number in _SIGNALS:
+        signal.signal(number, on_signal)
 
 
 class Bench:

@@ -32,7 +32,7 @@ def report(figures: Mapping[str, Any]) -> RenderableType:
 def _variants(figures: Mapping[str, Any]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("")
-    for heading in ("held-out loss", "samples", "sent a node and round", "on the wire", "seconds"):
+    for heading in ("held-out loss", "samples", "sent a node and round", "all bytes sent", "seconds"):
         table.add_column(heading, justify="right")
     for name in VARIANTS:
         found = figures[name]
