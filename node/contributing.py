@@ -80,7 +80,7 @@ class Contributor:
     async def settle(self, head: Commit) -> int:
         """Settle what `head` took, and what no later commit can take any more; return the samples that it took."""
         taken = {part.contribution.payload.sha256: part.contribution.samples for part in parts(head)}
-        still_open: list[Contribution] = []
+        settled: list[bytes] = []
         samples = 0
         for claim in self.outstanding():
             payload = claim.payload.sha256
@@ -88,9 +88,9 @@ class Contributor:
             if payload in taken or lost:
                 await self._settle(payload, accepted=payload in taken)
                 samples += taken.get(payload, 0)
-            else:
-                still_open.append(claim)
-        self._remember(still_open)
+                settled.append(payload)
+        # Read again: a contribution may have been made meanwhile.
+        self._remember([claim for claim in self.outstanding() if claim.payload.sha256 not in settled])
         return samples
 
     async def reclaim(self, worker: Worker, restored: messages.Restored) -> None:
@@ -104,8 +104,7 @@ class Contributor:
         for payload in restored.outstanding:
             if payload not in known:
                 path = str(self._store.blobs.path(payload)) if self._store.blobs.has(payload) else ""
-                await worker.settle(payload, path, accepted=payload in taken)
-                log.debug("settled", payload=payload.hex()[:16], accepted=payload in taken)
+                await _settled(worker, payload, path, accepted=payload in taken)
 
     def _taken_after(self, round: int) -> set[bytes]:
         """Return the payloads that the commits after `round` took."""
@@ -114,12 +113,7 @@ class Contributor:
 
     async def _settle(self, payload: bytes, *, accepted: bool) -> None:
         path = str(self._store.blobs.path(payload))
-        try:
-            await self._host.use(lambda worker: worker.settle(payload, path, accepted=accepted))
-        except RemoteFailure as failure:
-            log.warning("a payload was not settled", why=failure.text)
-        else:
-            log.debug("settled", payload=payload.hex()[:16], accepted=accepted)
+        await self._host.use(lambda worker: _settled(worker, payload, path, accepted=accepted))
 
     def outstanding(self) -> list[Contribution]:
         """Return our contributions that no commit has taken and that one still may, oldest first."""
@@ -130,3 +124,13 @@ class Contributor:
 
     def _remember(self, claims: Sequence[Contribution]) -> None:
         self._store.put_note(_NOTE, encode([claim.encode() for claim in claims]))
+
+
+async def _settled(worker: Worker, payload: bytes, path: str, *, accepted: bool) -> None:
+    """Settle a payload; that it cannot be settled any more stops nothing."""
+    try:
+        await worker.settle(payload, path, accepted=accepted)
+    except RemoteFailure as failure:
+        log.warning("a payload was not settled", payload=payload.hex()[:16], why=failure.text)
+    else:
+        log.debug("settled", payload=payload.hex()[:16], accepted=accepted)

@@ -74,6 +74,9 @@ class Weights:
         try:
             if wanted is not None:
                 await self.bring_to(self._store.commit(wanted))
+        except BaseException:
+            self.base = wanted  # nobody gets this worker; its successor is to be brought there
+            raise
         finally:
             self._fresh = self._recovery = None
 
@@ -147,6 +150,7 @@ class Weights:
     async def _load_offered(self, commit: Commit, carry: bool) -> None:
         largest = _SNAPSHOT_BYTES_A_PARAMETER * self._host.opened.parameters + _SNAPSHOT_HEADER_BYTES
         for blob in self._offers.of(commit.digest):
+            strange = not self._store.blobs.has(blob.sha256)
             try:
                 if blob.size > largest:
                     raise Unavailable(f"an offered snapshot of {blob.size} bytes is too large for this model")
@@ -154,6 +158,8 @@ class Weights:
             except (Unavailable, StateMismatch, RemoteFailure) as error:
                 log.warning("an offered snapshot cannot be used", round=commit.round, why=str(error))
                 self._offers.drop(commit.digest, blob)
+                if strange:
+                    self._store.blobs.delete(blob.sha256)
             else:
                 self._store.record_snapshot(commit.digest, blob.sha256)
                 return

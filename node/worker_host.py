@@ -44,6 +44,7 @@ class WorkerHost:
         self._on_notice = on_notice
         self._on_ready = on_ready
         self._ready = asyncio.Event()
+        self._stopped = False
         self._opened: messages.Opened | None = None
         self.supervisor: Supervisor[Worker] = Supervisor(
             "worker", self._launch, on_ready=self._prepare, on_death=lambda name, why: self._died(name, why, on_death)
@@ -76,7 +77,9 @@ class WorkerHost:
         await self.supervisor.run()
 
     async def stop(self) -> None:
-        """Let the worker save what it has, and end it."""
+        """Let the worker save what it has, and end it. Calls that wait for a worker end with ChannelClosed."""
+        self._stopped = True
+        self._ready.set()
         await self.supervisor.stop()
         if self._spare is not None:
             spare, self._spare = self._spare, None
@@ -84,9 +87,14 @@ class WorkerHost:
             await spare.stop()
 
     async def use(self, call: Callable[[Worker], Awaitable[A]]) -> A:
-        """Return `await call(worker)`; when the worker dies meanwhile, the call is made again to its successor."""
+        """Return `await call(worker)`; when the worker dies meanwhile, the call is made again to its successor.
+
+        Raises what the call raises; ChannelClosed when worker after worker dies, or when it was stopped.
+        """
         for attempt in range(1, _ATTEMPTS + 1):
             await self._ready.wait()
+            if self._stopped:
+                break
             worker = self.supervisor.current
             try:
                 if worker is not None:
@@ -94,8 +102,9 @@ class WorkerHost:
             except ChannelClosed:
                 if attempt == _ATTEMPTS:
                     raise
-            self._ready.clear()
-        raise ChannelClosed("the worker keeps dying")
+            if self.supervisor.current is worker:  # else its successor may be ready by now
+                self._ready.clear()
+        raise ChannelClosed("the worker was stopped" if self._stopped else "the worker keeps dying")
 
     async def _spawn(self) -> Worker:
         return await Worker.start(self._on_notice, lambda line: log.info("trainer", line=line))
