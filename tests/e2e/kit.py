@@ -1,0 +1,127 @@
+"""What the end-to-end tests share: a tiny event whose round takes a second or two, and questions to running nodes."""
+
+from __future__ import annotations
+
+import json
+import re
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from collab.node.home import Home
+from collab.node.local_swarm import LocalNode, LocalSwarm, local_swarm
+from collab.node.store import Store
+from collab.protocol.commit import Commit
+
+COMMITTEE = 4
+DEADLINE = 6.0
+SNAPSHOT_EVERY = 3
+LOGS = ["--log-level", "debug", "--log-format", "json"]
+TINY: dict[str, dict[str, Any]] = {
+    "model": {"family": "gpt", "layers": 1, "width": 32, "heads": 2, "vocabulary": 256},
+    "data": {"source": "stdlib", "block": 32, "held_out": 0.2, "held_out_samples": 16, "max_bytes": 65536},
+    "inner": {"batch": 4, "steps": 80, "total_samples": 65536, "bf16": False},
+    "compression": {"kind": "sparse", "k": 128},
+    "outer": {"kind": "sgd", "rate": 2.0},
+    "merge": {"method": "average", "cap": 0.5},
+    "rounds": {
+        "deadline": DEADLINE, "collect": 3.0, "view": 2.0, "committee": COMMITTEE, "snapshot_every": SNAPSHOT_EVERY,
+    },
+    "admission": {"mode": "open"},
+}  # fmt: skip
+
+
+def write_event(path: Path, **changes: dict[str, Any]) -> Path:
+    """Write the tiny event to `path`, with `changes` to its sections."""
+    lines = ['name = "tiny"']
+    for section, fields in TINY.items():
+        lines.append(f"[{section}]")
+        lines += [f"{name} = {_toml(value)}" for name, value in {**fields, **changes.get(section, {})}.items()]
+    path.write_text("\n".join(lines))
+    return path
+
+
+def _toml(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else f'"{value}"' if isinstance(value, str) else repr(value)
+
+
+@contextmanager
+def swarm_of(root: Path, volunteers: int, **changes: dict[str, Any]) -> Iterator[LocalSwarm]:
+    """A swarm on the tiny event whose coordinator trains, with `volunteers` more; stopped at the end."""
+    root.mkdir(parents=True, exist_ok=True)
+    with local_swarm(root, write_event(root / "event.toml", **changes), common=LOGS) as swarm:
+        swarm.seed()
+        swarm.join(volunteers)
+        yield swarm
+
+
+def head(swarm: LocalSwarm) -> int:
+    """Return the newest round that any running node has."""
+    return max(int(status["round"]) for node in swarm.nodes if (status := node.status()) is not None)
+
+
+def peer_id(node: LocalNode) -> str:
+    """Return the node's peer id. The node must be running."""
+    return str(node.ask("status")["peer"])
+
+
+def commits(node: LocalNode, first: int = 0) -> list[Commit]:
+    """Return the node's chain from the commit of round `first` on, oldest first; of a node without an event, nothing."""
+    folders = Home(node.home).events()
+    if not folders:
+        return []
+    with Store.open(folders[0].store_path, read_only=True) as store:
+        return store.chain(max(0, store.head_commit().round - first + 1))[::-1] if store.head() is not None else []
+
+
+def roster(node: LocalNode) -> int:
+    """Return how many members the node's newest commit has."""
+    return len(commits(node)[-1].roster)
+
+
+def wait_for_contribution(swarm: LocalSwarm, node: LocalNode, seconds: float = 60.0) -> None:
+    """Wait until a commit that nobody has yet merged something of `node`: it has the weights, trains and is heard."""
+    since, me = head(swarm), ""
+
+    def contributed() -> bool:
+        nonlocal me
+        me = me or str((node.status() or {}).get("peer", ""))
+        return any(me in contributors(commit) for commit in commits(node, since + 1))
+
+    swarm.wait(contributed, seconds, f"a contribution of {node.name} after round {since}")
+
+
+def log_lines(node: LocalNode) -> list[dict[str, Any]]:
+    """Return what the node has logged so far."""
+    return [json.loads(line) for line in node.log.read_text().splitlines() if line.startswith("{")]
+
+
+def contributors(commit: Commit) -> set[str]:
+    """Return the peer ids of those whose contributions the commit merged."""
+    return {signed.signer for signed, _ in commit.contributions()}
+
+
+def metric(node: LocalNode, name: str, **labels: str) -> float:
+    """Return the sum of the metric's samples that have these labels, as the running node shows them now."""
+    port = node.ask("status")["metrics_port"]
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as response:
+        text = response.read().decode()
+    found = re.findall(rf"^{name}(?:\{{(.*)\}})? (\S+)$", text, re.MULTILINE)
+    wanted = [f'{label}="{value}"' for label, value in labels.items()]
+    return sum(float(value) for had, value in found if all(label in had.split(",") for label in wanted))
+
+
+def children(node: LocalNode) -> dict[str, psutil.Process]:
+    """Return the running node's child processes: `sidecar`, `worker` and `p2pd`."""
+    assert node.process is not None
+    found = {}
+    for process in psutil.Process(node.process.pid).children(recursive=True):
+        line = " ".join(process.cmdline())
+        for name, mark in (("sidecar", "collab.node.sidecar"), ("worker", "collab.node.trainer"), ("p2pd", "p2pd")):
+            if mark in line:
+                found[name] = process
+    return found

@@ -1,0 +1,82 @@
+"""`kill -9` at named instructions of every phase: the others go on within a deadline, and the killed node comes back whole."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+from e2e.kit import DEADLINE, commits, head, log_lines, peer_id, wait_for_contribution
+
+from collab.node.home import Home
+from collab.node.local_swarm import LocalNode, LocalSwarm
+from collab.node.trainer.tensor_file import read_note
+from collab.protocol.canonical import DOCUMENT_LIMITS, decode
+
+pytestmark = pytest.mark.e2e
+COORDINATOR, VOLUNTEER, OTHER = 0, 1, 2
+
+
+@pytest.mark.parametrize(
+    ("failpoint", "index"),
+    [
+        ("training", VOLUNTEER),
+        ("compressing", OTHER),
+        ("contributing", VOLUNTEER),
+        ("send-contribution", COORDINATOR),
+        ("send-proposal", OTHER),
+        ("send-attestation", VOLUNTEER),
+        ("keeping", OTHER),
+        ("adopting", COORDINATOR),
+    ],
+)
+def test_a_node_killed_there_comes_back_whole(swarm: LocalSwarm, failpoints: Path, failpoint: str, index: int) -> None:
+    node = swarm.nodes[index]
+    others = [other for other in swarm.nodes if other is not node]
+    me = peer_id(node)
+    kill_at(failpoints, node, failpoint)
+    killed, at = time.monotonic(), head_of(others)
+    swarm.wait_for_round(at + 1, DEADLINE + 5, others)
+    assert time.monotonic() - killed < DEADLINE + 5
+    before = checkpoint(node)
+    seen = len(log_lines(node))
+    node.start()
+    wait_for_contribution(swarm, node)
+    restored = next(line for line in log_lines(node)[seen:] if line["event"] == "restored")
+    assert restored["round"] == before["round"]
+    assert restored["position"] == before["position"]
+    assert len(set(swarm.states(head(swarm) - 1).values())) == 1
+    assert_settled_once(node, me)
+
+
+def kill_at(failpoints: Path, node: LocalNode, name: str) -> None:
+    """Arm the failpoint and wait until the node died of it."""
+    assert node.process is not None
+    partial = failpoints.with_suffix(".new")
+    partial.write_text(f"{name} {node.process.pid}")
+    partial.rename(failpoints)
+    assert node.wait(60) == -9
+    assert not failpoints.exists()
+
+
+def head_of(nodes: list[LocalNode]) -> int:
+    return max(commits(node)[-1].round for node in nodes)
+
+
+def checkpoint(node: LocalNode) -> dict[str, object]:
+    """Return what the node's trainer saved last, without the tensors."""
+    note = read_note(Home(node.home).find_event().worker_path / "checkpoint.safetensors")
+    facts = decode(bytes.fromhex(note or ""), DOCUMENT_LIMITS)
+    assert isinstance(facts, dict)
+    return facts
+
+
+def assert_settled_once(node: LocalNode, me: str) -> None:
+    """What a commit merged did not go back into the residual as well, and is not about to."""
+    chain = commits(node)[:-1]
+    merged = {claim.payload.sha256 for commit in chain for signed, claim in commit.contributions() if signed.signer == me}
+    taken_back = {line["payload"] for line in log_lines(node) if line["event"] == "settled" and not line["accepted"]}
+    assert taken_back.isdisjoint(digest.hex()[:16] for digest in merged)
+    outstanding = checkpoint(node)["outstanding"]
+    assert isinstance(outstanding, tuple)
+    assert merged.isdisjoint(outstanding)

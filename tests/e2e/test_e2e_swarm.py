@@ -1,0 +1,99 @@
+"""What a swarm of real daemons is for: rounds, the same state everywhere, a history that anyone can replay, late joiners."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from e2e.kit import SNAPSHOT_EVERY, commits, contributors, head, log_lines, metric, peer_id, wait_for_contribution
+from safetensors.numpy import load_file
+
+from collab.node.home import Home
+from collab.node.local_swarm import LocalSwarm, run
+from collab.protocol.commit import Commit
+
+pytestmark = pytest.mark.e2e
+
+
+def test_all_nodes_agree_and_all_contribute(swarm: LocalSwarm) -> None:
+    target = head(swarm) + 4
+    swarm.wait_for_round(target, 60)
+    states = {round: swarm.states(round) for round in (1, target - 1, target)}
+    assert all(len(found) == len(swarm.nodes) for found in states.values())
+    assert all(len(set(found.values())) == 1 for found in states.values())
+    assert len({found["node-1"] for found in states.values()}) == len(states)
+    chain = commits(swarm.coordinator)
+    everyone = {peer_id(node) for node in swarm.nodes}
+    assert everyone == set().union(*(contributors(commit) for commit in chain))
+    for node in swarm.nodes:
+        assert metric(node, "collab_rounds_total") >= 4
+        assert metric(node, "collab_head_round") >= target - 1
+
+
+def test_a_fresh_process_replays_the_history_from_the_root(swarm: LocalSwarm, tmp_path: Path) -> None:
+    round = 2 * SNAPSHOT_EVERY + 1
+    swarm.wait_for_round(round, 60)
+    copy = tmp_path / "copy"
+    shutil.copytree(swarm.nodes[1].home, copy, ignore=shutil.ignore_patterns("*.sock", "*.lock", "worker", "partial", ".*"))
+    with closing(sqlite3.connect(Home(copy).find_event().store_path / "index.sqlite")) as index, index:
+        index.execute("DELETE FROM snapshots")  # only the seed and the patches are left
+    replayed, running = tmp_path / "replayed.safetensors", tmp_path / "running.safetensors"
+    # Each export fails unless every merge on its way gives the state hash of its commit.
+    run("export", str(replayed), "--home", str(copy), "--round", str(round))
+    run("export", str(running), "--home", str(swarm.coordinator.home), "--round", str(round))
+    assert replayed.read_bytes() == running.read_bytes()
+    assert sum(tensor.size for tensor in load_file(replayed).values()) > 10_000
+
+
+def test_a_node_that_was_away_fetches_only_what_it_missed(swarm: LocalSwarm) -> None:
+    node = swarm.nodes[3]
+    node.interrupt()
+    assert node.wait() == 0
+    chain = commits(node)
+    left = chain[-1].round
+    had = {short(commit.digest) for commit in chain} | payloads(chain)
+    swarm.wait_for_round(left + 3, 60, swarm.nodes[:3])
+    seen = len(log_lines(node))
+    node.start()
+    wait_for_contribution(swarm, node)
+    lines = log_lines(node)[seen:]
+    replayed = [line["round"] for line in lines if line["event"] == "replayed"]
+    assert replayed[0] <= left + 1  # from the weights that it had
+    assert replayed[-1] >= left + 3
+    assert replayed == list(range(replayed[0], replayed[0] + len(replayed)))
+    fetched = [line["blob"] for line in lines if line["event"] == "fetched"]
+    assert had.isdisjoint(fetched)
+    assert len(set(fetched)) == len(fetched)
+    assert {short(commit.digest) for commit in commits(node)[left + 1 : left + 4]} <= set(fetched)
+    assert len(set(swarm.states(head(swarm) - 1).values())) == 1
+
+
+def test_a_late_joiner_begins_at_a_snapshot(swarm: LocalSwarm) -> None:
+    swarm.wait_for_round(2 * SNAPSHOT_EVERY, 60)
+    (node,) = swarm.join()
+    try:
+        wait_for_contribution(swarm, node, 90)
+        lines = log_lines(node)
+        start = min(line["round"] for line in lines if line["event"] == "replayed") - 1
+        assert start > 0
+        assert start % SNAPSHOT_EVERY == 0
+        downloads = [line for line in lines if line["event"] == "fetched"]
+        assert payloads(commits(node)[: start + 1]).isdisjoint(line["blob"] for line in downloads)
+        assert len({donor for line in downloads for donor in line["donors"]}) > 1
+        assert len(set(swarm.states(head(swarm) - 1).values())) == 1
+    finally:
+        node.interrupt()
+        assert node.wait() == 0
+        swarm.nodes.remove(node)
+
+
+def payloads(chain: Sequence[Commit]) -> set[str]:
+    return {short(contribution.payload.sha256) for commit in chain for _, contribution in commit.contributions()}
+
+
+def short(digest: bytes) -> str:
+    return digest.hex()[:16]
