@@ -265,9 +265,15 @@ class Node:
         head = self.history.head
         if not await self._reach(head):
             return
-        start = self._accounted if self.history.is_ancestor(self._accounted, head.digest) else self.history.root.digest
+        start = self._accounted
+        while not self.history.is_main(start):  # it was on a branch that lost
+            start = self.store.commit(start).base
         for commit in self.history.chain(start, head.digest):
-            taken = await self.contributor.settle(commit)
+            try:
+                taken = await self.contributor.settle(commit)
+            except ChannelClosed as error:
+                log.warning("the newest commits are accounted for later", why=str(error))
+                return
             self.taken += taken
             self.store.count("accepted_samples", taken)
             self.metrics.accepted.inc(len(commit.accepted))

@@ -120,6 +120,15 @@ class Peer:
         return self.history.head.digest, self.store.head(), len(self.history), set(self.store.blobs.digests())
 
 
+async def until(condition: Callable[[], bool], turns: int = 100_000) -> None:
+    """Let everything that can run do so until a condition holds."""
+    for _ in range(turns):
+        if condition():
+            return
+        await asyncio.sleep(0)
+    raise AssertionError("it never came to pass")
+
+
 def fields(record: Any) -> dict[str, Any]:
     """A record's fields, to build another one from."""
     return {name: getattr(record, name) for name in type(record).model_fields}

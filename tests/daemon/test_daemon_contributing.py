@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 import torch
-from daemon.kit import Step
 from daemon.workkit import Desk
 
 from collab import kernels
@@ -39,6 +39,10 @@ def residual(desk: Desk) -> dict[str, torch.Tensor]:
     return {name: tensor.clone() for name, tensor in found.items()}
 
 
+def read(path: str) -> bytes:
+    return Path(path).read_bytes()
+
+
 def rose_by(desk: Desk, before: dict[str, torch.Tensor], claim: Contribution) -> bool:
     """Whether the residual has got back what the payload holds, and nothing else."""
     payload = desk.store.blobs.read(claim.payload.sha256)
@@ -51,14 +55,6 @@ def rose_by(desk: Desk, before: dict[str, torch.Tensor], claim: Contribution) ->
 def at_round(commit: Commit, round: int) -> Commit:
     """The head some rounds later, of which nothing but the round matters."""
     return commit.model_copy(update={"round": round, "accepted": ()})
-
-
-async def grown_without_us(desk: Desk) -> Step:
-    """A commit on the root that took something else."""
-    other = await desk.train(desk.history.root, steps=6)
-    step = await desk.commit(desk.history.root, [other])
-    desk.take(step)
-    return step
 
 
 async def test_a_claim_says_what_was_trained_and_its_payload_is_in_the_store(desk: Desk) -> None:
@@ -145,7 +141,7 @@ async def test_a_payload_that_nobody_heard_of_is_reclaimed(desk: Desk) -> None:
     before = residual(desk)
     await desk.start()
     assert desk.outstanding == set()
-    held = kernels.decompress(Path(made.path).read_bytes(), desk.fake.worker.service.session.layout)
+    held = kernels.decompress(read(made.path), desk.fake.worker.service.session.layout)
     assert all(torch.equal(tensor, before[name] + held[name]) for name, tensor in residual(desk).items())
 
 
@@ -153,7 +149,7 @@ async def test_a_payload_that_was_moved_but_not_claimed_is_reclaimed_from_the_st
     await desk.host.use(lambda worker: worker.train(0, 0, max_steps=3))
     made = await desk.host.use(lambda worker: worker.compress())
     await desk.contributor._keep(made.path, made.sha256, made.size)
-    assert not Path(made.path).exists()
+    assert desk.store.blobs.has(made.sha256)
     await desk.start()
     assert desk.outstanding == set()
 
@@ -178,7 +174,7 @@ async def test_a_claim_that_is_still_open_is_not_reclaimed(desk: Desk) -> None:
 async def test_a_payload_that_is_lost_stops_no_start(desk: Desk) -> None:
     await desk.host.use(lambda worker: worker.train(0, 0, max_steps=3))
     made = await desk.host.use(lambda worker: worker.compress())
-    Path(made.path).unlink()
+    os.unlink(made.path)
     await desk.start()
     assert desk.weights.base == desk.history.root.digest
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from daemon.kit import Step
+from daemon.kit import Step, until
 from daemon.workkit import Desk
 
 from collab.node.fetching import Unavailable
@@ -244,8 +244,7 @@ async def test_a_killed_worker_is_replaced_in_the_middle_of_a_replay(world: Worl
     assert worker is not None
     os.kill(worker.pid, signal.SIGSTOP)  # so that the merge is surely not done when the kill comes
     replay = asyncio.create_task(desk.weights.replay(world.head))
-    while worker._child.channel._waiting == {}:
-        await asyncio.sleep(0)
+    await until(lambda: len(worker._child.channel._waiting) > 0)
     os.kill(worker.pid, signal.SIGKILL)
     await replay
     await desk.weights.adopt(world.head)

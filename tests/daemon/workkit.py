@@ -66,7 +66,7 @@ class InProcess(Worker):
         self.service = Service(self.notices.append)
         self.asked: list[str] = []
 
-    async def _ask(self, request: messages.Request, answer: type[A]) -> A:  # type: ignore[override]
+    async def _ask(self, request: messages.Request, answer: type[A]) -> A:
         self.asked.append(request.OP)
         try:
             found = self.service.handle(request.OP, request.model_dump())
