@@ -98,7 +98,6 @@ class RoundDriver:
         self._tasks: set[asyncio.Task[None]] = set()
         self._outcome: Finalised | Overtaken | None = None
         self._asked: dict[str, float] = {}
-        self._tell_at = 0.0
         self._clock = PhaseClock(tools.metrics.phase)
 
     # Inputs from outside
@@ -135,9 +134,8 @@ class RoundDriver:
     def _progress(
         self, machine: RoundMachine, notice: messages.Progress, done: bool, now: float
     ) -> list[effects.Effect]:
-        if notice.round != machine.setting.base.round or (now < self._tell_at and not done):
+        if notice.round != machine.setting.base.round:
             return []
-        self._tell_at = now + self._tools.event.rounds.view
         rate = notice.tokens_per_second / self._tools.host.opened.tokens_per_sample
         return machine.progress(notice.samples, notice.steps, notice.loss, rate, now, done=done)
 
@@ -161,7 +159,6 @@ class RoundDriver:
             sequence=int(time.time() * 1000),
             state=self._voting_state(base),
         )
-        self._tell_at = _now() + tools.event.rounds.view
         try:
             await self._perform(machine.start(_now()))
             if train and not machine.setting.is_over:

@@ -24,10 +24,10 @@ _MOST = 2
 
 @dataclass(frozen=True)
 class Candidate:
-    """A merge's result, and the state hash it was made from."""
+    """A merge's result, what was answered about it, and the state hash it was made from."""
 
     state: SharedState
-    state_hash: bytes
+    answer: Merged
     base_hash: bytes
 
 
@@ -47,6 +47,9 @@ class Candidates:
     def merge(self, session: Session, request: Merge) -> Merged:
         """See messages.Merge."""
         base = session.require_base()
+        made = self._kept.get(request.key)
+        if made is not None and made.base_hash == request.base == session.base_hash:
+            return made.answer
         if request.base != session.base_hash:
             text = f"the base is {session.base_hash.hex()[:12]}, not {request.base.hex()[:12]}"
             raise WorkerError("wrong_base", text)
@@ -54,10 +57,10 @@ class Candidates:
             contributions = [_contribution(session, part) for part in request.parts]
             update = _update(session, request, contributions)
             state = outer_step(session, base, update, request.full)
-        candidate = Candidate(state, state.hash(), session.base_hash)
-        self._keep(request.key, candidate)
         clips = tuple(contribution.clip for contribution in contributions)
-        return Merged(state=candidate.state_hash, norm=kernels.norm(update), clips=clips)
+        answer = Merged(state=state.hash(), norm=kernels.norm(update), clips=clips)
+        self._keep(request.key, Candidate(state, answer, session.base_hash))
+        return answer
 
     def _keep(self, key: str, candidate: Candidate) -> None:
         self._kept.pop(key, None)
@@ -70,11 +73,11 @@ class Candidates:
         candidate = self.get(request.key)
         if candidate.base_hash != session.base_hash:
             raise WorkerError("unknown_candidate", f"merge {request.key!r} was made on another base; merge again")
-        session.restart_from(candidate.state, candidate.state_hash, request.commit, carry=request.carry)
+        session.restart_from(candidate.state, candidate.answer.state, request.commit, carry=request.carry)
         if request.reset_optimiser:
             session.optimiser.reset()
         self._kept.clear()
-        return candidate.state_hash
+        return candidate.answer.state
 
 
 def _contribution(session: Session, part: Part) -> Contribution:

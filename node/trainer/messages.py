@@ -240,6 +240,7 @@ class Part(Message):
 class Merge(Request):
     """Merge contributions, in this order, into a candidate named `key`; the base stays what it is. → Merged
 
+    A key stands for its inputs: asked again while its candidate is kept, the answer is the same and nothing is merged.
     `base` must be the base's state hash. Errors: wrong_base, bad_payload (names the contribution), bad_merge.
     """
 

@@ -100,14 +100,14 @@ class RoundMachine:
     @property
     def training_peers(self) -> dict[PeerId, Progress]:
         """The newest progress of every peer that trains on this base."""
-        return self._presence.training(self._resend_at - self.setting.resend)
+        return self._presence.training(self._now)
 
     # Inputs
 
     def start(self, now: float) -> list[Effect]:
         """Begin the round, or go on with it after a restart. Call it once, before anything else."""
         self._started_at = now
-        self._resend_at = now + self.setting.resend
+        self._resend_at = now + self.setting.tell
         state = self._state
         if state is not None and state.contribution is not None:
             self._take_own(Signed.decode(state.contribution), now)
@@ -134,9 +134,8 @@ class RoundMachine:
         return self._drain()
 
     def progress(self, samples: int, steps: int, loss: float, rate: float, now: float, *, done: bool = False) -> list[Effect]:
-        """Report our own training in this round so far; `rate` is in samples a second. Tells the others."""
+        """Report our own training in this round so far; `rate` is in samples a second. The others hear of it in a while."""
         self._own = (samples, steps, loss, rate)
-        self._tell(now, done=done)
         if done or steps >= self.setting.event.inner.steps:
             self._close("steps", now)
         return self._advance(now)
@@ -198,7 +197,7 @@ class RoundMachine:
         """Let pass whatever time let pass; due at `next_deadline`, harmless at any other time."""
         self.poll.tick(now)
         if self.phase is not Phase.FINAL and now >= self._resend_at:
-            self._resend_at = now + self.setting.resend
+            self._resend_at = now + (self.setting.tell if self._closed_at is None else self.setting.resend)
             self._tell(now, done=self._closed_at is not None)
             self._out += [Send(signed) for signed in (*self._own_claims.values(), *self.poll.words())]
             self.poll.finish(now)
@@ -227,6 +226,8 @@ class RoundMachine:
         problem = claim_problem(setting.event, setting.ancestry, signed, contribution, setting.payload_limit)
         if problem == "unknown_base":
             self._is_here(signed.signer, contribution.base, contribution.round, now)
+        if problem == "spent":
+            return  # merged already: the echo of a peer that has not heard of it
         if problem is not None:
             self._presence.exclude(signed.signer)
             if problem not in RECORDED:
@@ -308,6 +309,7 @@ class RoundMachine:
     def _close(self, reason: str, now: float) -> None:
         if self._closed_at is None:
             self._closed_at = now
+            self._resend_at = min(self._resend_at, now + self.setting.resend)
             self._turn(Turning.CLOSED)
             self._out.append(CloseTraining(reason))
 

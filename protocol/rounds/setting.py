@@ -63,6 +63,11 @@ class Setting:
         return self.event.rounds.view / 2
 
     @property
+    def tell(self) -> float:
+        """Seconds between two progress messages while we train: a longer round is no reason to say more."""
+        return max(self.resend, self.event.rounds.deadline / 20)
+
+    @property
     def grace(self) -> float:
         """Seconds that a contribution may take to a proposer before leaving it out counts as an omission."""
         return self.event.rounds.view / 2
@@ -70,7 +75,7 @@ class Setting:
     @property
     def silence(self) -> float:
         """Seconds after which a peer that says nothing is not waited for."""
-        return 2 * self.event.rounds.view
+        return max(2 * self.event.rounds.view, 3 * self.tell)
 
     def duration(self, turn: Turn, step: Step) -> float:
         """Return how long a step of a turn may take, in seconds: longer with every view, so that at last it suffices."""

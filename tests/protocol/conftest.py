@@ -1,7 +1,6 @@
 """Identities, an event and messages to test with; all the same on every run."""
 
 import pytest
-from hypothesis import settings
 
 from collab.protocol.event import (
     Admission,
@@ -17,9 +16,6 @@ from collab.protocol.event import (
 )
 from collab.protocol.identity import Identity
 from collab.protocol.messages import Blob, Contribution
-
-settings.register_profile("collab", deadline=None, derandomize=True)
-settings.load_profile("collab")
 
 
 @pytest.fixture(scope="session")

@@ -481,7 +481,7 @@ def test_a_late_precommit_earns_its_place_on_the_roster() -> None:
 def test_our_words_are_sent_again_until_the_round_is_final() -> None:
     bench = started()
     bench.contribute()
-    again = bench.machine.tick(2.0)
+    again = bench.machine.tick(3.1)
     assert len(sends(again, Contribution)) == 1
     assert sends(again, Progress)[0].open_as(Progress).done
 
