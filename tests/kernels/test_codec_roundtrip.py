@@ -31,7 +31,7 @@ def total(delta: Tensors, residual: Tensors | None, decay: float) -> Tensors:
 
 
 @given(codec=codecs, first=inputs, with_residual=st.booleans())
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=60)
 def test_residual_is_exactly_what_the_payload_leaves_out(
     make: Make, codec: Codec, first: tuple[str, int], with_residual: bool
 ) -> None:
@@ -47,7 +47,7 @@ def test_residual_is_exactly_what_the_payload_leaves_out(
 
 
 @given(codec=codecs, first=inputs)
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=40)
 def test_the_largest_magnitudes_are_kept_ties_to_the_lower_index(
     make: Make, codec: Codec, first: tuple[str, int]
 ) -> None:
@@ -69,7 +69,7 @@ def test_the_largest_magnitudes_are_kept_ties_to_the_lower_index(
 
 
 @given(value_bits=st.sampled_from((1, 2, 3, 4)), seed=st.integers(0, 1 << 20), kind=st.sampled_from(("normal", "heavy")))
-@settings(max_examples=25, deadline=None, derandomize=True)
+@settings(max_examples=25)
 def test_values_keep_their_sign_and_what_is_left_is_smaller(make: Make, value_bits: int, seed: int, kind: str) -> None:
     delta = make(seed, kind, {"w": (3, 4096)})
     payload, left = kernels.compress(delta, None, Codec("sparse", 128, value_bits))
@@ -139,7 +139,7 @@ def test_a_total_that_overflows_is_refused() -> None:
 
 
 @given(first=inputs)
-@settings(max_examples=25, deadline=None, derandomize=True)
+@settings(max_examples=25)
 def test_fp16_rounds_and_saturates(make: Make, first: tuple[str, int]) -> None:
     delta = make(first[1], first[0])
     payload, left = kernels.compress(delta, None, Codec("fp16"))

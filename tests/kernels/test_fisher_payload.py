@@ -30,7 +30,7 @@ def squares(make: Make, seed: int, kind: str = "normal") -> dict[str, torch.Tens
     kind=st.sampled_from(("normal", "heavy", "ties", "zeros", "equal", "denormal", "huge")),
     seed=st.integers(0, 1 << 20),
 )
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=40)
 def test_values_on_the_support_come_back_close(make: Make, codec: Codec, bits: int, kind: str, seed: int) -> None:
     values, delta = squares(make, seed, kind), make(seed + 1)
     layout = Layout.of(delta)
@@ -64,7 +64,7 @@ def test_what_is_no_fisher_cannot_be_encoded(make: Make, codec: Codec) -> None:
 
 
 @given(at=st.integers(0, 10_000), mask=st.integers(1, 255), codec=st.sampled_from(CODECS))
-@settings(max_examples=200, deadline=None, derandomize=True)
+@settings(max_examples=200)
 def test_flipped_bits_decode_to_a_fisher_or_are_refused(make: Make, at: int, mask: int, codec: Codec) -> None:
     delta = make(3, "heavy", SMALL)
     patch, _ = kernels.compress(delta, None, codec)
@@ -78,7 +78,7 @@ def test_flipped_bits_decode_to_a_fisher_or_are_refused(make: Make, at: int, mas
 
 
 @given(data=st.binary(max_size=160))
-@settings(max_examples=100, deadline=None, derandomize=True)
+@settings(max_examples=100)
 def test_random_bytes_are_refused(make: Make, data: bytes) -> None:
     delta = make(3, "heavy", SMALL)
     patch, _ = kernels.compress(delta, None, Codec())

@@ -51,7 +51,7 @@ def test_methods_are_listed() -> None:
 
 
 @given(seed=st.integers(0, 1 << 20), count=st.integers(1, 5), codec=codecs)
-@settings(max_examples=20, deadline=None, derandomize=True)
+@settings(max_examples=20)
 def test_average_is_the_weighted_sum(make: Make, seed: int, count: int, codec: Codec) -> None:
     parts = swarm(make, seed, count, codec)
     layout = Layout.of(make(0, "normal", SHAPES))
@@ -64,7 +64,7 @@ def test_average_is_the_weighted_sum(make: Make, seed: int, count: int, codec: C
 
 
 @given(seed=st.integers(0, 1 << 20), count=st.integers(1, 5), flat=st.booleans(), codec=codecs)
-@settings(max_examples=20, deadline=None, derandomize=True)
+@settings(max_examples=20)
 def test_fisher_with_equal_fishers_is_the_average(
     make: Make, seed: int, count: int, flat: bool, codec: Codec
 ) -> None:
@@ -106,7 +106,7 @@ def test_fisher_is_the_papers_formula_where_no_limit_binds(make: Make) -> None:
     weight=st.sampled_from((0.05, 0.25, 0.9)),
     codec=codecs,
 )
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=40)
 def test_a_liars_fisher_moves_no_coordinate_beyond_the_limit(
     make: Make, seed: int, cap: float, lie: str, weight: float, codec: Codec
 ) -> None:
@@ -137,7 +137,7 @@ def test_a_liars_fisher_moves_no_coordinate_beyond_the_limit(
 
 
 @given(seed=st.integers(0, 1 << 20), power=st.integers(-30, 30), codec=codecs)
-@settings(max_examples=12, deadline=None, derandomize=True)
+@settings(max_examples=12)
 def test_the_scale_of_a_fisher_means_nothing(make: Make, seed: int, power: int, codec: Codec) -> None:
     layout = Layout.of(make(0, "normal", SHAPES))
     parts = swarm(make, seed, 3, codec)
@@ -152,7 +152,7 @@ def test_the_scale_of_a_fisher_means_nothing(make: Make, seed: int, power: int, 
 
 
 @given(seed=st.integers(0, 1 << 20), cap=st.sampled_from((0.2, 0.4, 0.6)))
-@settings(max_examples=8, deadline=None, derandomize=True)
+@settings(max_examples=8)
 def test_shares_of_a_coordinate_add_up_and_none_exceeds_the_limit(make: Make, seed: int, cap: float) -> None:
     """With a patch of ones from everybody the merge is the sum of shares; with one from i alone it is i's share."""
     layout = Layout((("w", (600,)),))

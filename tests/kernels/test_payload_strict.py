@@ -37,13 +37,13 @@ def decodes_or_refuses(payload: bytes, layout: Layout) -> bool:
 
 
 @given(data=st.binary(max_size=200))
-@settings(max_examples=300, deadline=None, derandomize=True)
+@settings(max_examples=300)
 def test_random_bytes(make: Make, data: bytes) -> None:
     assert not decodes_or_refuses(data, payload_of(make, Codec())[1])
 
 
 @given(body=st.binary(min_size=0, max_size=120), bits=st.sampled_from((1, 2, 3, 4)), fill=st.booleans())
-@settings(max_examples=300, deadline=None, derandomize=True)
+@settings(max_examples=300)
 def test_random_bodies_under_an_honest_header(make: Make, body: bytes, bits: int, fill: bool) -> None:
     payload, layout = payload_of(make, Codec("sparse", 1024, bits))
     body = (body + bytes(len(payload)))[: len(payload) - 64] if fill else body
@@ -55,7 +55,7 @@ def test_random_bodies_under_an_honest_header(make: Make, body: bytes, bits: int
     mask=st.integers(1, 255),
     codec=st.sampled_from((Codec("sparse", 1024, 3), Codec("sparse", 32, 1), Codec("fp16"))),
 )
-@settings(max_examples=400, deadline=None, derandomize=True)
+@settings(max_examples=400)
 def test_flipped_bits(make: Make, at: int, mask: int, codec: Codec) -> None:
     payload, layout = payload_of(make, codec)
     damaged = bytearray(payload)
