@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from .control import Handler
 from .errors import UserError
 from .frames import Message
+from .ipc import ChannelClosed, RemoteFailure
 from .observe import observe
 
 if TYPE_CHECKING:
@@ -26,9 +27,9 @@ def requests(node: Node, stop: asyncio.Event) -> dict[str, Handler]:
         return {}
 
     async def commit(request: Message) -> Mapping[str, Any]:
-        round = request.get("round")
         _require_ready(node)
-        digest = node.history.head.digest if round is None else node.history.at_round(int(round))
+        round = _number(request, "round", node.history.head.round)
+        digest = node.history.at_round(round)
         found = node.history.get(digest) if digest is not None else None
         if found is None:
             raise UserError(f"this node has no commit of round {round}")
@@ -36,7 +37,13 @@ def requests(node: Node, stop: asyncio.Event) -> dict[str, Handler]:
 
     async def evaluate(request: Message) -> Mapping[str, Any]:
         _require_ready(node)
-        return {"loss": await node.evaluate(int(request.get("samples", 0))), "round": node.history.head.round}
+        samples = _number(request, "samples", 0)
+        try:
+            return {"loss": await node.evaluate(samples), "round": node.history.head.round}
+        except RemoteFailure as failure:
+            raise UserError(failure.text) from failure
+        except ChannelClosed as error:
+            raise UserError("the trainer ended while it was asked", "ask again") from error
 
     return {"status": status, "stop": end, "commit": commit, "evaluate": evaluate}
 
@@ -44,3 +51,12 @@ def requests(node: Node, stop: asyncio.Event) -> dict[str, Handler]:
 def _require_ready(node: Node) -> None:
     if node.driver is None:
         raise UserError(f"the node is not ready yet: {node.phase}")
+
+
+def _number(request: Message, name: str, default: int) -> int:
+    value = request.get(name)
+    if value is None:
+        return default
+    if not isinstance(value, int) or value < 0:
+        raise UserError(f"{name} is a number from 0 on, not {value!r}")
+    return value

@@ -1,0 +1,246 @@
+"""A node that is built but not connected: what it shows and answers in each phase, and how it accounts for commits."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from daemon.drivekit import EVENT, Bench, trained
+from daemon.kit import line
+from rounds.worlds import identity
+
+from collab.node.catch_up import restore_history
+from collab.node.errors import UserError
+from collab.node.home import Home
+from collab.node.ipc import ChannelClosed, RemoteFailure
+from collab.node.metrics import Metrics
+from collab.node.node import Node
+from collab.node.observe import observe
+from collab.node.options import NodeOptions
+from collab.node.requests import requests
+from collab.node.settings import Settings
+from collab.node.store import Store
+from collab.protocol.commit import Commit
+
+CHAIN = line(4, EVENT)
+
+
+class Desk:
+    """A node whose worker and round are the driver bench's."""
+
+    def __init__(self, folder: Path) -> None:
+        self.bench = Bench(folder / "bench")
+        self.bench.trains_at_once = False
+        self.store = Store.open(folder / "store")
+        options = NodeOptions(home=Home(folder / "home"), settings=Settings(host="127.0.0.1"), event=EVENT.digest)
+        self.node = Node(options, identity(0), self.store, Metrics())
+        self.requests = requests(self.node, self.node.stop)
+        self.settled: list[int] = []
+        self.losses: list[float | Exception] = [2.25]
+
+    def make_ready(self) -> None:
+        """Do what `learn` and `prepare` do, without a network and a worker."""
+        fakes: Any = SimpleNamespace(
+            host=SimpleNamespace(
+                opened=SimpleNamespace(device="cpu", tokens_per_sample=16), use=self._use, supervisor=SimpleNamespace(alive=True)
+            ),
+            weights=SimpleNamespace(bring_to=self._bring_to),
+            contributor=SimpleNamespace(settle=self._settle, unsettled_since=lambda: None, outstanding=list),
+        )
+        node = self.node
+        node.event = EVENT
+        node.history = restore_history(EVENT, self.store)
+        node.host, node.weights, node.contributor = fakes.host, fakes.weights, fakes.contributor
+        node.driver = self.bench.driver
+
+    def take(self, *steps: Any) -> None:
+        for commit, certificate in steps:
+            self.node.history.add(commit, certificate)
+            self.store.add_commit(commit, certificate)
+        self.store.set_head(self.node.history.head.digest)
+
+    async def _use(self, call: Any) -> Any:
+        loss = self.losses.pop(0)
+        if isinstance(loss, Exception):
+            raise loss
+        return SimpleNamespace(loss=loss)
+
+    async def _bring_to(self, commit: Commit) -> None:
+        await asyncio.sleep(0)
+
+    async def _settle(self, commit: Commit) -> int:
+        self.settled.append(commit.round)
+        return 10
+
+
+@pytest.fixture
+async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
+    made = Desk(tmp_path)
+    yield made
+    made.store.close()
+    made.bench.store.close()
+
+
+def accepted(desk: Desk) -> float | None:
+    return desk.node.metrics.registry.get_sample_value("collab_contributions_accepted_total")
+
+
+# Views
+
+
+@pytest.mark.parametrize("phase", ["starting", "connecting", "fetching the event", "preparing the model and the data"])
+def test_a_node_can_be_seen_before_it_knows_its_event(desk: Desk, phase: str) -> None:
+    desk.node.phase = phase
+    view = observe(desk.node)
+    assert (view.phase, view.message, view.event) == (phase, phase, EVENT.digest.hex()[:16])
+    assert (view.peer, view.round, view.commit, view.loss) == (identity(0).peer_id, 0, "", None)
+    assert view.to_dict()["phase"] == phase
+
+
+def test_a_ready_node_shows_its_head(desk: Desk) -> None:
+    desk.make_ready()
+    desk.take(*CHAIN)
+    desk.node.phase = "serving"
+    view = observe(desk.node)
+    head = CHAIN[-1][0]
+    assert (view.event, view.round, view.commit, view.state) == ("test", 4, head.digest.hex(), head.state.hex())
+    assert (view.contributors, view.share, view.swarm_samples) == (4, 0.25, head.samples)
+    assert (view.phase, view.message, view.loss, view.steps) == ("serving", "serving", 2.0, 10)
+
+
+async def test_a_node_in_a_round_says_what_it_waits_for(desk: Desk) -> None:
+    desk.make_ready()
+    node, driver = desk.node, desk.bench.driver
+    node.phase = "round"
+    view = observe(node)
+    assert (view.phase, view.loss) == ("round", None)
+    run = asyncio.create_task(driver.run(node.history.root, train=True))
+    await turns()
+    view = observe(node)
+    assert (view.phase, view.message) == ("training", "training")
+    assert view.phase_seconds_left is not None
+    assert 0 < view.phase_seconds_left <= EVENT.rounds.deadline
+    driver.notice(trained(0, done=False))
+    await turns()
+    view = observe(node)
+    assert (view.step, view.round_samples, view.loss, view.tokens_per_second) == (1, 2, 2.5, 100.0)
+    driver.notice(trained(0))
+    await run
+    assert observe(node).message == "the commit is final"
+
+
+async def turns() -> None:
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+# Requests
+
+
+async def test_requests_that_come_too_early_get_one_line(desk: Desk) -> None:
+    desk.node.phase = "connecting"
+    for name in ("commit", "evaluate"):
+        with pytest.raises(UserError, match="the node is not ready yet: connecting"):
+            await desk.requests[name]({})
+    assert (await desk.requests["status"]({}))["phase"] == "connecting"
+
+
+async def test_stop_stops(desk: Desk) -> None:
+    assert await desk.requests["stop"]({}) == {}
+    assert desk.node.stop.is_set()
+
+
+async def test_a_commit_is_found_by_its_round(desk: Desk) -> None:
+    desk.make_ready()
+    desk.take(*CHAIN)
+    assert (await desk.requests["commit"]({}))["commit"] == CHAIN[-1][0].digest.hex()
+    found = await desk.requests["commit"]({"round": 2})
+    assert found == {
+        "commit": CHAIN[1][0].digest.hex(), "round": 2, "state": CHAIN[1][0].state.hex(), "samples": CHAIN[1][0].samples,
+    }  # fmt: skip
+    assert (await desk.requests["commit"]({"round": 0}))["round"] == 0
+    with pytest.raises(UserError, match="no commit of round 5"):
+        await desk.requests["commit"]({"round": 5})
+    for odd in ("two", -1, 2.5, b""):
+        with pytest.raises(UserError, match="round is a number from 0 on"):
+            await desk.requests["commit"]({"round": odd})
+
+
+async def test_evaluate_answers_or_says_why_not(desk: Desk) -> None:
+    desk.make_ready()
+    desk.losses = [2.25, RemoteFailure("no_data", "the event's data has no held-out block"), ChannelClosed("gone")]
+    assert await desk.requests["evaluate"]({"samples": 8}) == {"loss": 2.25, "round": 0}
+    assert observe(desk.node).held_out_loss == 2.25
+    with pytest.raises(UserError, match="no held-out block"):
+        await desk.requests["evaluate"]({})
+    with pytest.raises(UserError, match="the trainer ended"):
+        await desk.requests["evaluate"]({})
+    with pytest.raises(UserError, match="samples is a number from 0 on"):
+        await desk.requests["evaluate"]({"samples": "many"})
+
+
+# Accounting
+
+
+async def test_every_commit_is_accounted_for_once(desk: Desk) -> None:
+    desk.make_ready()
+    desk.node._accounted = desk.node._open_since()
+    desk.take(*CHAIN[:3])
+    await desk.node._account()
+    await desk.node._account()
+    desk.take(*CHAIN[3:])
+    await desk.node._account()
+    assert desk.settled == [1, 2, 3, 4]
+    assert desk.node.taken == 40
+    assert accepted(desk) == 16
+    assert desk.store.counter("accepted_samples") == 40
+
+
+async def test_after_a_fork_only_what_is_new_is_accounted_for(desk: Desk) -> None:
+    desk.make_ready()
+    desk.node._accounted = desk.node._open_since()
+    desk.take(*CHAIN[:2], *line(3, EVENT, tag=b"late", start=CHAIN[:2], epoch=1))
+    await desk.node._account()
+    assert desk.settled == [1, 2, 3, 4, 5]
+    desk.take(*CHAIN[2:])
+    assert desk.node.history.head == CHAIN[-1][0]
+    await desk.node._account()
+    assert desk.settled == [1, 2, 3, 4, 5, 3, 4]
+
+
+async def test_a_worker_that_dies_while_commits_are_accounted_for_stops_nothing(desk: Desk) -> None:
+    desk.make_ready()
+    desk.node._accounted = desk.node._open_since()
+    desk.take(*CHAIN)
+    settle, deaths = desk._settle, [2]
+
+    async def die_once(commit: Commit) -> int:
+        if commit.round in deaths:
+            deaths.remove(commit.round)
+            raise ChannelClosed("the worker keeps dying")
+        return await settle(commit)
+
+    desk.node.contributor.settle = die_once  # type: ignore[assignment,method-assign]
+    await desk.node._account()
+    assert desk.settled == [1]
+    await desk.node._account()
+    assert desk.settled == [1, 2, 3, 4]
+
+
+async def test_a_peer_is_banned_once_and_not_asked_any_more(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    banned: list[str] = []
+
+    async def ban(peer: str) -> None:
+        banned.append(peer)
+
+    monkeypatch.setattr(desk.node.network, "ban", ban)
+    for _ in range(5):
+        desk.node._on_fault("liar", "state_mismatch")
+    await turns()
+    assert banned == ["liar"]
+    assert not desk.node._bans
+    assert len(asyncio.all_tasks()) == 1
