@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,7 +15,6 @@ from typing import TypeAlias
 
 import structlog
 
-from ..protocol.canonical import decode
 from ..protocol.commit import Certificate, Commit, decode_commit
 from ..protocol.errors import LocalProtocolError, RemoteProtocolError
 from ..protocol.event import EventManifest
@@ -33,6 +31,7 @@ from .failpoints import failpoint
 from .fetching import Fetcher, Unavailable
 from .ipc import ChannelClosed, RemoteFailure
 from .metrics import Metrics
+from .neighbourhood import Asking, EarlyMessages
 from .net.errors import NetworkError
 from .phase_clock import PhaseClock
 from .store.store import Store
@@ -45,11 +44,8 @@ log = structlog.get_logger()
 Input: TypeAlias = Callable[[RoundMachine, float], list[effects.Effect]]
 
 _INBOX = 8192
-_EARLY = 2048
-_ASK_AGAIN_SECONDS = 2.0
 # Anyone could have written the named signer into such a message.
 _NOT_THE_SIGNERS = frozenset({"bad_signature", "unknown_kind"})
-_ASKED_AT_ONCE = 8
 _CONTRIBUTE = "contribute"
 _CATCH_UP = "catch up"
 
@@ -94,19 +90,17 @@ class RoundDriver:
         self.training: messages.Progress | None = None
         self._tools = tools
         self._inbox: asyncio.Queue[Input] = asyncio.Queue()
-        self._early: deque[Signed] = deque(maxlen=_EARLY)
+        self._early = EarlyMessages()
         self._tasks: set[asyncio.Task[None]] = set()
         self._outcome: Finalised | Overtaken | None = None
-        self._asked: dict[str, float] = {}
+        self._asking = Asking()
         self._clock = PhaseClock(tools.metrics.phase)
 
     # Inputs from outside
 
     def deliver(self, signed: Signed) -> None:
         """Take in a gossiped message, whose signature was checked before it was forwarded to us."""
-        base = _base_of(signed)
-        if base is not None and base not in self._tools.history:
-            self._early.append(signed)  # whoever said it may be a moment ahead of us; see _redeliver
+        self._early.note(signed, self._tools.history)
         if self._inbox.qsize() >= _INBOX:
             self._tools.metrics.refused("rate_limited")
             return
@@ -164,7 +158,8 @@ class RoundDriver:
             if train and not machine.setting.is_over:
                 self._spawn(self._train(base), "train")
             await self._offer_stale(machine)
-            self._redeliver()
+            for signed in self._early.take(tools.history):
+                self.deliver(signed)
             while self._outcome is None:
                 self._clock.enter(machine.phase.value, _now())
                 await self._perform(await self._next(machine))
@@ -183,15 +178,6 @@ class RoundDriver:
     def _voting_state(self, base: Commit) -> VotingState | None:
         saved = self._tools.store.load_voting(base.digest)
         return None if saved is None else VotingState.decode(saved)
-
-    def _redeliver(self) -> None:
-        """What was said of this base before we had it is news now; what is still unknown waits on."""
-        early, self._early = list(self._early), deque(maxlen=_EARLY)
-        for signed in early:
-            if _base_of(signed) in self._tools.history:
-                self.deliver(signed)
-            else:
-                self._early.append(signed)
 
     async def _next(self, machine: RoundMachine) -> list[effects.Effect]:
         due = machine.next_deadline()
@@ -353,13 +339,9 @@ class RoundDriver:
 
     def _ask(self, peer: str) -> None:
         """Ask a peer that speaks of an unknown commit for its history, but not again and again, nor everybody at once."""
-        now = _now()
-        asking = sum(task.get_name() == _CATCH_UP for task in self._tasks)
-        if asking >= _ASKED_AT_ONCE or now - self._asked.get(peer, float("-inf")) < _ASK_AGAIN_SECONDS:
-            return
-        self._asked = {known: at for known, at in self._asked.items() if now - at < _ASK_AGAIN_SECONDS}
-        self._asked[peer] = now
-        self._spawn(self._catch_up(peer), _CATCH_UP)
+        running = sum(task.get_name() == _CATCH_UP for task in self._tasks)
+        if self._asking.may_ask(peer, running, _now()):
+            self._spawn(self._catch_up(peer), _CATCH_UP)
 
     async def _catch_up(self, peer: str) -> None:
         try:
@@ -376,15 +358,6 @@ class RoundDriver:
         if self._tools.history.head.digest != machine.setting.base.digest:
             self._outcome = self._outcome or Overtaken()
         return []
-
-
-def _base_of(signed: Signed) -> bytes | None:
-    try:
-        body = decode(signed.body)
-    except RemoteProtocolError:
-        return None
-    base = body.get("base") if isinstance(body, dict) else None
-    return base if isinstance(base, bytes) else None
 
 
 def _now() -> float:
