@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import time
 from collections.abc import Collection, Sequence
 from contextlib import suppress
@@ -353,12 +354,17 @@ class Node:
         return await self.network.fetch(digest, size, peers, limit=_LARGEST_BLOB)
 
     def _likely_peers(self) -> list[str]:
-        now = time.monotonic()
+        """Return the peers that are not banned: those who say to be ahead of us first, then those who say to be where we are.
+
+        In no order beyond that: who claims the highest round is not to be asked by everybody, be it true or not.
+        """
+        now, ours = time.monotonic(), self.history.head.round
         known = self.network.peers
         others = dict.fromkeys([*known, *self._bootstrap_peers(), *self.network.gossip_peers])
         others.pop(self.identity.peer_id, None)
         heard = [peer for peer in others if self._reputation.score(peer, now) >= 0]
-        return sorted(heard, key=lambda peer: -(known[peer].round if peer in known else 0))
+        random.shuffle(heard)
+        return sorted(heard, key=lambda peer: -min(ours + 1, known[peer].round) if peer in known else 0)
 
     def _bootstrap_peers(self) -> list[str]:
         return [addresses.split(address)[1] for address in self.network.options.bootstrap]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,20 +13,27 @@ from typing import Any
 import pytest
 from daemon.drivekit import EVENT, Bench, trained
 from daemon.kit import line
-from rounds.worlds import identity
+from rounds.worlds import event, identity
 
+from collab.node import node as node_module
 from collab.node.catch_up import restore_history
 from collab.node.errors import UserError
+from collab.node.fetching import Unavailable
 from collab.node.home import Home
 from collab.node.ipc import ChannelClosed, RemoteFailure
 from collab.node.metrics import Metrics
+from collab.node.net.errors import NetworkError
 from collab.node.node import Node
 from collab.node.observe import observe
 from collab.node.options import NodeOptions
 from collab.node.requests import requests
+from collab.node.round_driver import Finalised, Overtaken
 from collab.node.settings import Settings
 from collab.node.store import Store
+from collab.node.weights import StateMismatch
 from collab.protocol.commit import Commit
+from collab.protocol.errors import RemoteProtocolError
+from collab.protocol.event import Rounds
 
 CHAIN = line(4, EVENT)
 
@@ -244,3 +253,86 @@ async def test_a_peer_is_banned_once_and_not_asked_any_more(desk: Desk, monkeypa
     assert banned == ["liar"]
     assert not desk.node._bans
     assert len(asyncio.all_tasks()) == 1
+
+
+def test_who_claims_the_most_is_not_asked_first_by_everybody(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    desk.make_ready()
+    desk.take(*CHAIN)
+    claims = {"ahead": 5, "far ahead": 1 << 39, "here": 4, "behind": 1, "banned": 9, identity(0).peer_id: 4}
+    monkeypatch.setattr(desk.node.network, "_known", {peer: SimpleNamespace(round=round) for peer, round in claims.items()})
+    for _ in range(3):
+        desk.node._reputation.fault("banned", "bad_signature", 0.0)
+    orders = [desk.node._likely_peers() for _ in range(60)]
+    assert {tuple(order[2:]) for order in orders} == {("here", "behind")}
+    assert {order[0] for order in orders} == {"ahead", "far ahead"}
+
+
+async def test_asking_around_goes_on_after_whoever_fails_or_lies(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    desk.make_ready()
+    asked: list[str] = []
+    answers = {"gone": NetworkError("gone"), "empty": Unavailable("no"), "liar": RemoteProtocolError("malformed")}
+
+    async def ask(peer: str) -> bool:
+        asked.append(peer)
+        if peer in answers:
+            raise answers[peer]
+        return True
+
+    monkeypatch.setattr(desk.node, "_likely_peers", lambda: [*answers, "honest", "not needed"])
+    desk.node.catch_up = SimpleNamespace(ask=ask)  # type: ignore[assignment]
+    await desk.node._ask_around()
+    assert asked == ["gone", "empty", "liar", "honest"]
+    assert 75 <= desk.node._reputation.score("liar", time.monotonic()) < 80
+
+
+# The loop
+
+
+async def test_a_node_leaves_after_as_many_rounds_as_wanted(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    desk.make_ready()
+    node, order = desk.node, []
+    node.options = replace(node.options, max_rounds=2)
+    node.event = event(Rounds(view=0.05))
+
+    async def run(base: Commit, *, train: bool) -> Finalised | Overtaken:
+        order.append((node.phase, base.round, train))
+        await asyncio.sleep(0)
+        if not train:
+            await asyncio.Event().wait()
+        if base.round == 1:
+            desk.take(CHAIN[1])
+            return Overtaken()
+        return Finalised(*CHAIN[base.round])
+
+    async def accept(commits: list[Commit], certificate: Any) -> bool:
+        desk.take((commits[0], certificate))
+        return True
+
+    monkeypatch.setattr(node.driver, "run", run)
+    node.catch_up = SimpleNamespace(accept=accept)  # type: ignore[assignment]
+    await node.rounds()
+    assert order == [("round", 0, True), ("round", 1, True), ("round", 2, True), ("serving", 3, False)]
+    assert desk.settled == [1, 2, 3]
+    assert node.commits_made == 2
+    assert len(asyncio.all_tasks()) == 1
+
+
+async def test_weights_that_cannot_be_reached_are_tried_again(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    desk.make_ready()
+    monkeypatch.setattr(node_module, "_RETRY_SECONDS", 0.0)
+    problems: list[Exception] = [Unavailable("no"), StateMismatch("no"), RemoteFailure("file", "no"), ChannelClosed("no")]
+    around = 0
+
+    async def bring_to(commit: Commit) -> None:
+        if problems:
+            raise problems.pop(0)
+
+    async def ask_around() -> None:
+        nonlocal around
+        around += 1
+
+    monkeypatch.setattr(desk.node.weights, "bring_to", bring_to)
+    monkeypatch.setattr(desk.node, "_ask_around", ask_around)
+    reached = [await desk.node._reach(desk.node.history.head) for _ in range(5)]
+    assert reached == [False, False, False, False, True]
+    assert around == 4
