@@ -270,6 +270,13 @@ async def test_a_refusal_is_counted_and_the_peer_blamed(bench: Bench) -> None:
     assert bench.refused("equivocation") == 1
 
 
+@pytest.mark.parametrize("reason", ["bad_signature", "unknown_kind"])
+async def test_nobody_is_blamed_for_what_anyone_could_have_written(bench: Bench, reason: str) -> None:
+    await bench.driver._do(Refused("p", reason))
+    assert bench.faults == []
+    assert bench.refused(reason) == 1
+
+
 # What goes wrong here
 
 
