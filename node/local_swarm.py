@@ -118,9 +118,9 @@ class LocalSwarm:
         self.nodes.append(LocalNode(name, self.root / name))
         return self.nodes[-1]
 
-    def create(self, event_file: Path) -> None:
-        """Make the coordinator's key and home, and sign the event."""
-        run("event", "create", str(event_file), "--home", str(self.add().home))
+    def create(self, event_file: Path, *arguments: str) -> None:
+        """Make the coordinator's key and home, and sign the event; `arguments` are for `event create`."""
+        run("event", "create", str(event_file), *arguments, "--home", str(self.add().home))
 
     def seed(self, *, trains: bool = True, arguments: list[str] | None = None) -> LocalNode:
         """Start the coordinator's node and wait until it can be joined."""
@@ -133,9 +133,9 @@ class LocalSwarm:
         """Return the line that volunteers paste."""
         return run("event", "invite", "--home", str(self.coordinator.home)).strip()
 
-    def join(self, count: int = 1, *, arguments: list[str] | None = None) -> list[LocalNode]:
-        """Start `count` more volunteers."""
-        invite = self.invite()
+    def join(self, count: int = 1, *, invite: str = "", arguments: list[str] | None = None) -> list[LocalNode]:
+        """Start `count` more volunteers; without an `invite` the coordinator's running node makes one."""
+        invite = invite or self.invite()
         joined = []
         for _ in range(count):
             node = self.add()

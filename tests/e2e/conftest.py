@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
+import uvloop
 from e2e.kit import roster, swarm_of
 
 from collab.node.failpoints import VARIABLE
 from collab.node.local_swarm import LocalSwarm
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", DeprecationWarning)  # hivemind's import uses what torch deprecates
+    import hivemind  # noqa: F401
+
+
+def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    return {"uvloop": uvloop.new_event_loop}
 
 
 @pytest.fixture(scope="session")

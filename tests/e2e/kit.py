@@ -92,7 +92,7 @@ def wait_for_contribution(swarm: LocalSwarm, node: LocalNode, seconds: float = 6
         me = me or str((node.status() or {}).get("peer", ""))
         return any(me in contributors(commit) for commit in commits(node, since + 1))
 
-    swarm.wait(contributed, seconds, f"a contribution of {node.name} after round {since}")
+    swarm.wait(contributed, seconds, f"a contribution of {node.name} after round {since}", watch=[node])
 
 
 def log_lines(node: LocalNode) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ from e2e.kit import DEADLINE, commits, head, log_lines, peer_id, wait_for_contri
 from collab.node.home import Home
 from collab.node.local_swarm import LocalNode, LocalSwarm
 from collab.node.trainer.tensor_file import read_note
-from collab.protocol.canonical import DOCUMENT_LIMITS, decode
+from collab.protocol.canonical import DOCUMENT_LIMITS, Value, decode
 
 pytestmark = pytest.mark.e2e
 COORDINATOR, VOLUNTEER, OTHER = 0, 1, 2
@@ -63,7 +63,7 @@ def head_of(nodes: list[LocalNode]) -> int:
     return max(commits(node)[-1].round for node in nodes)
 
 
-def checkpoint(node: LocalNode) -> dict[str, object]:
+def checkpoint(node: LocalNode) -> dict[str, Value]:
     """Return what the node's trainer saved last, without the tensors."""
     note = read_note(Home(node.home).find_event().worker_path / "checkpoint.safetensors")
     facts = decode(bytes.fromhex(note or ""), DOCUMENT_LIMITS)

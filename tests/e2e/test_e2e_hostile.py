@@ -1,0 +1,195 @@
+"""A member of the network with the worst intentions, against real daemons: all is refused and counted, and rounds go on."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import struct
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+import psutil
+import pytest
+import pytest_asyncio
+from e2e.kit import commits, head, log_lines, metric
+from net.netkit import FolderStore
+
+from collab.node.home import Home
+from collab.node.local_swarm import LocalNode, LocalSwarm
+from collab.node.net import blobs, rpc
+from collab.node.net.network import Network, NetworkOptions
+from collab.protocol.canonical import encode
+from collab.protocol.identity import Identity
+from collab.protocol.messages import Blob, Contribution, Signed
+
+pytestmark = pytest.mark.e2e
+STEPS, BATCH = 80, 4
+MEBIBYTE = 1 << 20
+
+
+@dataclass
+class Attacker:
+    """A peer with a key, a store and a network of its own, in the swarm's event."""
+
+    identity: Identity
+    network: Network
+    store: FolderStore
+    victim: LocalNode
+
+    @property
+    def target(self) -> str:
+        return str(self.victim.ask("status")["peer"])
+
+    async def gossip(self, data: bytes) -> None:
+        await self.network.publish(data)
+
+    def claim(self, payload: Blob, **changes: object) -> Contribution:
+        """Return a contribution on the swarm's newest commit that is plausible but for `changes`."""
+        base = commits(self.victim)[-1]
+        fields = {
+            "event": base.event, "base": base.digest, "round": base.round, "payload": payload, "fisher": None,
+            "samples": STEPS * BATCH, "steps": STEPS, "loss": 1.0, "admission": None,
+        }  # fmt: skip
+        return Contribution.from_fields(fields | changes)
+
+    async def contribute(self, payload: Blob, **changes: object) -> Signed:
+        signed = Signed.seal(self.identity, self.claim(payload, **changes))
+        await self.gossip(signed.encode())
+        return signed
+
+    def serve(self, data: bytes, *, name: bytes | None = None) -> Blob:
+        return Blob(sha256=self.store.put(data, name=name), size=len(data))
+
+
+@pytest_asyncio.fixture
+async def attacker(swarm: LocalSwarm, tmp_path: Path) -> AsyncIterator[Attacker]:
+    """An attacker that the coordinator's gossip is connected to."""
+    victim = swarm.coordinator
+    event = Home(victim.home).find_event().manifest().open()
+    identity, store = Identity.generate(), FolderStore(tmp_path / "blobs")
+    options = NetworkOptions(
+        home=tmp_path, host="127.0.0.1", bootstrap=tuple(victim.ask("status")["addresses"]), discover_seconds=0.3
+    )
+    network = Network(identity, options, event.digest, store, store)
+    network.gossip.limits = {"message_bytes": MEBIBYTE // 2}
+    await network.start()
+    made = Attacker(identity, network, store, victim)
+    try:
+        await until(lambda: made.target in network.gossip_peers)
+        yield made
+    finally:
+        await network.stop()
+
+
+async def until(condition: object, seconds: float = 30.0) -> None:
+    async with asyncio.timeout(seconds):
+        while not condition():  # type: ignore[operator]  # noqa: ASYNC110  # it is about other processes
+            await asyncio.sleep(0.1)
+
+
+def refused(node: LocalNode, reason: str) -> float:
+    return metric(node, "collab_contributions_refused_total", reason=reason)
+
+
+async def refuses(attacker: Attacker, reason: str, before: float) -> None:
+    await until(lambda: refused(attacker.victim, reason) > before)
+
+
+def memory(swarm: LocalSwarm) -> int:
+    """Return the daemons' resident bytes, without their children."""
+    return sum(psutil.Process(node.process.pid).memory_info().rss for node in swarm.nodes if node.process is not None)
+
+
+async def test_lies_about_contributions_are_refused_by_reason(swarm: LocalSwarm, attacker: Attacker) -> None:
+    victim, before = attacker.victim, memory(swarm)
+    genuine = next(iter(commits(victim)[-1].contributions()))[1].payload
+    bytes_of = victim_blob(victim, genuine.sha256)
+    lies: list[tuple[str, Blob, dict[str, object]]] = [
+        ("unknown_base", attacker.serve(b"of no base" * 9), {"base": sha256(b"nobody knows").digest(), "round": 1 << 20}),
+        ("payload_malformed", attacker.serve(os.urandom(826)), {}),
+        ("payload_malformed", attacker.serve(bytes_of[:24] + b"\xff" * (len(bytes_of) - 24)), {}),  # NaN for every scale
+        ("implausible", attacker.serve(bytes_of), {"samples": 10**9}),
+        ("oversized", Blob(sha256=sha256(b"huge").digest(), size=1 << 39), {}),
+        ("unavailable", attacker.serve(b"other bytes" * 75, name=sha256(b"announced").digest()), {}),
+    ]
+    for reason, payload, changes in lies:
+        count, round = refused(victim, reason), head(swarm)
+        await attacker.contribute(payload, **changes)
+        await refuses(attacker, reason, count)
+        await until(lambda round=round: head(swarm) > round)  # one lie a base: two would be equivocation
+    merged = {signed.signer for commit in commits(victim) for signed, _ in commit.contributions()}
+    assert attacker.identity.peer_id not in merged
+    assert memory(swarm) - before < 100 * MEBIBYTE
+    swarm.wait_for_round(head(swarm) + 1, 30)
+
+
+async def test_bad_envelopes_never_pass_and_their_sender_is_banned(swarm: LocalSwarm, attacker: Attacker) -> None:
+    victim = attacker.victim
+    others = next(iter(commits(victim)[-1].contributions()))[0]
+    honest = Signed.seal(attacker.identity, attacker.claim(attacker.serve(b"payload")))
+    counts = {reason: refused(victim, reason) for reason in ("oversized", "wrong_author", "malformed", "bad_signature")}
+    await attacker.gossip(others.encode())  # someone else's contribution, replayed under our name
+    await refuses(attacker, "wrong_author", counts["wrong_author"])
+    await attacker.gossip(bytes(100_000))
+    await refuses(attacker, "oversized", counts["oversized"])
+    await attacker.gossip(b"\xc1" * 1000)
+    await refuses(attacker, "malformed", counts["malformed"])
+    await attacker.gossip(encode({**honest.model_dump(), "signature": bytes(64)}))
+    await refuses(attacker, "bad_signature", counts["bad_signature"])
+    me = attacker.identity.peer_id
+    banned = "a peer is not heard any more"
+    await until(lambda: any(line["event"] == banned and line["peer"] == me for line in log_lines(victim)))
+    await until(lambda: attacker.target not in attacker.network.gossip_peers)
+    assert all(node.alive for node in swarm.nodes)
+    swarm.wait_for_round(head(swarm) + 1, 30)
+
+
+async def test_nonsense_on_every_port_and_stream(swarm: LocalSwarm, attacker: Attacker) -> None:
+    victim, before = attacker.victim, memory(swarm)
+    for port in listening(victim):
+        for junk in (os.urandom(100_000), b"\x13/multistream/1.0.0\n" + os.urandom(1000), b"\xff" * 70_000, b""):
+            with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+                try:
+                    connection.sendall(junk)
+                except OSError:
+                    continue  # it hung up on us: as it should
+    absurd = [
+        (blobs.PROTOCOL, frame(blobs.encode_request(commits(victim)[-1].digest, 1 << 60, 1 << 20)), "blob", "out_of_range"),
+        (blobs.PROTOCOL, frame(encode({"digest": bytes(32), "offset": 0, "length": 1 << 40})), "blob", "malformed"),
+        (blobs.PROTOCOL, struct.pack("<I", 0xFFFFFFFF), "blob", "oversized"),
+        (rpc.PROTOCOL, struct.pack("<I", 0xFFFFFFFF), "rpc", "oversized"),
+        (rpc.PROTOCOL, frame(os.urandom(500)), "rpc", "malformed"),
+        (rpc.PROTOCOL, frame(encode({"name": "history", "body": b"\xc1" * 99})), "rpc", "malformed"),
+        (rpc.PROTOCOL, frame(encode({"name": "shutdown", "body": b""})), "rpc", "unknown_call"),
+    ]
+    for protocol, data, channel, reason in absurd:
+        labels = {"channel": channel, "reason": reason}
+        count = metric(victim, "collab_network_refused_total", **labels)
+        _, writer = await attacker.network.host.open_stream(attacker.target, protocol)
+        writer.write(data)
+        await until(lambda labels=labels, count=count: metric(victim, "collab_network_refused_total", **labels) > count)
+        writer.close()
+    assert memory(swarm) - before < 100 * MEBIBYTE
+    assert all(node.alive for node in swarm.nodes)
+    swarm.wait_for_round(head(swarm) + 2, 30)
+
+
+def frame(data: bytes) -> bytes:
+    return struct.pack("<I", len(data)) + data
+
+
+def victim_blob(node: LocalNode, digest: bytes) -> bytes:
+    name = digest.hex()
+    return (Home(node.home).find_event().store_path / "blobs" / name[:2] / name[2:]).read_bytes()
+
+
+def listening(node: LocalNode) -> set[int]:
+    """Return every TCP port of the node and its children: p2pd's, gossip's and the metrics'."""
+    assert node.process is not None
+    daemon = psutil.Process(node.process.pid)
+    processes = (daemon, *daemon.children(recursive=True))
+    found = [connection for process in processes for connection in process.net_connections("tcp")]
+    return {connection.laddr.port for connection in found if connection.status == psutil.CONN_LISTEN}

@@ -1,0 +1,87 @@
+"""What people meet: an event by invitation, and the mistakes that only real processes can make."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+from pathlib import Path
+
+import pytest
+from e2e.kit import LOGS, commits, contributors, head, peer_id, wait_for_contribution, write_event
+
+from collab.node.local_swarm import COMMAND, LocalSwarm, run
+from collab.protocol.invite import Invite
+
+pytestmark = pytest.mark.e2e
+
+
+def fails(*arguments: str) -> tuple[int, str]:
+    """Return the exit code and what a command printed on standard error, without log lines."""
+    done = subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, timeout=60, check=False)
+    assert "Traceback" not in done.stderr
+    return done.returncode, "\n".join(line for line in done.stderr.splitlines() if not line.startswith("{"))
+
+
+def test_only_who_has_the_token_gets_into_an_event_by_invitation(tmp_path: Path) -> None:
+    swarm = LocalSwarm(tmp_path, common=LOGS)
+    swarm.create(write_event(tmp_path / "event.toml"), "--invited")
+    try:
+        swarm.seed()
+        (guest,) = swarm.join()
+        wait_for_contribution(swarm, guest)
+        assert peer_id(guest) in contributors(commits(swarm.coordinator)[-1])
+        ticket = Invite.parse(swarm.invite())
+        for token in (None, bytes(32)):
+            gatecrasher = Invite(event=ticket.event, bootstrap=ticket.bootstrap, token=token).text()
+            code, said = fails("join", gatecrasher, "--host", "127.0.0.1", "--home", str(tmp_path / "uninvited"), *LOGS)
+            assert code == 1
+            assert "error: this event is by invitation, and the invite has no valid token" in said
+        swarm.wait_for_round(head(swarm) + 1, 30)
+    finally:
+        swarm.stop()
+
+
+def test_mistakes_that_need_a_running_node(swarm: LocalSwarm, tmp_path: Path) -> None:
+    node = swarm.coordinator
+    code, said = fails("seed", "--host", "127.0.0.1", "--home", str(node.home))
+    assert code == 1
+    assert f"runs a node in {node.home}" in said
+    invite = swarm.invite()
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        for flag in ("--port", "--gossip-port"):
+            code, said = fails("join", invite, "--host", "127.0.0.1", flag, port, "--home", str(tmp_path / flag), *LOGS)
+            assert code == 1
+            assert f"127.0.0.1 port {port}: Address already in use" in said
+    known = Invite.parse(invite)
+    nobody = known.bootstrap[0].split("/tcp/")[0] + "/tcp/1/p2p/" + known.bootstrap[0].rsplit("/", 1)[1]
+    lost = Invite(event=known.event, bootstrap=(nobody,)).text()
+    code, said = fails("join", lost, "--host", "127.0.0.1", "--home", str(tmp_path / "lost"), *LOGS)
+    assert code == 1
+    assert "error: none of the bootstrap peers answers" in said
+    assert len(said.splitlines()) <= 2
+    other = Invite(event=bytes(32), bootstrap=known.bootstrap).text()
+    code, said = fails("join", other, "--host", "127.0.0.1", "--home", str(tmp_path / "other"), *LOGS)
+    assert code == 1
+    assert said.startswith("error: ")
+    assert len(said.splitlines()) <= 2
+
+
+def test_the_swarm_outlives_its_coordinator(swarm: LocalSwarm) -> None:
+    coordinator, others = swarm.coordinator, swarm.nodes[1:]
+    addresses = [node.ask("status")["addresses"][0] for node in (coordinator, others[0])]
+    coordinator.kill()
+    flags = [part for address in addresses for part in ("--address", address)]
+    invite = run("event", "invite", "--home", str(coordinator.home), *flags).strip()
+    (newcomer,) = swarm.join(invite=invite)
+    try:
+        wait_for_contribution(swarm, newcomer, 90)
+        assert len({node.ask("commit", round=head(swarm) - 1)["state"] for node in (*others, newcomer)}) == 1
+    finally:
+        newcomer.interrupt()
+        newcomer.wait()
+        swarm.nodes.remove(newcomer)
+        coordinator.start()
+    wait_for_contribution(swarm, coordinator)
