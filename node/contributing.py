@@ -10,7 +10,7 @@ import structlog
 from ..protocol.canonical import DOCUMENT_LIMITS, decode, encode
 from ..protocol.commit import Commit
 from ..protocol.event import EventManifest
-from ..protocol.merging import parts
+from ..protocol.identity import PeerId
 from ..protocol.messages import Blob, Contribution
 from .failpoints import failpoint
 from .ipc import ChannelClosed, RemoteFailure
@@ -28,10 +28,11 @@ class Contributor:
     """Makes this node's contributions and keeps account of those that no commit has taken yet."""
 
     def __init__(
-        self, event: EventManifest, admission: bytes | None, store: Store, host: WorkerHost
+        self, event: EventManifest, peer_id: PeerId, admission: bytes | None, store: Store, host: WorkerHost
     ) -> None:
-        """`admission` is the signature that lets this node into an event by invitation."""
+        """`peer_id` is ours; `admission` is the signature that lets this node into an event by invitation."""
         self._event = event
+        self._peer_id = peer_id
         self._admission = admission
         self._store = store
         self._host = host
@@ -79,7 +80,7 @@ class Contributor:
 
     async def settle(self, head: Commit) -> int:
         """Settle what `head` took, and what no later commit can take any more; return the samples that it took."""
-        taken = {part.contribution.payload.sha256: part.contribution.samples for part in parts(head)}
+        taken = self._taken_by(head)
         settled: list[bytes] = []
         samples = 0
         for claim in self.outstanding():
@@ -109,7 +110,12 @@ class Contributor:
     def _taken_after(self, round: int) -> set[bytes]:
         """Return the payloads that the commits after `round` took."""
         later = self._store.chain(max(0, self._store.head_commit().round - max(0, round)))
-        return {claim.payload.sha256 for commit in later for _, claim in commit.contributions()}
+        return {payload for commit in later for payload in self._taken_by(commit)}
+
+    def _taken_by(self, commit: Commit) -> dict[bytes, int]:
+        """Return the payloads of ours that a commit took, and their samples; somebody else may have copied the bytes."""
+        claims = (claim for signed, claim in commit.contributions() if signed.signer == self._peer_id)
+        return {claim.payload.sha256: claim.samples for claim in claims}
 
     async def _settle(self, payload: bytes, *, accepted: bool) -> None:
         path = str(self._store.blobs.path(payload))

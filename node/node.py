@@ -166,7 +166,7 @@ class Node:
             self.event, self.identity.peer_id, self.options.folder.worker_path, settings, data=True
         )  # fmt: skip
         self.weights = Weights(self.event, self.host, self.store, self.fetcher, self.catch_up.offers, self.metrics)
-        self.contributor = Contributor(self.event, self._admission, self.store, self.host)
+        self.contributor = Contributor(self.event, self.identity.peer_id, self._admission, self.store, self.host)
         await asyncio.gather(self.host.start(request), self._ask_around())
         self.options.home.ensure_space(_BYTES_A_PARAMETER * self.host.opened.parameters)
         self.driver = RoundDriver(self._tools())

@@ -89,9 +89,14 @@ class Store:
             self._index.write("INSERT OR IGNORE INTO commits VALUES (?, ?, ?)", (digest, commit.round, parent))
             for proven, proof in ((parent, commit.parent_certificate), (digest, certificate)):
                 if proven is not None and proof is not None:
-                    self._index.write("INSERT OR IGNORE INTO certificates VALUES (?, ?)", (proven, proof.encode()))
+                    self._keep_certificate(proven, proof)
         self._commits.put(digest, commit)
         return digest
+
+    def _keep_certificate(self, commit: bytes, proof: Certificate) -> None:
+        known = self.certificate(commit)
+        if known is None or proof.epoch < known.epoch:  # the fork choice goes by the lowest epoch
+            self._index.write("INSERT OR REPLACE INTO certificates VALUES (?, ?)", (commit, proof.encode()))
 
     def has_commit(self, digest: bytes) -> bool:
         """Say whether the commit is here."""

@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 import torch
 from daemon.workkit import Desk
+from rounds.worlds import identity
 
 from collab import kernels
 from collab.node.contributing import Contributor
 from collab.node.ipc import ChannelClosed
 from collab.protocol.commit import Commit
-from collab.protocol.messages import Contribution
+from collab.protocol.messages import Contribution, Signed
 
 
 @pytest.fixture
@@ -30,7 +31,7 @@ async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
 
 def another_life(desk: Desk) -> Contributor:
     """A contributor of a new process on the same store."""
-    return Contributor(desk.event, None, desk.store, desk.host)
+    return Contributor(desk.event, identity(0).peer_id, None, desk.store, desk.host)
 
 
 def residual(desk: Desk) -> dict[str, torch.Tensor]:
@@ -99,6 +100,15 @@ async def test_what_a_commit_took_is_settled_and_does_not_come_back(desk: Desk) 
     assert desk.outstanding == set()
     assert all(torch.equal(tensor, before[name]) for name, tensor in residual(desk).items())
     assert await desk.contributor.settle(step[0]) == 0
+
+
+async def test_whoever_copies_a_payload_settles_nothing_of_ours(desk: Desk) -> None:
+    claim = await desk.train(desk.history.root)
+    step = await desk.commit(desk.history.root, [claim])
+    copied = Signed.seal(identity(1), claim).encode()
+    accepted = step[0].accepted[0].model_copy(update={"envelope": copied})
+    assert await desk.contributor.settle(step[0].model_copy(update={"accepted": (accepted,)})) == 0
+    assert desk.contributor.outstanding() == [claim]
 
 
 async def test_what_no_commit_can_take_any_more_goes_back_into_the_residual(desk: Desk) -> None:

@@ -111,7 +111,7 @@ class Desk:
         self.offers = SnapshotOffers()
         fetcher = Fetcher(self.store.blobs, self._download, lambda: ())
         self.weights = Weights(self.event, self.host, self.store, fetcher, self.offers, Metrics())
-        self.contributor = Contributor(self.event, None, self.store, self.host)
+        self.contributor = Contributor(self.event, identity(0).peer_id, None, self.store, self.host)
 
     async def ready(self, worker: Worker, opened: messages.Opened) -> None:
         """Do what the node does with a new worker."""

@@ -60,6 +60,15 @@ def test_certificates_come_with_their_commit_and_with_its_child(store: Store, ch
     assert store.certificate(child.digest) == certificate(first.digest, child.digest)
 
 
+def test_of_two_certificates_the_lower_epoch_is_kept(store: Store, chain: Chain) -> None:
+    first = chain.grow()
+    low = certificate(chain.root.digest, first.digest)
+    high = low.model_copy(update={"epoch": 2})
+    for given, kept in ((high, high), (low, low), (high, low)):
+        store.add_commit(first, given)
+        assert store.certificate(first.digest) == kept
+
+
 def test_the_chain_is_newest_first_and_can_be_paged(store: Store, chain: Chain) -> None:
     digests = filled(store, chain, 5)
     newest_first = digests[::-1]
