@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import random
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from contextlib import suppress
-from pathlib import Path
 
 import structlog
 
@@ -26,12 +24,11 @@ from .fetching import Fetcher, Unavailable
 from .ipc import ChannelClosed, RemoteFailure
 from .keys import load
 from .metrics import Metrics
-from .net import addresses
 from .net.errors import NetworkError
 from .net.gossip import GossipMessage
 from .net.network import Network, NetworkCallbacks, NetworkOptions, Standing
 from .options import NodeOptions
-from .reputation import Reputation
+from .peers import Peers
 from .round_driver import Finalised, RoundDriver, RoundTools
 from .store.store import Store
 from .trainer.client import Worker
@@ -42,7 +39,6 @@ from .worker_host import WorkerHost, open_request
 
 log = structlog.get_logger()
 
-_LARGEST_BLOB = 1 << 36
 _RETRY_SECONDS = 2.0
 _CATCH_UP_PEERS = 4
 # Checkpoint, its successor while it is written, a snapshot, and payloads of some rounds.
@@ -66,7 +62,6 @@ class Node:
         self.metrics_port = 0
         self.trained_samples = 0
         self.addresses: tuple[str, ...] = ()
-        self._reputation = Reputation()
         self._admission: bytes | None = None
         self.network = Network(
             identity,
@@ -79,16 +74,16 @@ class Node:
                 on_refused=self._on_gossip_refused,
                 on_line=lambda line: log.debug("network", line=line),
                 on_death=self._on_death,
-                on_fault=self._on_fault,
+                on_fault=lambda peer, reason: self.peers.fault(peer, reason),
                 standing=self._standing,
             ),
         )
         self.network.fetcher.on_fetched = self._on_fetched
-        self.fetcher = Fetcher(store.blobs, self._download, self._likely_peers)
+        self.peers = Peers(self.network)
+        self.fetcher = Fetcher(store.blobs, self.peers.download, self._likely_peers)
         self.host = WorkerHost(on_notice=self._on_notice, on_ready=self._on_worker_ready, on_death=self._on_death)
         self.driver: RoundDriver | None = None
         self._counted = (-1, 0)
-        self._bans: set[asyncio.Task[None]] = set()
 
     # Getting ready
 
@@ -126,7 +121,7 @@ class Node:
             manifest = folder.manifest()
         else:
             try:
-                manifest = await fetch_manifest(self.network.rpc, self.options.event, self._bootstrap_peers())
+                manifest = await fetch_manifest(self.network.rpc, self.options.event, self.peers.bootstrap())
             except Unavailable as error:
                 raise UserError(str(error), "ask the coordinator whether a bootstrap node is running") from error
             folder.save_manifest(manifest)
@@ -191,7 +186,7 @@ class Node:
             catch_up=self.catch_up,
             metrics=self.metrics,
             publish=self._publish,
-            on_fault=self._on_fault,
+            on_fault=self.peers.fault,
             payload_limit=limit,
         )
 
@@ -204,7 +199,7 @@ class Node:
             except (NetworkError, Unavailable) as error:
                 log.debug("no history", peer=peer[-8:], why=str(error))
             except RemoteProtocolError as error:
-                self._on_fault(peer, error.reason)
+                self.peers.fault(peer, error.reason)
 
     async def _on_worker_ready(self, worker: Worker, opened: Opened) -> None:
         await self.weights.recover(worker, opened)
@@ -311,7 +306,7 @@ class Node:
 
     def _on_gossip_refused(self, reason: str, peer: str, count: int) -> None:
         self.metrics.refused(reason, count)
-        self._on_fault(peer, reason)
+        self.peers.fault(peer, reason)
 
     def _on_notice(self, notice: Notice) -> None:
         if isinstance(notice, Progress):
@@ -334,13 +329,6 @@ class Node:
         log.warning("a part died and is started again", part=name, why=reason)
         self.metrics.restarted(name)
 
-    def _on_fault(self, peer: str, reason: str) -> None:
-        if self._reputation.fault(peer, reason, time.monotonic()):
-            log.warning("a peer is not heard any more", peer=peer, last_fault=reason)
-            task = asyncio.create_task(self.network.ban(peer))
-            self._bans.add(task)
-            task.add_done_callback(self._bans.discard)
-
     def _on_fetched(self, digest: bytes, size: int, donors: Collection[str]) -> None:
         log.debug("fetched", blob=digest.hex()[:16], size=size, donors=sorted(peer[-8:] for peer in donors))
 
@@ -350,24 +338,8 @@ class Node:
         with suppress(NetworkError):
             await self.network.publish(signed.encode())
 
-    async def _download(self, digest: bytes, size: int, peers: Sequence[str]) -> Path:
-        return await self.network.fetch(digest, size, peers, limit=_LARGEST_BLOB)
-
     def _likely_peers(self) -> list[str]:
-        """Return the peers that are not banned: those who say to be ahead of us first, then those who say to be where we are.
-
-        In no order beyond that: who claims the highest round is not to be asked by everybody, be it true or not.
-        """
-        now, ours = time.monotonic(), self.history.head.round
-        known = self.network.peers
-        others = dict.fromkeys([*known, *self._bootstrap_peers(), *self.network.gossip_peers])
-        others.pop(self.identity.peer_id, None)
-        heard = [peer for peer in others if self._reputation.score(peer, now) >= 0]
-        random.shuffle(heard)
-        return sorted(heard, key=lambda peer: -min(ours + 1, known[peer].round) if peer in known else 0)
-
-    def _bootstrap_peers(self) -> list[str]:
-        return [addresses.split(address)[1] for address in self.network.options.bootstrap]
+        return self.peers.likely(self.history.head.round)
 
     def _standing(self) -> Standing:
         if self.driver is None:

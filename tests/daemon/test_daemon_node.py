@@ -248,10 +248,10 @@ async def test_a_peer_is_banned_once_and_not_asked_any_more(desk: Desk, monkeypa
 
     monkeypatch.setattr(desk.node.network, "ban", ban)
     for _ in range(5):
-        desk.node._on_fault("liar", "state_mismatch")
+        desk.node.peers.fault("liar", "state_mismatch")
     await turns()
     assert banned == ["liar"]
-    assert not desk.node._bans
+    assert not desk.node.peers._bans
     assert len(asyncio.all_tasks()) == 1
 
 
@@ -261,7 +261,7 @@ def test_who_claims_the_most_is_not_asked_first_by_everybody(desk: Desk, monkeyp
     claims = {"ahead": 5, "far ahead": 1 << 39, "here": 4, "behind": 1, "banned": 9, identity(0).peer_id: 4}
     monkeypatch.setattr(desk.node.network, "_known", {peer: SimpleNamespace(round=round) for peer, round in claims.items()})
     for _ in range(3):
-        desk.node._reputation.fault("banned", "bad_signature", 0.0)
+        desk.node.peers._reputation.fault("banned", "bad_signature", 0.0)
     orders = [desk.node._likely_peers() for _ in range(60)]
     assert {tuple(order[2:]) for order in orders} == {("here", "behind")}
     assert {order[0] for order in orders} == {"ahead", "far ahead"}
@@ -282,7 +282,7 @@ async def test_asking_around_goes_on_after_whoever_fails_or_lies(desk: Desk, mon
     desk.node.catch_up = SimpleNamespace(ask=ask)  # type: ignore[assignment]
     await desk.node._ask_around()
     assert asked == ["gone", "empty", "liar", "honest"]
-    assert 75 <= desk.node._reputation.score("liar", time.monotonic()) < 80
+    assert 75 <= desk.node.peers._reputation.score("liar", time.monotonic()) < 80
 
 
 # The loop
