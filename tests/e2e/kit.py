@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import re
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +93,27 @@ def wait_for_contribution(swarm: LocalSwarm, node: LocalNode, seconds: float = 6
         return any(me in contributors(commit) for commit in commits(node, since + 1))
 
     swarm.wait(contributed, seconds, f"a contribution of {node.name} after round {since}", watch=[node])
+
+
+@contextmanager
+def resting(nodes: Iterable[LocalNode]) -> Iterator[None]:
+    """Hold the trainers of `nodes` still: what starts meanwhile on a small machine gets its cores, and misses no round."""
+    workers = [children(node)["worker"] for node in nodes if node.alive]
+    for worker in workers:
+        worker.suspend()
+    try:
+        yield
+    finally:
+        for worker in workers:
+            with suppress(psutil.NoSuchProcess):
+                worker.resume()
+
+
+def settle_in(swarm: LocalSwarm, node: LocalNode) -> None:
+    """Wait until `node`, just started, takes part, while the others rest; and then until a commit has something of it."""
+    with resting(other for other in swarm.nodes if other is not node):
+        swarm.wait(lambda: bool((node.status() or {}).get("device")), 90, f"{node.name} to be ready", watch=[node])
+    wait_for_contribution(swarm, node)
 
 
 def log_lines(node: LocalNode) -> list[dict[str, Any]]:

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
-from e2e.kit import DEADLINE, commits, head, log_lines, peer_id, wait_for_contribution
+from e2e.kit import DEADLINE, commits, head, log_lines, peer_id, settle_in
 
 from collab.node.home import Home
 from collab.node.local_swarm import LocalNode, LocalSwarm
@@ -41,7 +41,7 @@ def test_a_node_killed_there_comes_back_whole(swarm: LocalSwarm, failpoints: Pat
     before = checkpoint(node)
     seen = len(log_lines(node))
     node.start()
-    wait_for_contribution(swarm, node)
+    settle_in(swarm, node)
     restored = next(line for line in log_lines(node)[seen:] if line["event"] == "restored")
     assert restored["round"] == before["round"]
     assert restored["position"] == before["position"]

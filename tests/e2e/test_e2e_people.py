@@ -7,9 +7,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from e2e.kit import LOGS, commits, contributors, head, peer_id, wait_for_contribution, write_event
+from e2e.kit import LOGS, commits, contributors, head, peer_id, resting, settle_in, wait_for_contribution, write_event
 
-from collab.node.local_swarm import COMMAND, LocalSwarm, run
+from collab.node.local_swarm import COMMAND, LocalNode, LocalSwarm, run
 from collab.protocol.invite import Invite
 
 pytestmark = pytest.mark.e2e
@@ -24,29 +24,34 @@ def fails(*arguments: str) -> tuple[int, str]:
 
 def test_only_who_has_the_token_gets_into_an_event_by_invitation(tmp_path: Path) -> None:
     swarm = LocalSwarm(tmp_path, common=LOGS)
-    swarm.create(write_event(tmp_path / "event.toml"), "--invited")
+    swarm.create(write_event(tmp_path / "event.toml", rounds={"min_contributors": 2}), "--invited")
     try:
         swarm.seed()
         (guest,) = swarm.join()
         wait_for_contribution(swarm, guest)
         assert peer_id(guest) in contributors(commits(swarm.coordinator)[-1])
         ticket = Invite.parse(swarm.invite())
-        for token in (None, bytes(32)):
-            gatecrasher = Invite(event=ticket.event, bootstrap=ticket.bootstrap, token=token).text()
-            code, said = fails("join", gatecrasher, "--host", "127.0.0.1", "--home", str(tmp_path / "uninvited"), *LOGS)
-            assert code == 1
-            assert "error: this event is by invitation, and the invite has no valid token" in said
+        with resting(swarm.nodes):
+            for token in (None, bytes(32)):
+                gatecrasher = Invite(event=ticket.event, bootstrap=ticket.bootstrap, token=token).text()
+                code, said = fails("join", gatecrasher, "--host", "127.0.0.1", "--home", str(tmp_path / "uninvited"), *LOGS)
+                assert code == 1
+                assert "error: this event is by invitation, and the invite has no valid token" in said
         swarm.wait_for_round(head(swarm) + 1, 30)
     finally:
         swarm.stop()
 
 
 def test_mistakes_that_need_a_running_node(swarm: LocalSwarm, tmp_path: Path) -> None:
-    node = swarm.coordinator
+    with resting(swarm.nodes):
+        make_mistakes(swarm.coordinator, swarm.invite(), tmp_path)
+    swarm.wait_for_round(head(swarm) + 1, 30)
+
+
+def make_mistakes(node: LocalNode, invite: str, tmp_path: Path) -> None:
     code, said = fails("seed", "--host", "127.0.0.1", "--home", str(node.home))
     assert code == 1
     assert f"runs a node in {node.home}" in said
-    invite = swarm.invite()
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -77,11 +82,11 @@ def test_the_swarm_outlives_its_coordinator(swarm: LocalSwarm) -> None:
     invite = run("event", "invite", "--home", str(coordinator.home), *flags).strip()
     (newcomer,) = swarm.join(invite=invite)
     try:
-        wait_for_contribution(swarm, newcomer, 90)
+        settle_in(swarm, newcomer)
         assert len({node.ask("commit", round=head(swarm) - 1)["state"] for node in (*others, newcomer)}) == 1
     finally:
         newcomer.interrupt()
         newcomer.wait()
         swarm.nodes.remove(newcomer)
         coordinator.start()
-    wait_for_contribution(swarm, coordinator)
+    settle_in(swarm, coordinator)

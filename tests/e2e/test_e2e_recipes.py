@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from e2e.kit import commits, contributors, head, peer_id, swarm_of, wait_for_contribution
+from e2e.kit import commits, contributors, head, peer_id, settle_in, swarm_of
 
 pytestmark = pytest.mark.e2e
 
@@ -24,7 +24,7 @@ def test_nodes_agree_and_late_joiners_too(tmp_path: Path, recipe: dict[str, dict
     with swarm_of(tmp_path, 1, **recipe, rounds={"min_contributors": 2}) as swarm:
         swarm.wait_for_round(4, 90)
         (late,) = swarm.join()
-        wait_for_contribution(swarm, late, 90)
+        settle_in(swarm, late)
         round = head(swarm)
         swarm.wait_for_round(round, 60)
         for earlier in (1, 3, round):
