@@ -120,7 +120,7 @@ class Demo:
         rows = _rows(swarm)
         self.console.print(rounds_table(rows[1:]))
         model = self.arguments.out / "model.safetensors"
-        run("export", str(model), "--format", "safetensors", "--home", str(swarm.coordinator.home))
+        run("export", str(model), "--force", "--format", "safetensors", "--home", str(swarm.coordinator.home))
         equal = len(set(states.values())) == 1
         seconds = time.monotonic() - self.began
         self.console.print(
