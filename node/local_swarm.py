@@ -34,6 +34,8 @@ class LocalNode:
     process: subprocess.Popen[bytes] | None = None
     started: float = 0.0
     arguments: list[str] = field(default_factory=list)
+    prefix: list[str] = field(default_factory=list)
+    """A command that runs the node's command, such as `ip netns exec NAME`."""
 
     @property
     def log(self) -> Path:
@@ -49,10 +51,10 @@ class LocalNode:
         self.arguments = arguments if arguments is not None else self.arguments
         self.home.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as log:
+            command = [*self.prefix, *COMMAND, *self.arguments, "--home", str(self.home)]
             self.process = subprocess.Popen(
-                [*COMMAND, *self.arguments, "--home", str(self.home)], stdout=log, stderr=log, stdin=subprocess.DEVNULL,
-                env=_environment(), start_new_session=True,
-            )  # fmt: skip
+                command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=_environment(), start_new_session=True
+            )
         self.started = time.monotonic()
 
     def ask(self, request: str, **arguments: Any) -> dict[str, Any]:

@@ -68,6 +68,6 @@ def assert_gone(processes: dict[str, psutil.Process]) -> None:
 def runs(process: psutil.Process) -> bool:
     """Say whether it runs: a zombie, which waits for whoever adopted it, does not."""
     try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return False
