@@ -22,7 +22,8 @@ class GossipLimits:
     # A forwarder is charged for every message it brings that we have not seen, an author for every message it signed.
     forwarder: Rate = _FORWARDER
     author: Rate = _AUTHOR
-    duplicate_seconds: float = 30.0
+    # Shorter than the interval at which a node repeats itself (half of `rounds.view`): its repetition is for those who missed it.
+    duplicate_seconds: float = 2.0
 
 
 class Recent:
