@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Container
+from dataclasses import dataclass
 
 from ..protocol.canonical import decode
 from ..protocol.errors import RemoteProtocolError
+from ..protocol.history import History
 from ..protocol.messages import Signed
 
 _EARLY = 2048
@@ -14,8 +16,24 @@ _ASK_AGAIN_SECONDS = 2.0
 _ASKED_AT_ONCE = 8
 
 
+@dataclass(frozen=True)
+class UpTo:
+    """The commits of `history` but for those that build on `base`, which the round on `base` has no use for yet."""
+
+    history: History
+    base: bytes
+
+    def __contains__(self, digest: object) -> bool:
+        if not isinstance(digest, bytes) or digest not in self.history:
+            return False
+        return digest == self.base or not self.history.is_ancestor(self.base, digest)
+
+
 class EarlyMessages:
-    """Envelopes about commits that are not known yet: whoever said them may be a moment ahead of us. The oldest go first."""
+    """Envelopes about commits that are not known yet: whoever said them may be a moment ahead of us. The oldest go first.
+
+    What gossip brought once it does not bring again for a while, so what is dropped here is missed.
+    """
 
     def __init__(self, limit: int = _EARLY) -> None:
         self._waiting: deque[Signed] = deque(maxlen=limit)

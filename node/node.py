@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Collection
 from contextlib import suppress
 
@@ -40,6 +41,7 @@ from .worker_host import WorkerHost, open_request
 log = structlog.get_logger()
 
 _RETRY_SECONDS = 2.0
+_HEARD = 2048
 _CATCH_UP_PEERS = 4
 # Checkpoint, its successor while it is written, a snapshot, and payloads of some rounds.
 _BYTES_A_PARAMETER = 64
@@ -83,6 +85,7 @@ class Node:
         self.fetcher = Fetcher(store.blobs, self.peers.download, self._likely_peers)
         self.host = WorkerHost(on_notice=self._on_notice, on_ready=self._on_worker_ready, on_death=self._on_death)
         self.driver: RoundDriver | None = None
+        self._heard: deque[Signed] = deque(maxlen=_HEARD)
         self._counted = (-1, 0)
 
     # Getting ready
@@ -165,6 +168,8 @@ class Node:
         await asyncio.gather(self.host.start(request), self._ask_around())
         self.options.home.ensure_space(_BYTES_A_PARAMETER * self.host.opened.parameters)
         self.driver = RoundDriver(self._tools())
+        while self._heard:  # gossip brings nothing twice
+            self.driver.deliver(self._heard.popleft())
 
     def _tools(self) -> RoundTools:
         codec = Codec(**self.event.compression.model_dump())
@@ -303,6 +308,8 @@ class Node:
             return
         if self.driver is not None:
             self.driver.deliver(signed)
+        else:
+            self._heard.append(signed)
 
     def _on_gossip_refused(self, reason: str, peer: str, count: int) -> None:
         self.metrics.refused(reason, count)

@@ -31,7 +31,7 @@ from .failpoints import failpoint
 from .fetching import Fetcher, Unavailable
 from .ipc import ChannelClosed, RemoteFailure
 from .metrics import Metrics
-from .neighbourhood import Asking, EarlyMessages
+from .neighbourhood import Asking, EarlyMessages, UpTo
 from .net.errors import NetworkError
 from .phase_clock import PhaseClock
 from .store.store import Store
@@ -100,7 +100,9 @@ class RoundDriver:
 
     def deliver(self, signed: Signed) -> None:
         """Take in a gossiped message, whose signature was checked before it was forwarded to us."""
-        self._early.note(signed, self._tools.history)
+        history, machine = self._tools.history, self.machine
+        # The head may have moved while the round on an older base still runs: its messages are for the next one.
+        self._early.note(signed, history if machine is None else UpTo(history, machine.setting.base.digest))
         if self._inbox.qsize() >= _INBOX:
             self._tools.metrics.refused("rate_limited")
             return

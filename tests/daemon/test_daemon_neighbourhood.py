@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rounds.worlds import identity, signed_contribution
 
-from collab.node.neighbourhood import Asking, EarlyMessages
+from collab.node.neighbourhood import Asking, EarlyMessages, UpTo
 from collab.protocol.canonical import encode
+from collab.protocol.history import History
 from collab.protocol.messages import Signed
 
 CHAIN = [commit for commit, _ in line(3)]
@@ -34,6 +35,18 @@ def test_the_oldest_make_room() -> None:
     for signed in said:
         early.note(signed, set())
     assert early.take({CHAIN[0].digest}) == said[2:]
+
+
+def test_what_builds_on_the_base_waits_for_the_next_round() -> None:
+    history = History(EVENT)
+    for step in line(3):
+        history.add(*step)
+    known = UpTo(history, CHAIN[1].digest)
+    assert history.root.digest in known
+    assert CHAIN[0].digest in known
+    assert CHAIN[1].digest in known
+    assert CHAIN[2].digest not in known
+    assert bytes(32) not in known
 
 
 VALUES = st.recursive(
