@@ -24,6 +24,11 @@ def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.Abstrac
     return {"uvloop": uvloop.new_event_loop}
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests with a swarm of their own come first, while the common one is not there to take their cores."""
+    items.sort(key=lambda item: "swarm" in getattr(item, "fixturenames", ()))
+
+
 @pytest.fixture(scope="session")
 def failpoints(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The file in which a test names the failpoint and the process that is to be killed there."""
