@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
+import torch
 from torch import Tensor
 
 from . import dense, support, wire
-from .codec import Codec
-from .grid import cut
+from .codec import DENSE, Codec
+from .grid import Grid, cut
 from .layout import Buffer, Layout, Tensors
 from .reference import Reference
 from .seam import Backend
-from .sparse import Form
 
 _BACKENDS: Mapping[str, Backend] = MappingProxyType({"reference": Reference()})
 _DEFAULT = "reference"
@@ -34,20 +34,31 @@ def backend(name: str | None = None) -> Backend:
 
 
 def compress(
-    delta: Tensors, residual: Tensors | None, codec: Codec, *, backend: Backend | None = None
+    delta: Tensors,
+    residual: Tensors | None,
+    codec: Codec,
+    *,
+    out: dict[str, Tensor] | None = None,
+    backend: Backend | None = None,
 ) -> tuple[bytes, dict[str, Tensor]]:
     """Encode a pseudo-gradient and what earlier rounds left out; return the payload and what it leaves out.
 
     With total = decay · residual + delta (float32, a product then a sum; total = delta without a residual), the new
-    residual is total − decompress(payload), in float32. The arguments are not changed, and the new residual shares no
-    memory with them. It is to be kept only if the payload was really sent.
+    residual is total − decompress(payload), in float32. It is to be kept only if the payload was really sent.
 
-    Raises `NonFiniteError` if a total is NaN or infinite, `ValueError` if the residual has another layout.
+    `delta` is float32 or bfloat16, `residual` float32. The new residual is written into `out`, contiguous float32 tensors, or
+    else into new ones. `out` may be the residual itself: no memory is faster, but the residual is lost if an error is raised.
+    Other arguments are not changed.
+
+    Raises `NonFiniteError` if a total is NaN or infinite, `ValueError` if the residual or `out` has another layout.
     """
-    layout = Layout.of(delta)
+    layout = Layout.of(delta, torch.float32, torch.bfloat16)
     if residual is not None:
         layout.require(residual, "the residual")
-    return (backend or _default()).compress(delta, residual, codec, layout)
+    if out is not None:
+        layout.require(out, "what receives the residual")
+        _require_contiguous(out)
+    return (backend or _default()).compress(delta, residual, codec, layout, out)
 
 
 def decompress(payload: Buffer, layout: Layout, *, backend: Backend | None = None) -> dict[str, Tensor]:
@@ -60,17 +71,18 @@ def decompress(payload: Buffer, layout: Layout, *, backend: Backend | None = Non
 
 
 def decompress_accumulate(
-    into: dict[str, Tensor], payload: Buffer, weight: float, *, backend: Backend | None = None
+    into: dict[str, Tensor], parts: Sequence[tuple[Buffer, float]], *, backend: Backend | None = None
 ) -> None:
-    """into += float32(weight) · decode(payload) where the patch says something: a product, then a sum.
+    """For each payload and weight, in order: into += float32(weight) · decode(payload) where the patch says something.
 
-    `into` holds contiguous float32 tensors on the CPU. Raises `PayloadError`, before anything is changed.
+    A product, then a sum. `into` holds contiguous float32 tensors. Raises `PayloadError`, before anything is changed.
     """
-    if not math.isfinite(weight):
-        raise ValueError(f"weight must be finite, not {weight}")
+    for _, weight in parts:
+        if not math.isfinite(weight):
+            raise ValueError(f"weight must be finite, not {weight}")
     layout = Layout.of(into)
     _require_contiguous(into)
-    (backend or _default()).accumulate(into, payload, weight, layout)
+    (backend or _default()).accumulate(into, parts, layout)
 
 
 def compress_on_support(
@@ -100,20 +112,21 @@ def decompress_on_support(
 
 
 def max_payload_bytes(layout: Layout, codec: Codec) -> int:
-    """Bytes of every patch of this layout and codec: the length does not depend on the values."""
+    """Bytes of the longest patch of this layout and codec. Gaps are a few bytes shorter or longer with the values."""
     if codec.kind == "fp16":
         return wire.HEADER_BYTES + dense.body_bytes(layout)
-    return wire.HEADER_BYTES + cut(layout).body_bytes(Form(codec.k, codec.value_bits).stride)
+    grid = _grid(layout, codec)
+    return wire.HEADER_BYTES + len(layout.tensors) + grid.total(lambda form: form.record_bytes + form.most_bitmap)
 
 
 def max_support_bytes(layout: Layout, codec: Codec, *, bits: int = 8) -> int:
     """Bytes of values on the support of such a patch."""
-    form = Form(codec.k, 1)
+    return wire.HEADER_BYTES + _grid(layout, codec).total(lambda form: support.stride(form.kept, bits))
 
-    def stride(size: int) -> int:
-        return support.stride(size if codec.kind == "fp16" else form.kept(size), bits)
 
-    return wire.HEADER_BYTES + cut(layout).body_bytes(stride)
+def _grid(layout: Layout, codec: Codec) -> Grid:
+    densities = codec.densities(layout) if codec.kind == "sparse" else (DENSE,) * len(layout.tensors)
+    return cut(layout, densities, codec.value_bits)
 
 
 def _default() -> Backend:

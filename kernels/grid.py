@@ -1,9 +1,9 @@
-"""A layout cut into chunks, and the chunks of one size as the rows of one matrix.
+"""A layout cut into chunks, and the chunks of one form as the rows of one matrix.
 
 Chunks never mix tensors: a tensor of n elements is n // 4096 full chunks and, if n is no multiple of 4096, one tail.
-On the wire chunks stand in order of tensor and position. For computing, all chunks of one size are gathered into a
-matrix, so that an operation runs once over a few matrices (the full chunks, and one for each size of tail) instead of
-once a chunk or a tensor.
+On the wire chunks stand in order of tensor and position. For computing, all chunks of one form are gathered into a
+matrix, so that an operation runs once over a few matrices (the full chunks of each density, and one for each size of tail)
+instead of once a chunk or a tensor.
 """
 
 from __future__ import annotations
@@ -17,25 +17,26 @@ import torch
 from torch import Tensor
 
 from .codec import CHUNK
+from .form import Form
 from .layout import Layout, Tensors
 
-Rows = dict[int, Tensor]
-"""Chunk size → a tensor whose first dimension counts the chunks of that size."""
+Rows = dict[Form, Tensor]
+"""Form → a tensor whose first dimension counts the chunks of that form."""
 
 
 @dataclass(frozen=True)
 class Piece:
-    """A run of `chunks` chunks of `size` elements: from element `start` of tensor `name`, from row `row` on."""
+    """A run of `chunks` chunks of one form: from element `start` of tensor `name`, from row `row` on."""
 
     name: str
     start: int
     chunks: int
-    size: int
+    form: Form
     row: int
 
     @property
     def elements(self) -> slice:
-        return slice(self.start, self.start + self.chunks * self.size)
+        return slice(self.start, self.start + self.chunks * self.form.size)
 
     @property
     def rows(self) -> slice:
@@ -44,70 +45,87 @@ class Piece:
 
 @dataclass(frozen=True, eq=False)
 class Grid:
-    """`pieces` in wire order; `counts`: rows by chunk size; `starts`: each row's first element in its own tensor."""
+    """`pieces` in wire order; `counts`: rows by form; `starts`: each row's first element in its own tensor."""
 
     layout: Layout
     pieces: tuple[Piece, ...]
-    counts: dict[int, int]
+    counts: dict[Form, int]
     starts: Rows
 
     @property
     def chunks(self) -> int:
         return sum(self.counts.values())
 
-    def body_bytes(self, stride: Callable[[int], int]) -> int:
-        """Bytes of a body whose chunks of size s take stride(s) bytes."""
-        return sum(count * stride(size) for size, count in self.counts.items())
+    def total(self, of: Callable[[Form], int]) -> int:
+        """The sum of `of(form)` over all chunks."""
+        return sum(count * of(form) for form, count in self.counts.items())
 
     def gather(self, tensors: Tensors) -> Rows:
-        """Copy every element into the matrices, (rows, size) float32."""
-        rows = {size: torch.empty((count, size), dtype=torch.float32) for size, count in self.counts.items()}
+        """Copy every element into the matrices, (rows, size) float32, on the CPU."""
+        rows = {form: torch.empty((count, form.size), dtype=torch.float32) for form, count in self.counts.items()}
         for piece in self.pieces:
             flat = tensors[piece.name].detach().reshape(-1)[piece.elements]
-            rows[piece.size][piece.rows] = flat.view(piece.chunks, piece.size)
+            rows[piece.form][piece.rows] = flat.view(piece.chunks, piece.form.size)
         return rows
 
-    def spread(self, rows: Rows) -> dict[str, Tensor]:
-        """The inverse of `gather`, into new tensors."""
-        flat = {name: torch.empty(math.prod(shape), dtype=torch.float32) for name, shape in self.layout.tensors}
+    def spread(self, rows: Rows, into: dict[str, Tensor]) -> None:
+        """The inverse of `gather`, into contiguous tensors."""
         for piece in self.pieces:
-            flat[piece.name][piece.elements] = rows[piece.size][piece.rows].reshape(-1)
-        return {name: flat[name].view(shape) for name, shape in self.layout.tensors}
+            into[piece.name].view(-1)[piece.elements] = rows[piece.form][piece.rows].reshape(-1)
 
     def concatenate(self, rows: Rows, dtype: torch.dtype) -> dict[str, Tensor]:
         """Per tensor, its chunks' rows one after the other, flattened: any number of entries a chunk."""
         parts: dict[str, list[Tensor]] = {name: [] for name in self.layout.names}
         for piece in self.pieces:
-            parts[piece.name].append(rows[piece.size][piece.rows].reshape(-1))
+            parts[piece.name].append(rows[piece.form][piece.rows].reshape(-1))
         empty = torch.empty(0, dtype=dtype)
         return {name: torch.cat(part) if part else empty for name, part in parts.items()}
 
-    def body_from_rows(self, rows: Rows) -> bytes:
-        """Join uint8 matrices (rows, stride) into a body, in wire order."""
-        return b"".join(rows[piece.size][piece.rows].numpy().tobytes() for piece in self.pieces)
+    def in_order(self, rows: Rows) -> Tensor:
+        """One number a chunk, (rows, 1) by form, as one vector in wire order."""
+        return torch.cat([rows[piece.form][piece.rows, 0] for piece in self.pieces] or [torch.zeros(0, dtype=torch.int64)])
 
-    def rows_from_body(self, body: Tensor, stride: Callable[[int], int]) -> Rows:
-        """Split a body of the right length (uint8, 1-D) into matrices (rows, stride)."""
-        rows = {size: torch.empty((count, stride(size)), dtype=torch.uint8) for size, count in self.counts.items()}
+    def by_form(self, numbers: Tensor) -> Rows:
+        """The inverse of `in_order`: (rows, 1) int64."""
+        rows = {form: torch.empty((count, 1), dtype=torch.int64) for form, count in self.counts.items()}
         at = 0
         for piece in self.pieces:
-            end = at + piece.chunks * stride(piece.size)
-            rows[piece.size][piece.rows] = body[at:end].view(piece.chunks, -1)
+            rows[piece.form][piece.rows, 0] = numbers[at : at + piece.chunks]
+            at += piece.chunks
+        return rows
+
+    def join(self, rows: Rows) -> bytes:
+        """uint8 matrices (rows, stride) as bytes, in wire order."""
+        return b"".join(rows[piece.form][piece.rows].numpy().tobytes() for piece in self.pieces)
+
+    def split(self, body: Tensor, stride: Callable[[Form], int]) -> Rows:
+        """The inverse of `join`, of a body (uint8, 1-D) of the right length."""
+        rows = {form: torch.empty((count, stride(form)), dtype=torch.uint8) for form, count in self.counts.items()}
+        at = 0
+        for piece in self.pieces:
+            end = at + piece.chunks * stride(piece.form)
+            rows[piece.form][piece.rows] = body[at:end].view(piece.chunks, -1)
             at = end
         return rows
 
 
 @lru_cache(maxsize=8)
-def cut(layout: Layout) -> Grid:
+def cut(layout: Layout, densities: tuple[int, ...], value_bits: int) -> Grid:
     """The chunks of a layout. An empty tensor has none, a scalar has one of one element."""
     pieces: list[Piece] = []
-    counts: dict[int, int] = {}
-    starts: dict[int, list[Tensor]] = {}
-    for name, shape in layout.tensors:
+    counts: dict[Form, int] = {}
+    starts: dict[Form, list[Tensor]] = {}
+    for (name, shape), density in zip(layout.tensors, densities, strict=True):
         full, tail = divmod(math.prod(shape), CHUNK)
         for start, chunks, size in ((0, full, CHUNK), (full * CHUNK, int(tail > 0), tail)):
             if chunks:
-                pieces.append(Piece(name, start, chunks, size, counts.get(size, 0)))
-                counts[size] = counts.get(size, 0) + chunks
-                starts.setdefault(size, []).append(start + torch.arange(chunks) * size)
-    return Grid(layout, tuple(pieces), counts, {size: torch.cat(parts) for size, parts in starts.items()})
+                form = Form.of(size, density, value_bits)
+                pieces.append(Piece(name, start, chunks, form, counts.get(form, 0)))
+                counts[form] = counts.get(form, 0) + chunks
+                starts.setdefault(form, []).append(start + torch.arange(chunks) * size)
+    return Grid(layout, tuple(pieces), counts, {form: torch.cat(parts) for form, parts in starts.items()})
+
+
+def chunk_count(layout: Layout) -> int:
+    """Chunks of a layout."""
+    return sum(-(-math.prod(shape) // CHUNK) for _, shape in layout.tensors)

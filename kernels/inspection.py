@@ -15,11 +15,11 @@ from .seam import Backend
 
 @dataclass(frozen=True)
 class Inspection:
-    """`k` and `value_bits` are those of the header (0 and 16 for fp16); `norm` is the Euclidean norm of the decoded
-    patch, summed canonically over its entries, so that every machine clips alike."""
+    """`densities` are those of `Codec.densities` (none for fp16), `value_bits` those of the header; `norm` is the Euclidean norm
+    of the decoded patch, summed canonically over its entries, so that every machine clips alike."""
 
     kind: Kind
-    k: int
+    densities: tuple[int, ...]
     value_bits: int
     payload_bytes: int
     nonzeros: int
@@ -35,6 +35,9 @@ def inspect(payload: Buffer, layout: Layout, *, backend: Backend | None = None) 
     for part in entries.values():
         nonzeros += int(part.values.count_nonzero())
         squares += sum_of_squares(part.values)
-    kind: Kind = "sparse" if header.kind == wire.Kind.SPARSE else "fp16"
     rate = 8 * len(payload) / max(1, layout.numel())
-    return Inspection(kind, header.k, header.value_bits, len(payload), nonzeros, math.sqrt(squares), rate)
+    kind: Kind = "fp16"
+    densities: tuple[int, ...] = ()
+    if header.kind == wire.Kind.SPARSE:
+        kind, densities = "sparse", wire.require_densities(payload, len(layout.tensors))
+    return Inspection(kind, densities, header.value_bits, len(payload), nonzeros, math.sqrt(squares), rate)

@@ -1,7 +1,7 @@
 """Names and shapes of a model's tensors: what a payload is encoded against and decoded into.
 
 A payload carries no shapes of its own. Decoder and encoder hold the same `Layout` (the event fixes it), the header
-carries its digest, and so every length in a payload is known before its first byte is read.
+carries its digest, and so a payload is known to be no longer than the layout allows before its first byte is read.
 """
 
 from __future__ import annotations
@@ -50,11 +50,16 @@ class Layout:
             raise ValueError(f"a layout has at most {MAX_ELEMENTS} elements, this one {self.numel()}")
 
     @classmethod
-    def of(cls, tensors: Tensors) -> Layout:
-        """The layout of these tensors, in whatever order the mapping gives them. `TypeError` unless all are float32."""
+    def of(cls, tensors: Tensors, *dtypes: torch.dtype) -> Layout:
+        """The layout of these tensors, in whatever order the mapping gives them.
+
+        `TypeError` unless all have one of `dtypes`, float32 if none are given.
+        """
+        allowed = dtypes or (torch.float32,)
         for name, tensor in tensors.items():
-            if tensor.dtype != torch.float32:
-                raise TypeError(f"tensor {name!r} is {tensor.dtype}, kernels work on float32")
+            if tensor.dtype not in allowed:
+                names = " or ".join(str(dtype).removeprefix("torch.") for dtype in allowed)
+                raise TypeError(f"tensor {name!r} is {tensor.dtype}, kernels work on {names} here")
         return cls(tuple(sorted((name, tuple(tensor.shape)) for name, tensor in tensors.items())))
 
     @property
@@ -80,6 +85,10 @@ class Layout:
     def zeros(self) -> dict[str, torch.Tensor]:
         """A float32 zero for every coordinate."""
         return {name: torch.zeros(shape, dtype=torch.float32) for name, shape in self.tensors}
+
+    def empty(self) -> dict[str, torch.Tensor]:
+        """Contiguous float32 tensors, not set."""
+        return {name: torch.empty(shape, dtype=torch.float32) for name, shape in self.tensors}
 
     def require(self, tensors: Tensors, what: str) -> None:
         """Raise `ValueError` unless `tensors` has exactly this layout."""

@@ -1,9 +1,9 @@
-"""Values as a sign and one of a few levels fitted to their chunk, in integer arithmetic.
+"""Values as a sign and one of a few evenly spaced levels between `lo` and `hi`, fitted to their chunk in integer arithmetic.
 
-Magnitudes are brought to the chunk's largest exponent as 24-bit integers (what falls below is cut off), split at their
-mean, each part at its own mean and so on until there are 2^(bits-1) cells, then improved by four steps of Lloyd's
-algorithm (Lloyd 1982). Means are ⌊sum / count⌋ of integers, so their order does not matter and every machine finds the
-same levels. Levels are stored as bf16.
+Magnitudes are brought to the chunk's largest exponent as 24-bit integers (what falls below is cut off). Two steps alternate
+between taking the nearest level and the line through levels and magnitudes with the least squared error (Lloyd 1982,
+with the levels held to a line). Sums of integers do not depend on their order, so every machine finds the same levels.
+Three bytes hold a chunk's scale: `hi` as bf16, `lo` in 256ths of it; then every level is exact in float32.
 """
 
 from __future__ import annotations
@@ -11,39 +11,54 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .floats import bf16_from_keys, magnitude_keys
+from .floats import bf16_from_keys, float_from_bf16, magnitude_keys
+from .form import Form
 
-LLOYD_STEPS = 4
+FIT_STEPS = 2
+LEAST_HI = 0x0500
+"""bf16 bits of 2^-117: levels and the edges between them stay normal numbers, in case denormals are flushed."""
+
+_LARGEST = (1 << 24) - 1
 
 
-def level_count(value_bits: int) -> int:
-    """One bit is the sign; the others choose a level."""
-    return 1 << (value_bits - 1)
-
-
-def fit(values: Tensor, value_bits: int) -> tuple[Tensor, Tensor]:
-    """Levels and codes of finite float32 (rows, n).
-
-    Returns bf16 bits (rows, levels) int32, ascending, and for each value the number of its level, (rows, n) int64.
-    A level no value uses repeats or lies between its neighbours. Magnitudes below the normal range of bf16 become 0.
-    """
+def fit(values: Tensor, form: Form) -> tuple[Tensor, Tensor]:
+    """hi (bf16 bits) and lo (256ths of hi) of finite float32 (rows, kept): int64 (rows, 1) each."""
     magnitudes, exponent = _align(values)
-    codes = torch.zeros_like(magnitudes)
-    means = _cell_means(magnitudes, codes, torch.zeros((len(values), 1), dtype=torch.int64))
-    for _ in range(value_bits - 1):
-        codes = 2 * codes + (magnitudes > means.gather(1, codes)).to(torch.int64)
-        means = _cell_means(magnitudes, codes, means.repeat_interleave(2, dim=1))
-    for _ in range(LLOYD_STEPS if value_bits > 1 else 0):
-        boundaries = (means[:, :-1] + means[:, 1:]) >> 1
-        codes = (magnitudes.unsqueeze(-1) > boundaries.unsqueeze(1)).sum(dim=-1)
-        means = _cell_means(magnitudes, codes, means)
-    return _to_bf16(means, exponent), codes
+    lo, hi = _first_guess(magnitudes, form)
+    if form.levels > 1 and not form.dense:
+        for _ in range(FIT_STEPS):
+            lo, hi = _least_squares(magnitudes, _nearest(magnitudes, lo, hi, form.levels), lo, hi, form.levels)
+    share = ((512 * lo + hi) // (2 * hi).clamp(min=1)).clamp(max=255)
+    bits = _to_bf16(hi, exponent)
+    return bits, torch.where(bits > 0, share, 0)
 
 
-def values_of(levels: Tensor, codes: Tensor, signs: Tensor) -> Tensor:
-    """float32 (rows, n) from bf16 bits (rows, levels) and, per value, a code and a sign (1: negative)."""
-    magnitude = levels.to(torch.int64).gather(1, codes) << 16
-    return (magnitude - (signs.to(torch.int64) << 31)).to(torch.int32).view(torch.float32)
+def encode(values: Tensor, hi: Tensor, lo: Tensor, levels: int) -> tuple[Tensor, Tensor]:
+    """The number of each value's level, and whether it is negative (and its level not zero): int64, bool (rows, kept)."""
+    numerators = _numerators(lo, levels)
+    edges = float_from_bf16(hi) * ((numerators[:, :-1] + numerators[:, 1:]).float() / 512)
+    codes = torch.searchsorted(edges, values.abs())
+    codes = torch.where(hi > 0, codes, 0)
+    return codes, (values < 0) & (hi > 0) & (numerators.gather(1, codes) > 0)
+
+
+def decode(hi: Tensor, lo: Tensor, levels: int, codes: Tensor, negative: Tensor) -> Tensor:
+    """float32 (rows, kept)."""
+    magnitude = float_from_bf16(hi) * (_numerators(lo, levels).gather(1, codes).float() / 256)
+    return torch.where(negative, -magnitude, magnitude)
+
+
+def level_is_zero(hi: Tensor, lo: Tensor, levels: int, codes: Tensor) -> Tensor:
+    """Whether each code's level is zero, (rows, kept)."""
+    return (hi == 0) | (_numerators(lo, levels).gather(1, codes) == 0)
+
+
+def _numerators(lo: Tensor, levels: int) -> Tensor:
+    """Each level in 256ths of hi, ascending to 256, (rows, levels) int64."""
+    if levels == 1:
+        return torch.full_like(lo, 256)
+    steps = levels - 1
+    return lo + (2 * (256 - lo) * torch.arange(levels) + steps) // (2 * steps)
 
 
 def _align(values: Tensor) -> tuple[Tensor, Tensor]:
@@ -55,14 +70,38 @@ def _align(values: Tensor) -> tuple[Tensor, Tensor]:
     return (mantissas >> (top - exponents).clamp(max=24)).to(torch.int64), top
 
 
-def _cell_means(magnitudes: Tensor, codes: Tensor, fallback: Tensor) -> Tensor:
-    """⌊mean⌋ of each cell; an empty cell takes its fallback. (rows, cells) int64."""
-    counts = torch.zeros_like(fallback).scatter_add_(1, codes, torch.ones_like(codes))
-    sums = torch.zeros_like(fallback).scatter_add_(1, codes, magnitudes)
-    return torch.where(counts > 0, sums // counts.clamp(min=1), fallback)
+def _first_guess(magnitudes: Tensor, form: Form) -> tuple[Tensor, Tensor]:
+    largest = magnitudes.amax(dim=1, keepdim=True)
+    if form.dense:
+        return torch.zeros_like(largest), largest
+    mean = magnitudes.sum(dim=1, keepdim=True) // form.kept
+    if form.levels == 1:
+        return torch.zeros_like(mean), mean
+    least = magnitudes.amin(dim=1, keepdim=True)
+    return least, torch.minimum(largest, least + 3 * (mean - least)) if form.levels == 2 else largest
 
 
-def _to_bf16(levels: Tensor, exponent: Tensor) -> Tensor:
+def _nearest(magnitudes: Tensor, lo: Tensor, hi: Tensor, levels: int) -> Tensor:
+    steps = 2 * (levels - 1)
+    return torch.searchsorted(lo + (hi - lo) * torch.arange(1, steps, 2) // steps, magnitudes)
+
+
+def _least_squares(magnitudes: Tensor, codes: Tensor, lo: Tensor, hi: Tensor, levels: int) -> tuple[Tensor, Tensor]:
+    kept = magnitudes.shape[1]
+    c, cc, m, cm = (part.sum(dim=1, keepdim=True) for part in (codes, codes * codes, magnitudes, codes * magnitudes))
+    determinant = kept * cc - c * c
+    divisor = determinant.clamp(min=1)
+    bottom = m * cc - c * cm
+    top = bottom + (levels - 1) * (kept * cm - c * m)
+    solvable = determinant > 0
+    return (
+        torch.where(solvable, (bottom // divisor).clamp(min=0), lo),
+        torch.where(solvable, (top // divisor).clamp(max=_LARGEST), hi),
+    )
+
+
+def _to_bf16(numbers: Tensor, exponent: Tensor) -> Tensor:
     # An integer below 2^24 is exact in float32; moving its exponent field multiplies it by a power of two, exactly.
-    keys = levels.to(torch.float32).view(torch.int32) + ((exponent - 150) << 23)
-    return torch.where(levels > 0, bf16_from_keys(keys), 0)
+    keys = numbers.to(torch.float32).view(torch.int32) + ((exponent - 150) << 23)
+    bits = torch.where(numbers > 0, bf16_from_keys(keys), 0)
+    return torch.where(bits < LEAST_HI, 0, bits).to(torch.int64)

@@ -6,6 +6,7 @@ the same bytes and the same float32 bits as `Reference` on every input: a backen
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -38,13 +39,13 @@ class Entries:
 
 
 class Backend(Protocol):
-    """Arguments have been checked by the entry: layouts agree, tensors are float32. Payloads have not."""
+    """Arguments have been checked by the entry: layouts and dtypes agree, `out` and `into` are contiguous. Payloads have not."""
 
     @property
     def name(self) -> str: ...
 
     def compress(
-        self, delta: Tensors, residual: Tensors | None, codec: Codec, layout: Layout
+        self, delta: Tensors, residual: Tensors | None, codec: Codec, layout: Layout, out: dict[str, Tensor] | None
     ) -> tuple[bytes, dict[str, Tensor]]:
         """See `kernels.compress`."""
         ...
@@ -53,7 +54,7 @@ class Backend(Protocol):
         """Decode a `sparse` or `fp16` payload. Raises `PayloadError` on any other bytes."""
         ...
 
-    def accumulate(self, into: dict[str, Tensor], payload: Buffer, weight: float, layout: Layout) -> None:
+    def accumulate(self, into: dict[str, Tensor], parts: Sequence[tuple[Buffer, float]], layout: Layout) -> None:
         """See `kernels.decompress_accumulate`."""
         ...
 

@@ -16,6 +16,7 @@ def average(
 ) -> dict[str, Tensor]:
     """A contributor moves no coordinate further than its limited weight times its clipped patch. Ignores Fishers."""
     merged = layout.zeros()
-    for contribution, weight in zip(contributions, limited_weights(contributions, policy), strict=True):
-        backend.accumulate(merged, contribution.payload, weight * contribution.clip, layout)
+    weights = limited_weights(contributions, policy)
+    parts = [(each.payload, weight * each.clip) for each, weight in zip(contributions, weights, strict=True)]
+    backend.accumulate(merged, parts, layout)
     return merged

@@ -42,7 +42,7 @@ def test_every_entry_takes_another_backend(make: Make) -> None:
     fisher = {name: tensor.square() for name, tensor in delta.items()}
     patch, _ = kernels.compress(delta, None, Codec(), backend=other)
     kernels.decompress(patch, layout, backend=other)
-    kernels.decompress_accumulate(layout.zeros(), patch, 0.5, backend=other)
+    kernels.decompress_accumulate(layout.zeros(), [(patch, 0.5)], backend=other)
     support = kernels.compress_on_support(fisher, patch, backend=other)
     kernels.decompress_on_support(support, patch, layout, backend=other)
     assert {"compress", "entries", "accumulate", "compress_on_support", "values_on_support"} <= set(counting.calls)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -16,7 +17,7 @@ Tensors = dict[str, torch.Tensor]
 Make = Callable[..., Tensors]
 
 KINDS = ("normal", "heavy", "ties", "zeros", "equal", "denormal", "huge", "bits")
-codecs = st.builds(Codec, st.just("sparse"), st.sampled_from((32, 96, 128, 256, 1024)), st.sampled_from((1, 2, 3, 4)))
+codecs = st.builds(Codec, st.just("sparse"), st.sampled_from((16, 96, 128, 256, 512)), st.integers(1, 8))
 inputs = st.tuples(st.sampled_from(KINDS), st.integers(0, 1 << 20))
 
 
@@ -43,7 +44,7 @@ def test_residual_is_exactly_what_the_payload_leaves_out(
     expected = {name: value - decoded[name] for name, value in total(delta, residual, codec.decay).items()}
     assert bits(left) == bits(expected)
     assert before == (bits(delta), bits(residual or {})), "the arguments were changed"
-    assert len(payload) == kernels.max_payload_bytes(Layout.of(delta), codec)
+    assert len(payload) <= kernels.max_payload_bytes(Layout.of(delta), codec)
 
 
 @given(codec=codecs, first=inputs)
@@ -68,21 +69,21 @@ def test_the_largest_magnitudes_are_kept_ties_to_the_lower_index(
         assert index.tolist() == expected
 
 
-@given(value_bits=st.sampled_from((1, 2, 3, 4)), seed=st.integers(0, 1 << 20), kind=st.sampled_from(("normal", "heavy")))
+@given(value_bits=st.integers(1, 8), seed=st.integers(0, 1 << 20), kind=st.sampled_from(("normal", "heavy")))
 @settings(max_examples=25)
 def test_values_keep_their_sign_and_what_is_left_is_smaller(make: Make, value_bits: int, seed: int, kind: str) -> None:
     delta = make(seed, kind, {"w": (3, 4096)})
     payload, left = kernels.compress(delta, None, Codec("sparse", 128, value_bits))
     decoded = kernels.decompress(payload, Layout.of(delta))
     kept = decoded["w"] != 0
-    assert int(kept.sum()) == 3 * 128
+    assert int(kept.sum()) <= 3 * 128
     assert bool((decoded["w"][kept].sign() == delta["w"][kept].sign()).all())
     assert kernels.norm(left) < kernels.norm(delta)
 
 
 def test_more_value_bits_leave_less(make: Make) -> None:
     delta = make(5, "heavy", {"w": (8, 4096)})
-    left = [kernels.norm(kernels.compress(delta, None, Codec("sparse", 128, bits))[1]) for bits in (1, 2, 3, 4)]
+    left = [kernels.norm(kernels.compress(delta, None, Codec("sparse", 128, bits))[1]) for bits in range(1, 9)]
     assert left == sorted(left, reverse=True)
 
 
@@ -92,12 +93,39 @@ def test_error_feedback_delivers_everything_in_the_end(make: Make) -> None:
     layout, codec = Layout.of(delta), Codec("sparse", 256, 3, decay=1.0)
     received = layout.zeros()
     payload, residual = kernels.compress(delta, None, codec)
-    kernels.decompress_accumulate(received, payload, 1.0)
+    kernels.decompress_accumulate(received, [(payload, 1.0)])
     for _ in range(60):
         payload, residual = kernels.compress(zero, residual, codec)
-        kernels.decompress_accumulate(received, payload, 1.0)
+        kernels.decompress_accumulate(received, [(payload, 1.0)])
     assert kernels.norm(residual) < 0.01 * kernels.norm(delta)
     torch.testing.assert_close(received["w"], delta["w"], atol=1e-4, rtol=0.0)
+
+
+def test_the_residual_can_be_written_where_the_last_one_was(make: Make) -> None:
+    delta, residual = make(1, "heavy"), make(2)
+    payload, left = kernels.compress(delta, residual, Codec())
+    into = {name: torch.empty_like(tensor) for name, tensor in delta.items()}
+    assert kernels.compress(delta, residual, Codec(), out=into) == (payload, into)
+    assert bits(into) == bits(left)
+    in_place = {name: tensor.clone() for name, tensor in residual.items()}
+    assert kernels.compress(delta, in_place, Codec(), out=in_place)[0] == payload
+    assert bits(in_place) == bits(left)
+
+
+def test_bfloat16_deltas_are_taken_as_they_are(make: Make) -> None:
+    delta = {name: tensor.bfloat16() for name, tensor in make(1).items()}
+    widened = {name: tensor.float() for name, tensor in delta.items()}
+    for codec in (Codec(), Codec("fp16")):
+        assert kernels.compress(delta, None, codec)[0] == kernels.compress(widened, None, codec)[0]
+
+
+def test_densities_are_by_tensor(make: Make) -> None:
+    layout = Layout.of(make(1))
+    codec = Codec("sparse", 64, dense_below=130, tensors=(("f.*", 0), ("[dg].*", 256)))
+    assert codec.densities(layout) == (0, 0, 0, 16, 4, 0, 16)
+    payload, left = kernels.compress(make(1), None, codec)
+    assert kernels.inspect(payload, layout).densities == (0, 0, 0, 16, 4, 0, 16)
+    assert float(left["f.tail"].abs().max()) <= float(make(1)["f.tail"].abs().max()) / 127
 
 
 def test_zeros_and_denormals_decode_to_positive_zeros(make: Make) -> None:
@@ -154,10 +182,11 @@ def test_accumulate_multiplies_then_adds(make: Make) -> None:
     delta, base = make(1, "heavy"), make(2)
     into = {name: tensor.clone() for name, tensor in base.items()}
     payload, _ = kernels.compress(delta, None, Codec())
-    kernels.decompress_accumulate(into, payload, 0.3)
-    decoded = kernels.decompress(payload, Layout.of(base))
+    other, _ = kernels.compress(make(3), None, Codec("fp16"))
+    kernels.decompress_accumulate(into, [(payload, 0.3), (other, -2.0)])
+    first, second = (kernels.decompress(each, Layout.of(base)) for each in (payload, other))
     for name, tensor in base.items():
-        assert torch.equal(into[name], tensor + torch.tensor(0.3) * decoded[name])
+        assert torch.equal(into[name], tensor + torch.tensor(0.3) * first[name] + torch.tensor(-2.0) * second[name])
 
 
 def test_bytes_do_not_depend_on_threads_or_memory_order(make: Make) -> None:
@@ -179,7 +208,7 @@ def test_inspect_describes_what_decodes(make: Make) -> None:
     layout = Layout.of(delta)
     payload, _ = kernels.compress(delta, None, Codec("sparse", 64, 3))
     seen, decoded = kernels.inspect(payload, layout), kernels.decompress(payload, layout)
-    assert (seen.kind, seen.k, seen.value_bits, seen.payload_bytes) == ("sparse", 64, 3, len(payload))
+    assert (seen.kind, set(seen.densities), seen.value_bits, seen.payload_bytes) == ("sparse", {4}, 3, len(payload))
     assert seen.nonzeros == sum(int(tensor.count_nonzero()) for tensor in decoded.values())
     assert seen.norm == pytest.approx(kernels.norm(decoded), rel=1e-12)
     assert seen.bits_per_parameter == 8 * len(payload) / layout.numel()
@@ -192,12 +221,17 @@ def test_wrong_arguments_are_our_own_errors(make: Make) -> None:
     with pytest.raises(TypeError, match="float32"):
         kernels.compress({"w": torch.zeros(3, dtype=torch.float64)}, None, Codec())
     with pytest.raises(ValueError, match="contiguous"):
-        kernels.decompress_accumulate({"w": torch.zeros(4, 4).t()[:, :2]}, b"", 1.0)
+        kernels.decompress_accumulate({"w": torch.zeros(4, 4).t()[:, :2]}, [])
+    with pytest.raises(ValueError, match="contiguous"):
+        kernels.compress(delta | {"f.tail": torch.zeros(2, 4100)}, None, Codec(), out=delta | {"f.tail": torch.zeros(4100, 2).t()})
+    with pytest.raises(ValueError, match="what receives"):
+        kernels.compress(delta, None, Codec(), out={})
     with pytest.raises(ValueError, match="weight"):
-        kernels.decompress_accumulate(delta, b"", float("nan"))
+        kernels.decompress_accumulate(delta, [(b"", float("nan"))])
     with pytest.raises(ValueError, match="no backend"):
         kernels.backend("abacus")
-    for wrong in ({"k": 100}, {"k": 0}, {"k": 2048}, {"value_bits": 5}, {"decay": 1.5}, {"chunk": 8}, {"kind": "zip"}):
+    wrongs: list[dict[str, Any]] = [{"k": 100}, {"k": 0}, {"k": 1024}, {"value_bits": 9}, {"decay": 1.5}, {"kind": "zip"}]
+    for wrong in [*wrongs, {"dense_below": -1}, {"tensors": (("*", 8),)}]:
         with pytest.raises(ValueError):
             Codec(**wrong)
 

@@ -19,6 +19,14 @@ from collab.kernels.merge import METHODS, Contribution, merge
 
 VECTORS: dict[str, Any] = json.loads((Path(__file__).parent / "vectors.json").read_text())
 SHAPES: dict[str, list[int]] = VECTORS["shapes"]
+CODECS = (
+    Codec("sparse", 16, 1),
+    Codec("sparse", 64, 2),
+    Codec("sparse", 96, 3, dense_below=6),
+    Codec("sparse", 256, 4, tensors=(("norm", 512),)),
+    Codec("sparse", 64, 8, tensors=(("weight", 512), ("*", 0))),
+    Codec("fp16"),
+)
 
 
 def values(seed: int) -> dict[str, torch.Tensor]:
@@ -41,15 +49,15 @@ def current() -> dict[str, Any]:
     """What this implementation computes, in the shape of vectors.json."""
     layout = Layout.of(values(0))
     patches, merges = [], {}
-    for kind, k, value_bits in (("sparse", 32, 1), ("sparse", 64, 2), ("sparse", 96, 3), ("sparse", 256, 4), ("fp16", 32, 2)):
-        payload, left = kernels.compress(values(1), values(2), Codec(kind, k, value_bits))  # type: ignore[arg-type]
+    for codec in CODECS:
+        payload, left = kernels.compress(values(1), values(2), codec)
         squares = {name: tensor * tensor for name, tensor in values(3).items()}
         patches.append(
             {
-                "kind": kind,
-                "k": k,
-                "value_bits": value_bits,
-                "payload": payload.hex() if kind == "sparse" else None,
+                "kind": codec.kind,
+                "value_bits": codec.value_bits,
+                "densities": list(codec.densities(layout)),
+                "payload": payload.hex() if codec.kind == "sparse" else None,
                 "payload_sha256": hashlib.sha256(payload).hexdigest(),
                 "decoded_sha256": fingerprint(kernels.decompress(payload, layout)),
                 "residual_sha256": fingerprint(left),
@@ -81,3 +89,7 @@ def test_committed_payloads_decode() -> None:
         if patch["payload"]:
             decoded = kernels.decompress(bytes.fromhex(patch["payload"]), layout)
             assert fingerprint(decoded) == patch["decoded_sha256"]
+
+
+if __name__ == "__main__":  # a new version of the format: write down its vectors
+    (Path(__file__).parent / "vectors.json").write_text(json.dumps(current(), indent=1) + "\n")

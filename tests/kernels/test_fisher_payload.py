@@ -10,13 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from collab import kernels
-from collab.kernels import Codec, Layout, NonFiniteError, PayloadError
+from collab.kernels import Codec, Layout, NonFiniteError, PayloadError, wire
 from collab.kernels.fisher import accumulate
 
 Make = Callable[..., dict[str, torch.Tensor]]
 
 SMALLEST = torch.finfo(torch.float32).tiny
-CODECS = (Codec("sparse", 128, 2), Codec("sparse", 1024, 4), Codec("fp16"))
+CODECS = (Codec("sparse", 128, 2), Codec("sparse", 512, 4, dense_below=10), Codec("fp16"))
 SMALL = {"a": (40,), "b": (2, 3), "c": (0,), "d": ()}
 
 
@@ -70,8 +70,10 @@ def test_flipped_bits_decode_to_a_fisher_or_are_refused(make: Make, at: int, mas
     patch, _ = kernels.compress(delta, None, codec)
     damaged = bytearray(kernels.compress_on_support({name: t.abs() for name, t in delta.items()}, patch))
     damaged[at % len(damaged)] ^= mask
+    with pytest.raises(PayloadError):
+        kernels.decompress_on_support(damaged, patch, Layout.of(delta))
     try:
-        decoded = kernels.decompress_on_support(damaged, patch, Layout.of(delta))
+        decoded = kernels.decompress_on_support(wire.seal(damaged), patch, Layout.of(delta))
     except PayloadError:
         return
     assert all(bool(torch.isfinite(t).all()) and not bool((t < 0).any()) for t in decoded.values())
@@ -85,7 +87,7 @@ def test_random_bytes_are_refused(make: Make, data: bytes) -> None:
     with pytest.raises(PayloadError):
         kernels.decompress_on_support(data, patch, Layout.of(delta))
     with pytest.raises(PayloadError):
-        kernels.decompress_on_support(patch[:5] + b"\3" + patch[6:64] + data, patch, Layout.of(delta))
+        kernels.decompress_on_support(wire.seal(bytearray(patch[:5] + b"\3" + patch[6:64] + data)), patch, Layout.of(delta))
 
 
 def test_scale_and_codes_are_checked(make: Make) -> None:
@@ -95,7 +97,7 @@ def test_scale_and_codes_are_checked(make: Make) -> None:
     assert payload[64:].hex() == "803fff0f"
     for body in ("807fff0f", "80bfff0f", "0100ff0f", "0000ff0f", "803fff1f", "803fff", "803fff0f00"):
         with pytest.raises(PayloadError):
-            kernels.decompress_on_support(payload[:64] + bytes.fromhex(body), patch, layout)
+            kernels.decompress_on_support(wire.seal(payload[:64] + bytes.fromhex(body)), patch, layout)
 
 
 def test_a_fisher_belongs_to_one_patch(make: Make) -> None:

@@ -17,7 +17,7 @@ Tensors = dict[str, torch.Tensor]
 Make = Callable[..., Tensors]
 
 SHAPES = {"a": (300,), "b": (70, 60), "c": (0,), "d": ()}
-CODEC = Codec("sparse", 1024, 3)
+CODEC = Codec("sparse", 512, 3)
 FULL = Codec("fp16")
 codecs = st.sampled_from((CODEC, FULL))
 
