@@ -10,7 +10,7 @@ from contextlib import suppress
 
 import structlog
 
-from ..kernels import Codec, Layout, max_payload_bytes, max_support_bytes
+from ..kernels import Layout, max_payload_bytes, max_support_bytes
 from ..protocol.commit import Commit
 from ..protocol.errors import RemoteProtocolError
 from ..protocol.event import EventManifest
@@ -30,6 +30,7 @@ from .net.gossip import GossipMessage
 from .net.network import Network, NetworkCallbacks, NetworkOptions, Standing
 from .options import NodeOptions
 from .peers import Peers
+from .recipe import FULL_MERGE, codec_of
 from .round_driver import Finalised, RoundDriver, RoundTools
 from .store.store import Store
 from .trainer.client import Worker
@@ -172,13 +173,9 @@ class Node:
             self.driver.deliver(self._heard.popleft())
 
     def _tools(self) -> RoundTools:
-        codec = Codec(**self.event.compression.model_dump())
         layout = Layout(self.host.opened.layout)
-        dense = Codec(kind="fp16")
-        limit = max(
-            max_payload_bytes(layout, codec), max_support_bytes(layout, codec),
-            *([max_payload_bytes(layout, dense), max_support_bytes(layout, dense)] if self.event.merge.full_every else []),
-        )  # fmt: skip
+        codecs = [codec_of(self.event.compression), *([FULL_MERGE] if self.event.merge.full_every else [])]
+        limit = max(most(layout, codec) for codec in codecs for most in (max_payload_bytes, max_support_bytes))
         return RoundTools(
             event=self.event,
             identity=self.identity,

@@ -111,13 +111,28 @@ class InnerOptimiser(Record):
         return self
 
 
+Kept = Annotated[int, Field(ge=16, le=512, multiple_of=16)]
+
+
+class TensorDensity(Record):
+    """How many of every 4096 values are kept of the tensors whose name matches a shell pattern; 0: all, in 8 bits."""
+
+    pattern: Path
+    k: Kept | Literal[0]
+
+
 class Compression(Record):
-    """How a pseudo-gradient becomes a payload; `decay` is the error feedback's."""
+    """How a pseudo-gradient becomes a payload; `decay` is the error feedback's.
+
+    Of the `tensors` that match a name the first counts; then tensors of fewer than `dense_below` elements are dense, in 8 bits.
+    """
 
     kind: Literal["sparse", "fp16"] = "sparse"
-    k: Annotated[int, Field(ge=32, le=1024, multiple_of=32)] = 128
-    value_bits: Annotated[int, Field(ge=1, le=4)] = 2
+    k: Kept = 128
+    value_bits: Annotated[int, Field(ge=1, le=8)] = 2
     decay: Share = 0.95
+    dense_below: Count = 0
+    tensors: Annotated[tuple[TensorDensity, ...], Field(max_length=64)] = ()
 
 
 class OuterOptimiser(Record):

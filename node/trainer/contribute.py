@@ -13,17 +13,15 @@ from ... import kernels
 from ...kernels import Codec, NonFiniteError, PayloadError
 from ..failpoints import failpoint
 from ..files import atomic_write
+from .. import recipe
 from .errors import WorkerError, translated
 from .messages import Compress, Compressed, Inspect, Inspected, Settle
 from .session import Meter, Session
 
 
 def codec_of(session: Session, full: bool) -> Codec:
-    """Return the recipe's codec, or that of a full merge: dense, and with all of the residual."""
-    recipe = session.event.compression
-    if full:
-        return Codec(kind="fp16", decay=1.0)
-    return Codec(kind=recipe.kind, k=recipe.k, value_bits=recipe.value_bits, decay=recipe.decay)
+    """Return the recipe's codec, or that of a full merge."""
+    return recipe.FULL_MERGE if full else recipe.codec_of(session.event.compression)
 
 
 def wants_fisher(session: Session, full: bool) -> bool:
@@ -130,8 +128,9 @@ def inspect(session: Session, request: Inspect) -> Inspected:
         found = kernels.inspect(payload, session.layout)
     except PayloadError:
         return Inspected(ok=False, reason="payload_malformed")
-    wanted = (codec.kind, codec.k, codec.value_bits) if codec.kind == "sparse" else (codec.kind, found.k, found.value_bits)
-    if (found.kind, found.k, found.value_bits) != wanted:
+    sparse = codec.kind == "sparse"
+    wanted = (codec.densities(session.layout), codec.value_bits) if sparse else ((), found.value_bits)
+    if found.kind != codec.kind or (found.densities, found.value_bits) != wanted:
         return Inspected(ok=False, reason="payload_codec")
     if not found.norm > 0 or not math.isfinite(found.norm):
         return Inspected(ok=False, reason="payload_empty")

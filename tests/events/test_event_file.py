@@ -86,7 +86,7 @@ def test_a_draft_that_bans_its_coordinator_makes_no_manifest() -> None:
         ("inner", "warmup_samples = 10_000_000", "inner.warmup_samples: must be below total_samples"),
         ("inner", "betas = 1", "inner.betas: must be a list"),
         ("inner", "betas = [0.9]", "inner.betas[1]: is missing"),
-        ("compression", "k = 100", "compression.k: must be a multiple of 32 (not 100)"),
+        ("compression", "k = 100", "compression.k: must be a multiple of 16 (not 100)"),
         ("compression", "kind = 'spars'", "compression.kind: must be 'sparse' or 'fp16' (not 'spars'); did you mean 'sparse'?"),
         ("outer", "momentum = 0.9", "outer.momentum: goes with kind 'nesterov'"),
         ("merge", "method = 'median'", "merge.method: must be 'average' or 'fisher' (not 'median')"),

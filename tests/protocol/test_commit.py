@@ -109,7 +109,7 @@ def test_every_field_of_an_event_is_in_its_name(event: EventManifest) -> None:
         ("data", {"source": "text"}, "source 'text' needs a path"),
         ("model", {"heads": 3}, "width must be a multiple of 2 \\* heads"),
         ("model", {"vocabulary": 255}, "model.vocabulary must be at least 256"),
-        ("compression", {"k": 48}, "multiple of 32"),
+        ("compression", {"k": 40}, "multiple of 16"),
         ("admission", {"mode": "invited"}, "needs a key"),
     ],
 )
