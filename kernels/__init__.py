@@ -4,14 +4,14 @@ How it works
 ------------
 A **patch** is what one contribution sends of its pseudo-gradient. `compress` cuts every tensor into chunks of 4096
 elements (`grid`), takes the `k` largest magnitudes of each (`select`), rounds them to a sign and one of a few levels
-fitted to the chunk (`quantize`), writes positions in Elias–Fano code (`eliasfano`) and puts a 64-byte header in front
-(`wire`). What was left out or rounded away is returned as the **residual**, which the next round adds before it
+fitted to the chunk (`quantize`), writes their positions as gaps in Golomb–Rice code (`gaps`) and puts a 64-byte header in front
+(`wire`). What was left out or rounded away is the **residual**, which the next round adds before it
 selects: error feedback. The dense kind (`dense`) is two bytes a value. A Fisher diagonal travels as a second payload
 that gives a few bits to each coordinate of the patch and does not repeat the coordinates (`support`).
 
-Decoding trusts nothing. The layout and three header fields fix the payload's length, which is compared before
-anything is allocated; memory is bounded by the layout. Each field is then checked, and any byte string either decodes
-or raises `PayloadError`.
+Decoding trusts nothing. The layout and the densities fix a payload's length but for its bitmaps, which are bounded; lengths are
+compared before anything is allocated, so that memory is bounded by the layout. Each field is then checked, and any byte string
+either decodes or raises `PayloadError`.
 
 `merge` turns contributions into one pseudo-gradient, `outer` takes the step with it. Everybody replays a merge and must
 get the same state hash, so nothing that decides a bit is left to a library: products and sums of float32 are separate
@@ -19,7 +19,8 @@ elementwise operations, sums over many elements are integer (`quantize`) or in a
 taken apart as integers (`floats`). It supposes that denormals are not flushed (`torch.set_flush_denormal(False)`, the
 default). The bytes are specified in docs/WIRE_FORMAT.md.
 
-`reference` is the definition in plain torch; `seam` is the place for faster implementations of the same bits.
+`reference` is the definition in plain torch. Behind the same `seam`, `native` (C++) and `cuda` compute the same bits faster;
+`entry` takes the fastest that works where the tensors are.
 """
 
 from .canonical import norm

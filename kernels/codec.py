@@ -28,8 +28,8 @@ class Codec:
 
     `sparse`: the `k` largest of every 4096 values, each as a sign and one of 2^(value_bits-1) levels of its chunk, with
     error feedback (Seide et al. 2014; Stich et al. 2018; chunks as in SparseLoCo, Sarfi et al. 2025). Tensors of fewer than
-    `dense_below` elements keep every value, in 8 bits. `tensors` has pairs of a shell pattern and the k (0: dense) of the tensors whose
-    name it matches; the first match counts, before everything else.
+    `dense_below` elements keep every value, in 8 bits. `tensors` has pairs of a shell pattern and the k (0: dense) of the
+    tensors whose name it matches; the first match counts, before everything else.
     `fp16`: every value in two bytes; the other parameters but `decay` are unused.
     `decay` multiplies what earlier rounds left out. Raises `ValueError` on a parameter out of range.
     """

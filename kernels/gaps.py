@@ -18,7 +18,8 @@ from .form import Form
 
 
 def encode(form: Form, positions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """(rows, kept) int64, ascending, below `form.size` → remainder bits, bitmap bytes (rows, form.most_bitmap), lengths (rows, 1)."""
+    """Positions (rows, kept) int64, ascending, below `form.size` → remainder bits, bitmaps as bytes (rows, form.most_bitmap), and
+    the bytes of each that are used (rows, 1)."""
     before = torch.cat((torch.full_like(positions[:, :1], -1), positions[:, :-1]), dim=1)
     gaps = positions - before - 1
     places = (gaps >> form.remainder).cumsum(dim=1) + torch.arange(form.kept)
@@ -28,7 +29,7 @@ def encode(form: Form, positions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def decode(form: Form, remainders: Tensor, bitmaps: Tensor) -> Tensor:
-    """Remainder bits and bitmaps, filled up with zeros → positions (rows, kept) int64. `PayloadError` on what `encode` does not write."""
+    """The inverse, of bitmaps filled up with zeros: positions (rows, kept) int64. `PayloadError` on what nobody encodes."""
     bits = unpack(bitmaps)
     if bool((bits.sum(dim=1) != form.kept).any()):
         raise PayloadError("a chunk marks more or fewer positions than it has values")

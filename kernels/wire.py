@@ -7,7 +7,7 @@ import zlib
 from dataclasses import dataclass
 from enum import IntEnum
 
-from .codec import CHUNK, MAX_K, K_STEP, MAX_VALUE_BITS
+from .codec import CHUNK, K_STEP, MAX_K, MAX_VALUE_BITS
 from .errors import PayloadError
 from .layout import Buffer
 

@@ -223,7 +223,7 @@ def test_wrong_arguments_are_our_own_errors(make: Make) -> None:
     with pytest.raises(ValueError, match="contiguous"):
         kernels.decompress_accumulate({"w": torch.zeros(4, 4).t()[:, :2]}, [])
     with pytest.raises(ValueError, match="contiguous"):
-        kernels.compress(delta | {"f.tail": torch.zeros(2, 4100)}, None, Codec(), out=delta | {"f.tail": torch.zeros(4100, 2).t()})
+        kernels.compress(delta, None, Codec(), out=delta | {"f.tail": torch.zeros(4100, 2).t()})
     with pytest.raises(ValueError, match="what receives"):
         kernels.compress(delta, None, Codec(), out={})
     with pytest.raises(ValueError, match="weight"):

@@ -1,0 +1,105 @@
+"""The command: measure, print a table, write the JSON; on a GPU, run its tests first."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from collab import kernels
+from collab.kernels import Codec
+from collab.node.files import atomic_write
+
+from .figures import Bench, Scale
+
+_GPU_TESTS = Path(__file__).resolve().parents[2] / "tests" / "kernels" / "test_cuda_device.py"
+
+
+def main() -> int:
+    """Run the bench and return the exit code."""
+    arguments = _arguments()
+    device = torch.device(arguments.device)
+    console, progress = Console(), Console(stderr=True)
+    if device.type == "cuda":
+        if not torch.cuda.is_available():
+            print("error: no CUDA device can be used here; leave --device out to measure the CPU", file=sys.stderr)
+            return 1
+        tested = subprocess.run([sys.executable, "-m", "pytest", "-q", str(_GPU_TESTS)], check=False)
+        if tested.returncode:
+            print("error: the CUDA backend does not pass its tests on this device: nothing was measured", file=sys.stderr)
+            return 1
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    try:
+        backend = kernels.backend(arguments.backend or ("cuda" if device.type == "cuda" else None))
+        codec = Codec("sparse", arguments.k, arguments.value_bits)
+        scale = Scale(4 << 20 if arguments.quick else arguments.parameters, 3 if arguments.quick else arguments.runs, codec)
+        with progress.status("starting") as status:
+            figures = Bench(scale, device, backend, lambda text: status.update(text)).figures()
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        progress.print("stopped")
+        return 130
+    console.print(_table(figures))
+    if arguments.json is not None:
+        atomic_write(arguments.json, (json.dumps(figures, indent=2) + "\n").encode())
+    return 0 if all(figures["identical"].values()) else 1
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="scripts/bench kernels", description="Measure the codec on one tensor.")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--backend", help=f"one of {', '.join(kernels.backends())} (default: the fastest)")
+    parser.add_argument("--parameters", type=int, default=64 << 20, help="elements of the tensor (default: 64 Mi)")
+    parser.add_argument("--k", type=int, default=64)
+    parser.add_argument("--value-bits", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=0, help="default: torch's")
+    parser.add_argument("--runs", type=int, default=9, help="medians are of so many (default: 9)")
+    parser.add_argument("--quick", action="store_true", help="4 Mi parameters, 3 runs: some seconds")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
+    return parser.parse_args()
+
+
+def _table(figures: dict[str, Any]) -> Table:
+    title = (
+        f"{figures['backend']} on {figures['device']}, {figures['threads']} threads, {figures['parameters']:,} parameters, "
+        f"k = {figures['k']}, {figures['value_bits']} bits: {figures['bits_per_parameter']:.4f} bits a parameter, "
+        f"{figures['fp32_ratio']:.1f} times smaller than fp32 (bound {figures['bound_bits_per_parameter']:.4f} bits)"
+    )
+    table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", title_style="")
+    for heading in ("", "ms", "GB/s of fp32", "beside it"):
+        table.add_column(heading, justify="left" if heading in ("", "beside it") else "right")
+    size = 4 * figures["parameters"] / 1e9
+    compress, floor, pipeline = (figures[f"{name}_seconds"] for name in ("compress", "floor", "torch"))
+    decode, read = figures["decode8_seconds"], figures["fp16_read8_seconds"]
+    rows = [
+        ("floor: residual = decay * residual + delta", floor, ""),
+        ("compress", compress, f"{compress / floor:.2f} times the floor (goal: at most 2)"),
+        ("torch.topk pipeline", pipeline, f"{pipeline / compress:.1f} times compress (goal: at least 20)"),
+        ("decode and add 8 contributions", decode, f"{decode / read:.2f} times the reading below (goal: below 1)"),
+        ("read 8 dense fp16 tensors", read, ""),
+    ]
+    for name, found in figures["hivemind"].items():
+        if "seconds" in found:
+            rows.append((f"hivemind {name}", found["seconds"], f"{found['bits_per_parameter']:.2f} bits a parameter"))
+        else:
+            table.caption = f"hivemind {name} is not available: {found['unavailable']}"
+    for label, seconds, beside in rows:
+        table.add_row(label, f"{1000 * seconds:.1f}", f"{size / seconds:.2f}", beside)
+    same = "identical" if all(figures["identical"].values()) else "DIFFERENT"
+    table.add_row("payload, residual and result", "", "", f"{same}: {', '.join(figures['identical'])}")
+    return table
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
