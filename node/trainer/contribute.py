@@ -11,9 +11,9 @@ from torch import Tensor
 
 from ... import kernels
 from ...kernels import Codec, NonFiniteError, PayloadError
+from .. import recipe
 from ..failpoints import failpoint
 from ..files import atomic_write
-from .. import recipe
 from .errors import WorkerError, translated
 from .messages import Compress, Compressed, Inspect, Inspected, Settle
 from .session import Meter, Session
