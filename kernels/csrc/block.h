@@ -1,0 +1,247 @@
+// A block of lanes, on a device and emulated on a host, so that one source is both kernel and test.
+//
+// A kernel's body is straight code that all lanes run alike; what they do differently are lambdas handed to their block: phases.
+// On a device each thread is a lane, its state lies in registers, and a barrier ends a phase. On a host a phase is a loop over an
+// array of lanes. So within a phase no lane may read what another writes; emulated lanes run forwards or backwards, which makes
+// tests notice if one does.
+//
+//     each(f)           f(lane, state) for each lane, then a barrier
+//     own(f)            the same without the barrier: f touches nothing that another lane touches before the next one
+//     scan(number)      replaces number(state), a u64&, by its exclusive prefix sum over lanes; returns the sum; a barrier
+//     one_warp(f)       f(warp) by one warp while the others wait, then a barrier; results go through shared memory
+//     write(out, n, f)  the bits f(0) to f(n - 1) as bytes, the last filled up with zeros; a barrier
+//     once(f)           f() by one lane, then a barrier
+//
+// A warp has sum, least and largest of number(lane) over its 32 lanes, each known to all of them.
+
+#pragma once
+
+#include "format.h"
+
+#if defined(__CUDACC__)
+#define COLLAB_BODY __device__ __forceinline__
+#else
+#define COLLAB_BODY inline
+#endif
+
+namespace collab {
+
+COLLAB_HD u32 ones(u32 word) {
+#if defined(__CUDA_ARCH__)
+    return static_cast<u32>(__popc(word));
+#else
+    return static_cast<u32>(__builtin_popcount(word));
+#endif
+}
+
+// The position of the lowest set bit.
+COLLAB_HD u32 lowest(u32 word) {
+#if defined(__CUDA_ARCH__)
+    return static_cast<u32>(__ffs(static_cast<int>(word))) - 1;
+#else
+    return static_cast<u32>(__builtin_ctz(word));
+#endif
+}
+
+#if defined(__CUDACC__)
+
+constexpr u32 ALL = 0xFFFFFFFFu;
+
+class DeviceWarp {
+  public:
+    __device__ u32 lane() const { return threadIdx.x & 31; }
+    __device__ bool leads() const { return lane() == 0; }
+
+    template <class Number>
+    __device__ __forceinline__ auto sum(Number number) const {
+        return sum_of(number(lane()));
+    }
+    template <class Number>
+    __device__ __forceinline__ u32 least(Number number) const {
+        return __reduce_min_sync(ALL, number(lane()));
+    }
+    template <class Number>
+    __device__ __forceinline__ u32 largest(Number number) const {
+        return __reduce_max_sync(ALL, number(lane()));
+    }
+
+  private:
+    __device__ __forceinline__ u32 sum_of(u32 number) const { return __reduce_add_sync(ALL, number); }
+    __device__ __forceinline__ u64 sum_of(u64 number) const {
+        for (int step = 16; step > 0; step /= 2) number += __shfl_xor_sync(ALL, number, step);
+        return number;
+    }
+};
+
+template <u32 COUNT, class Lane>
+class DeviceBlock {
+    static constexpr u32 WARPS = COUNT / 32;
+
+  public:
+    static constexpr u32 LANES = COUNT;
+    struct Scratch {
+        u64 totals[2][WARPS];  // by turns, so that a scan needs one barrier
+    };
+
+    __device__ __forceinline__ explicit DeviceBlock(Scratch& scratch) : scratch_(scratch) {}
+
+    template <class Phase>
+    __device__ __forceinline__ void own(Phase phase) {
+        phase(threadIdx.x, lane_);
+    }
+
+    template <class Phase>
+    __device__ __forceinline__ void each(Phase phase) {
+        phase(threadIdx.x, lane_);
+        barrier();
+    }
+
+    template <class Phase>
+    __device__ __forceinline__ void once(Phase phase) {
+        if (threadIdx.x == 0) phase();
+        barrier();
+    }
+
+    template <class Number>
+    __device__ __forceinline__ u64 scan(Number number) {
+        u64& own = number(lane_);
+        u64 inclusive = own;
+        for (u32 step = 1; step < 32; step *= 2) {
+            const u64 other = __shfl_up_sync(ALL, inclusive, step);
+            if ((threadIdx.x & 31) >= step) inclusive += other;
+        }
+        own = inclusive - own;
+        if (WARPS == 1) return __shfl_sync(ALL, inclusive, 31);
+        u64* totals = scratch_.totals[turn_];
+        turn_ ^= 1;
+        const u32 warp = threadIdx.x / 32;
+        if ((threadIdx.x & 31) == 31) totals[warp] = inclusive;
+        barrier();
+        u64 all = 0;
+        for (u32 other = 0; other < WARPS; ++other) {
+            if (other == warp) own += all;
+            all += totals[other];
+        }
+        return all;
+    }
+
+    template <class Section>
+    __device__ __forceinline__ void one_warp(Section section) {
+        if (threadIdx.x < 32) section(DeviceWarp());
+        barrier();
+    }
+
+    template <class Bit>
+    __device__ __forceinline__ void write(u8* out, u32 bits, Bit bit) {
+        const u32 lane = threadIdx.x & 31;
+        for (u32 at = threadIdx.x & ~31u; at < bits; at += LANES) {
+            const u32 word = __ballot_sync(ALL, at + lane < bits && bit(at + lane));
+            const u32 byte = at / 8 + lane;
+            if (lane < 4 && 8 * byte < bits) out[byte] = static_cast<u8>(word >> (8 * lane));
+        }
+        barrier();
+    }
+
+  private:
+    __device__ __forceinline__ void barrier() {
+        if (WARPS == 1) {
+            __syncwarp();
+        } else {
+            __syncthreads();
+        }
+    }
+
+    Scratch& scratch_;
+    Lane lane_;
+    u32 turn_ = 0;
+};
+
+#else
+
+class HostWarp {
+  public:
+    explicit HostWarp(bool backwards) : backwards_(backwards) {}
+
+    bool leads() const { return true; }
+
+    template <class Number>
+    auto sum(Number number) const {
+        auto all = number(0u);
+        for (u32 i = 1; i < 32; ++i) all += number(backwards_ ? 32 - i : i);
+        return all;
+    }
+    template <class Number>
+    u32 least(Number number) const {
+        u32 best = number(0u);
+        for (u32 i = 1; i < 32; ++i) best = smaller(best, number(i));
+        return best;
+    }
+    template <class Number>
+    u32 largest(Number number) const {
+        u32 best = number(0u);
+        for (u32 i = 1; i < 32; ++i) best = larger(best, number(i));
+        return best;
+    }
+
+  private:
+    bool backwards_;
+};
+
+template <u32 COUNT, class Lane>
+class HostBlock {
+  public:
+    static constexpr u32 LANES = COUNT;
+
+    explicit HostBlock(bool backwards) : backwards_(backwards) {}
+
+    template <class Phase>
+    void own(Phase phase) {
+        each(phase);
+    }
+
+    template <class Phase>
+    void each(Phase phase) {
+        for (u32 i = 0; i < LANES; ++i) {
+            const u32 lane = backwards_ ? LANES - 1 - i : i;
+            phase(lane, lanes_[lane]);
+        }
+    }
+
+    template <class Phase>
+    void once(Phase phase) {
+        phase();
+    }
+
+    template <class Number>
+    u64 scan(Number number) {
+        u64 all = 0;
+        for (Lane& lane : lanes_) {
+            const u64 own = number(lane);
+            number(lane) = all;
+            all += own;
+        }
+        return all;
+    }
+
+    template <class Section>
+    void one_warp(Section section) {
+        section(HostWarp(backwards_));
+    }
+
+    template <class Bit>
+    void write(u8* out, u32 bits, Bit bit) {
+        for (u32 byte = 0; 8 * byte < bits; ++byte) {
+            u32 value = 0;
+            for (u32 at = 8 * byte; at < bits && at < 8 * byte + 8; ++at) value |= (bit(at) ? 1u : 0u) << (at & 7);
+            out[byte] = static_cast<u8>(value);
+        }
+    }
+
+  private:
+    bool backwards_;
+    Lane lanes_[LANES];
+};
+
+#endif
+
+}  // namespace collab

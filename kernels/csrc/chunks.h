@@ -1,0 +1,116 @@
+// Where the chunks of many tensors lie, in memory and in a payload.
+//
+// Tables have only 64-bit fields, so that whoever fills them writes rows of integers.
+
+#pragma once
+
+#include "format.h"
+
+namespace collab {
+
+struct Tensor {
+    u64 elements;
+    u64 first_chunk;   // the number of its first chunk, over all tensors
+    u64 density;       // the density byte
+    u64 record_at;     // its first record, in bytes from the first of all
+    u64 record_bytes;  // of each chunk but a shorter last one
+    u64 entry_at;      // its first kept value, counted over all tensors
+};
+
+struct Table {
+    const Tensor* tensors;
+    const u32* owners;  // each chunk's tensor
+    u64 chunks;
+    u64 value_bits;
+};
+
+struct Chunk {
+    u64 tensor;
+    u64 start;  // its first element in its tensor
+    u64 record_at;
+    u64 entry_at;
+    Form form;
+};
+
+COLLAB_HD Chunk chunk_of(const Table& table, u64 number) {
+    Chunk chunk;
+    chunk.tensor = table.owners[number];
+    const Tensor& tensor = table.tensors[chunk.tensor];
+    const u64 before = number - tensor.first_chunk;
+    chunk.start = before * CHUNK;
+    const u64 left = tensor.elements - chunk.start;
+    const u32 density = static_cast<u32>(tensor.density);
+    chunk.form = form_of(left < CHUNK ? static_cast<u32>(left) : CHUNK, density, static_cast<u32>(table.value_bits));
+    chunk.record_at = tensor.record_at + before * tensor.record_bytes;
+    chunk.entry_at = tensor.entry_at + before * (density == DENSE ? CHUNK : K_STEP * density);
+    return chunk;
+}
+
+// ---- elements and lanes: 16 a lane, in four groups of four, so that a warp's loads and stores are contiguous
+
+constexpr u32 LANES = 256;
+constexpr u32 ITEMS = CHUNK / LANES;
+constexpr u32 GROUPS = ITEMS / 4;
+
+COLLAB_HD u32 group_at(u32 lane, u32 group) { return group * (4 * LANES) + 4 * lane; }
+COLLAB_HD u32 position_of(u32 lane, u32 item) { return group_at(lane, item / 4) + item % 4; }
+
+struct alignas(16) Four {
+    float value[4];
+};
+
+COLLAB_HD bool aligned(const void* pointer, u64 bytes) { return reinterpret_cast<u64>(pointer) % bytes == 0; }
+
+// Tells a compiler that a pointer which came from a table points into device memory.
+template <class T>
+COLLAB_HD T* in_memory(T* pointer) {
+#if defined(__CUDA_ARCH__)
+    __builtin_assume(__isGlobal(pointer));
+#endif
+    return pointer;
+}
+
+COLLAB_HD Four whole_four(const float* from) {
+#if defined(__CUDA_ARCH__)
+    const float4 four = *reinterpret_cast<const float4*>(from);
+    return {{four.x, four.y, four.z, four.w}};
+#else
+    return {{from[0], from[1], from[2], from[3]}};
+#endif
+}
+
+COLLAB_HD Four whole_four(const u16* from) {
+#if defined(__CUDA_ARCH__)
+    const ushort4 four = *reinterpret_cast<const ushort4*>(from);
+    return {{bf16_value(four.x), bf16_value(four.y), bf16_value(four.z), bf16_value(four.w)}};
+#else
+    return {{bf16_value(from[0]), bf16_value(from[1]), bf16_value(from[2]), bf16_value(from[3])}};
+#endif
+}
+
+COLLAB_HD float single(const float* from) { return *from; }
+COLLAB_HD float single(const u16* from) { return bf16_value(*from); }
+
+// Four elements (float32 or bf16) from position `at` on of a chunk of `size`; zeros beyond its end.
+template <class T>
+COLLAB_HD Four load_four(const T* chunk, u32 size, u32 at) {
+    const T* from = in_memory(chunk) + at;
+    if (size == CHUNK && aligned(chunk, 4 * sizeof(T))) return whole_four(from);
+    Four four;
+    for (u32 i = 0; i < 4; ++i) four.value[i] = at + i < size ? single(from + i) : 0.0f;
+    return four;
+}
+
+COLLAB_HD void store_four(float* chunk, u32 size, u32 at, const Four& four) {
+    float* to = in_memory(chunk) + at;
+#if defined(__CUDA_ARCH__)
+    if (size == CHUNK && aligned(chunk, 16)) {
+        *reinterpret_cast<float4*>(to) = make_float4(four.value[0], four.value[1], four.value[2], four.value[3]);
+        return;
+    }
+#endif
+    for (u32 i = 0; i < 4; ++i)
+        if (at + i < size) to[i] = four.value[i];
+}
+
+}  // namespace collab

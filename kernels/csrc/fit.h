@@ -1,0 +1,79 @@
+// A chunk's levels: fitted to its kept values by one warp, then tabulated.
+
+#pragma once
+
+#include "block.h"
+
+namespace collab {
+
+constexpr u32 MAX_LEVELS = 1u << (MAX_VALUE_BITS - 1);
+constexpr u32 NEVER = 0xFFFFFFFFu;  // above every key
+
+struct Levels {
+    Scale scale;
+    float value[MAX_LEVELS];
+    u32 edge[MAX_LEVELS];  // keys
+};
+
+// The line through the levels that fits `form.kept` magnitudes best; `top` and `largest` are those of the largest.
+template <class Warp>
+COLLAB_BODY Line fit(const Warp& warp, const Form& form, const float* values, u32 top, u32 largest) {
+    const auto sum_over = [&](auto of) {
+        return warp.sum([&](u32 lane) {
+            u64 sum = 0;
+            for (u32 i = lane; i < form.kept; i += 32) sum += of(align(key_of(values[i]), top));
+            return sum;
+        });
+    };
+    const u32 least = warp.least([&](u32 lane) {
+        u32 best = largest;
+        for (u32 i = lane; i < form.kept; i += 32) best = smaller(best, align(key_of(values[i]), top));
+        return best;
+    });
+    const u64 sum = sum_over([](u32 m) -> u64 { return m; });
+    const u32 levels = form.levels();
+    Line line = first_line(form, least, largest, sum);
+    if (levels == 1) return line;
+    for (u32 step = 0; step < FIT_STEPS; ++step) {
+        // Two sums in one: Σc <= 512 · 127 and Σc² <= 512 · 127² have 32 bits each.
+        const u64 codes = sum_over([&](u32 m) -> u64 {
+            const u64 code = fit_code(m, line, levels);
+            return code << 32 | code * code;
+        });
+        const u64 products = sum_over([&](u32 m) -> u64 { return static_cast<u64>(fit_code(m, line, levels)) * m; });
+        line = least_squares(form, line, {sum, codes >> 32, codes & 0xFFFFFFFFu, products});
+    }
+    return line;
+}
+
+// Fill the tables of `count` levels from the scale.
+template <class Block>
+COLLAB_BODY void tabulate_values(Block& block, Levels& levels, u32 count) {
+    block.each([&](u32 lane, auto&) {
+        for (u32 code = lane; code < count; code += Block::LANES) levels.value[code] = level_value(levels.scale, code, count);
+    });
+}
+
+template <class Block>
+COLLAB_BODY void tabulate_edges(Block& block, Levels& levels, u32 count) {
+    block.each([&](u32 lane, auto&) {
+        for (u32 code = lane; code + 1 < count; code += Block::LANES)
+            levels.edge[code] = levels.scale.hi == 0 ? NEVER : edge_key(levels.scale, code, count);
+    });
+}
+
+// The nearest level's code, and bit 7 if the value is below zero and its level is not zero.
+COLLAB_BODY u8 symbol_of(const Levels& levels, float value, u32 count) {
+    u32 code = 0;
+    for (u32 step = count / 2; step > 0; step /= 2)
+        if (key_of(value) > levels.edge[code + step - 1]) code += step;
+    const bool negative = value < 0.0f && levels.value[code] > 0.0f;
+    return static_cast<u8>(code | (negative ? 0x80u : 0u));
+}
+
+COLLAB_BODY float value_of(const Levels& levels, u8 symbol) {
+    const float level = levels.value[symbol & 0x7F];
+    return symbol & 0x80 ? -level : level;
+}
+
+}  // namespace collab
