@@ -52,7 +52,7 @@ class Cuda(Reference):
             body = compress.halves(self.device, delta, residual, codec, layout, left)
         else:
             kind, value_bits = Kind.SPARSE, codec.value_bits
-            body = compress.sparse(self.launch, delta, residual, codec, layout, left)
+            body = compress.sparse(self.launch, delta, residual, codec, layout, left).body()
         header = Header(kind, value_bits, layout.numel(), chunk_count(layout), layout.digest())
         return wire.seal(bytearray(header.pack()) + body), left
 

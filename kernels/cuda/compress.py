@@ -1,6 +1,8 @@
-"""Bodies of patches from tensors on a device: everything is enqueued, then one copy brings it to the host."""
+"""Bodies of patches from tensors on a device: everything is enqueued, then one copy brings it all to the host."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -12,7 +14,7 @@ from ..floats import scalar
 from ..layout import Layout, Tensors
 from . import arguments
 from .launch import Launcher
-from .tables import table_of, upload_rows
+from .tables import Table, table_of, upload_rows
 
 _STATUS_BYTES = 16
 """Before the body in the result: int64 bytes of bitmaps, int64 whether a total was not finite."""
@@ -20,13 +22,31 @@ _STATUS_BYTES = 16
 _NOT_FINITE = "the tensors to be compressed hold NaN or an infinity"
 
 
+@dataclass(frozen=True, eq=False)
+class Pending:
+    """A body that the device is at work on. `result`: uint8, the status, records, and as many bytes as bitmaps can have."""
+
+    table: Table
+    densities: bytes
+    result: Tensor
+
+    def body(self) -> bytearray:
+        """Densities, records and bitmaps, waited for. `NonFiniteError`.
+
+        The host learns the length with the payload: what is copied is a few percent more than the payload.
+        """
+        host = _to_host(self.result)
+        bitmap_bytes, nonfinite = host[:_STATUS_BYTES].view(torch.int64).tolist()
+        if nonfinite:
+            raise NonFiniteError(_NOT_FINITE)
+        body = host[_STATUS_BYTES : _STATUS_BYTES + self.table.record_bytes + bitmap_bytes]
+        return bytearray(self.densities) + body.numpy().data
+
+
 def sparse(
     launch: Launcher, delta: Tensors, residual: Tensors | None, codec: Codec, layout: Layout, left: Tensors
-) -> bytearray:
-    """Densities, records and bitmaps; `left` receives the residual. `NonFiniteError`.
-
-    The host learns the length with the payload: what is copied is as long as a payload can be, a few percent more than it is.
-    """
+) -> Pending:
+    """Enqueue the compression of tensors; `left`, which may be `residual`, receives the new residual."""
     device = launch.device
     densities = codec.densities(layout)
     table = table_of(layout, densities, codec.value_bits, device)
@@ -48,15 +68,10 @@ def sparse(
     )
     launch("compress_chunks", table.chunks, compressing)
     ends = lengths.cumsum(0)
-    status[:1].copy_(lengths.sum())
+    status[0].copy_(lengths.sum())
     packing = arguments.Pack(slots.data_ptr(), table.slot_bytes, ends.data_ptr(), records + table.record_bytes)
     launch("pack_bitmaps", table.chunks, packing)
-    host = _to_host(result)
-    bitmap_bytes, nonfinite = host[:_STATUS_BYTES].view(torch.int64).tolist()
-    if nonfinite:
-        raise NonFiniteError(_NOT_FINITE)
-    body = host[_STATUS_BYTES : _STATUS_BYTES + table.record_bytes + bitmap_bytes]
-    return bytearray(densities) + body.numpy().data
+    return Pending(table, bytes(densities), result)
 
 
 def halves(

@@ -12,8 +12,8 @@ import torch
 from collab.kernels.cuda.arguments import KERNELS, Arguments
 
 HERE = Path(__file__).parent
-SOURCE = HERE / "cuda_emulated.cpp"
-CSRC = HERE.parent.parent / "kernels" / "csrc"
+SOURCE = HERE / "kernels" / "cuda_emulated.cpp"
+CSRC = HERE.parent / "kernels" / "csrc"
 
 
 def compiler() -> str | None:

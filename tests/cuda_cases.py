@@ -1,0 +1,151 @@
+"""What the CUDA backend is compared with the reference on, emulated or on a device: every case bit for bit."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from collab.kernels import Codec, Layout, NonFiniteError
+from collab.kernels.cuda import Cuda
+from collab.kernels.cuda.merge import fisher as merge_on_device
+from collab.kernels.merge import Contribution, Policy
+from collab.kernels.merge.fisher import fisher
+from collab.kernels.reference import Reference
+from collab.kernels.seam import Entries
+
+Tensors = dict[str, torch.Tensor]
+Make = Callable[..., Tensors]
+
+REFERENCE = Reference()
+
+_SIZES = (*range(1, 18), 31, 32, 33, 63, 65, 127, 129, 255, 1000, 4095)
+TAILS: dict[str, tuple[int, ...]] = {f"t{size:04d}": (size,) for size in _SIZES}
+SMALL: dict[str, tuple[int, ...]] = {"a": (2, 4096), "b": (1500,), "c": ()}
+
+
+@dataclass(frozen=True)
+class Case:
+    """Values of a kind (tests/kernels/conftest.py, or `clustered`) in tensors of `shapes` (None: awkward ones); their codec."""
+
+    kind: str
+    codec: Codec
+    shapes: dict[str, tuple[int, ...]] | None = None
+    bf16: bool = False
+    feedback: bool = True
+
+    @property
+    def label(self) -> str:
+        size = {id(None): "shapes", id(TAILS): "tails", id(SMALL): "small"}[id(self.shapes)]
+        extra = "-bf16" * self.bf16 + "-first" * (not self.feedback) + "-dense" * bool(self.codec.dense_below)
+        return f"{self.kind}-{size}-k{self.codec.k}-{self.codec.value_bits}bit{extra}"
+
+
+def _cases() -> list[Case]:
+    kinds = ("normal", "heavy", "ties", "zeros", "equal", "denormal", "huge", "bits", "clustered")
+    codecs = (Codec(k=64), Codec(k=256, value_bits=3), Codec(k=512, value_bits=1))
+    cases = [Case(kind, codec) for kind, codec in itertools.product(kinds, codecs)]
+    cases += [Case("heavy", Codec(k=k, value_bits=2), SMALL) for k in (16, 48, 112, 128, 144, 240, 272, 352, 368, 496)]
+    cases += [Case("heavy", Codec(k=128, value_bits=bits), SMALL) for bits in range(1, 9)]
+    cases += [Case(kind, Codec(k=k), TAILS) for kind, k in itertools.product(("heavy", "ties", "zeros"), (16, 128, 512))]
+    cases += [Case(kind, Codec(dense_below=4097), feedback=False) for kind in ("heavy", "zeros", "denormal", "bits")]
+    cases += [Case(kind, Codec(value_bits=4), bf16=True) for kind in ("normal", "ties", "denormal")]
+    cases += [Case("normal", Codec(tensors=(("e*", 512), ("f*", 0), ("g*", 16)), decay=1.0)), Case("normal", Codec("fp16"))]
+    return cases
+
+
+CASES = {case.label: case for case in _cases()}
+
+
+def values(case: Case, make: Make, seed: int) -> Tensors:
+    """The case's values, on the CPU. Clustered ones are large in so few cells that the bound of the threshold is useless."""
+    if case.kind != "clustered":
+        return make(seed, case.kind, case.shapes)
+    tensors = make(seed, "normal", case.shapes)
+    for tensor in tensors.values():
+        flat = tensor.view(-1)
+        position = torch.arange(flat.numel()) % 4096
+        flat[position < 2044 if case.codec.k > 256 else position % 1024 < 2 * case.codec.k] *= 1000
+    return tensors
+
+
+def compare(cuda: Cuda, case: Case, make: Make) -> None:
+    """Payload, residual, entries and accumulated result are the reference's."""
+    delta, residual = values(case, make, 1), values(case, make, 2) if case.feedback else None
+    if case.kind == "huge":
+        delta, residual = scaled(delta, 0.25), residual and scaled(residual, 0.25)
+    if case.bf16:
+        delta = {name: tensor.bfloat16() for name, tensor in delta.items()}
+    layout = Layout.of(delta, torch.float32, torch.bfloat16)
+    try:
+        payload, left = REFERENCE.compress(delta, residual, case.codec, layout, None)
+    except NonFiniteError:
+        assert case.kind == "bits"
+        delta, residual = scaled(delta, 1e-3), residual and scaled(residual, 1e-3)
+        payload, left = REFERENCE.compress(delta, residual, case.codec, layout, None)
+    there = here = on(cuda, delta), residual and on(cuda, residual)
+    out = there[1] or {name: torch.full(shape, torch.nan, device=cuda.device) for name, shape in layout.tensors}
+    found, found_left = cuda.compress(*here, case.codec, layout, out)
+    assert found == payload
+    assert found_left is out
+    same(out, left)
+    assert cuda.compress(on(cuda, delta), residual and on(cuda, residual), case.codec, layout, None)[0] == payload
+    same_entries(cuda.entries(payload, layout), REFERENCE.entries(payload, layout))
+    start = {name: tensor.float() for name, tensor in delta.items()}
+    into, expected_into = on(cuda, start), {name: tensor.clone() for name, tensor in start.items()}
+    parts = [(payload, 0.3), (payload, -1.7), (payload, 1e-3)]
+    cuda.accumulate(into, parts, layout)
+    REFERENCE.accumulate(expected_into, parts, layout)
+    same(into, expected_into)
+
+
+def compare_merge(cuda: Cuda, make: Make) -> None:
+    """The Fisher-weighted merge's coordinates are those of kernels/merge/fisher.py."""
+    layout = Layout.of(make(0))
+    contributions = []
+    for seed in range(5):
+        delta = make(seed, "heavy")
+        codec = Codec(k=512, value_bits=seed + 1, dense_below=4)
+        patch, _ = REFERENCE.compress(delta, None, codec, layout, None)
+        square = {name: tensor.square() * (seed != 3) for name, tensor in delta.items()}
+        payload = None if seed == 2 else REFERENCE.compress_on_support(square, patch, 8 if seed % 2 else 4, layout)
+        contributions.append(Contribution(patch, 0.0 if seed == 4 else 0.22, 0.7, payload))
+    for policy in (Policy(0.25, 0.1), Policy(1.0, 0.0)):
+        same(merge_on_device(layout, contributions, policy, cuda), fisher(layout, contributions, policy, REFERENCE))
+
+
+def compare_squares(cuda: Cuda, make: Make) -> None:
+    """F += g², of float32 and of bfloat16 gradients."""
+    for dtype in (torch.float32, torch.bfloat16):
+        diagonal = {name: tensor.abs() for name, tensor in make(1, "heavy").items()}
+        gradient = {name: tensor.to(dtype) for name, tensor in make(2, "heavy").items()}
+        expected = {name: diagonal[name] + gradient[name].float() * gradient[name].float() for name in diagonal}
+        found = on(cuda, diagonal)
+        cuda.accumulate_squares(found, on(cuda, gradient))
+        same(found, expected)
+
+
+def on(cuda: Cuda, tensors: Tensors) -> Tensors:
+    """Copies on the backend's device."""
+    return {name: tensor.to(cuda.device, copy=True) for name, tensor in tensors.items()}
+
+
+def scaled(tensors: Tensors, factor: float) -> Tensors:
+    return {name: tensor * factor for name, tensor in tensors.items()}
+
+
+def same_entries(found: dict[str, Entries], expected: dict[str, Entries]) -> None:
+    """The same positions and float32 bits."""
+    same({name: each.values for name, each in found.items()}, {name: each.values for name, each in expected.items()})
+    for name, each in expected.items():
+        index = found[name].index
+        assert index is each.index is None or (index is not None and each.index is not None and torch.equal(index, each.index))
+
+
+def same(found: Tensors, expected: Tensors) -> None:
+    """The same float32 bits."""
+    assert found.keys() == expected.keys()
+    for name, tensor in expected.items():
+        assert torch.equal(found[name].cpu().view(torch.int32), tensor.view(torch.int32)), name

@@ -1,0 +1,132 @@
+"""The CUDA kernels compiled for the host: every bit as the reference gives it."""
+
+from __future__ import annotations
+
+import ctypes
+import random
+from collections.abc import Callable
+
+import cuda_cases
+import pytest
+import torch
+from cuda_emulated import EmulatedLauncher, build, compiler
+
+from collab.kernels import Codec, Layout, NonFiniteError, PayloadError, wire
+from collab.kernels.cuda import Cuda
+from collab.kernels.cuda.arguments import KERNELS
+from collab.kernels.form import Form
+
+Make = Callable[..., dict[str, torch.Tensor]]
+
+pytestmark = pytest.mark.skipif(compiler() is None, reason="no C++ compiler")
+
+
+@pytest.fixture(scope="module")
+def launchers(tmp_path_factory: pytest.TempPathFactory) -> tuple[EmulatedLauncher, EmulatedLauncher]:
+    """Lanes in ascending and in descending order."""
+    library = build(tmp_path_factory.mktemp("cuda_emulated"))
+    return EmulatedLauncher(library), EmulatedLauncher(library, backwards=True)
+
+
+@pytest.fixture(params=("forwards", "backwards"))
+def cuda(launchers: tuple[EmulatedLauncher, EmulatedLauncher], request: pytest.FixtureRequest) -> Cuda:
+    return Cuda(launchers[request.param == "backwards"])
+
+
+@pytest.mark.parametrize("case", cuda_cases.CASES.values(), ids=cuda_cases.CASES)
+def test_bits_are_the_reference_s(cuda: Cuda, case: cuda_cases.Case, make: Make) -> None:
+    cuda_cases.compare(cuda, case, make)
+
+
+def test_merges_and_squares_are_the_reference_s(cuda: Cuda, make: Make) -> None:
+    cuda_cases.compare_merge(cuda, make)
+    cuda_cases.compare_squares(cuda, make)
+
+
+def test_structs_have_the_compiler_s_sizes(launchers: tuple[EmulatedLauncher, EmulatedLauncher]) -> None:
+    for kernel, (arguments, _) in KERNELS.items():
+        assert ctypes.sizeof(arguments) == launchers[0].size_of(kernel)
+
+
+def test_no_bitmap_is_longer_than_the_kernel_s_memory_for_it() -> None:
+    forms = [Form.of(size, density, 2) for size in range(1, 4097) for density in range(1, 33)]
+    assert max(form.kept + ((form.size - form.kept) >> form.remainder) for form in forms if form.has_gaps) == 1408
+    assert max(form.most_bitmap - form.least_bitmap for form in forms) <= 255
+
+
+def test_nothing_at_all(cuda: Cuda) -> None:
+    for tensors in ({}, {"empty": torch.zeros(0, 3)}):
+        layout = Layout.of(tensors)
+        payload, left = cuda.compress(tensors, tensors, Codec(), layout, None)
+        assert payload == cuda_cases.REFERENCE.compress(tensors, None, Codec(), layout, None)[0]
+        assert left.keys() == tensors.keys()
+        cuda.accumulate(left, [(payload, 1.0)], layout)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize("codec", [Codec(), Codec(dense_below=1 << 20), Codec("fp16")])
+def test_what_is_not_finite_is_refused(cuda: Cuda, bad: float, codec: Codec, make: Make) -> None:
+    for position in (0, 4095, 4096):
+        delta, residual = make(1), make(2)
+        delta["g.one-over"].view(-1)[position] = bad
+        before = {name: tensor.clone() for name, tensor in residual.items()}
+        with pytest.raises(NonFiniteError):
+            cuda.compress(delta, residual, codec, Layout.of(delta), None)
+        cuda_cases.same(residual, before)
+
+
+def test_tensors_need_not_be_contiguous_but_here(cuda: Cuda) -> None:
+    delta = {"w": torch.randn(80, 70).t()}
+    expected = cuda_cases.REFERENCE.compress(delta, delta, Codec(), Layout.of(delta), None)
+    payload, left = cuda.compress(delta, delta, Codec(), Layout.of(delta), None)
+    assert payload == expected[0]
+    cuda_cases.same(left, expected[1])
+    elsewhere = {"w": torch.zeros(3, device="meta")}
+    with pytest.raises(ValueError, match="is on meta"):
+        cuda.compress(elsewhere, None, Codec(), Layout.of(elsewhere), None)
+
+
+def test_parts_are_added_in_order_and_all_checked_first(cuda: Cuda, make: Make) -> None:
+    delta = make(1)
+    layout = Layout.of(delta)
+    codecs = (Codec(), Codec("fp16"), Codec(k=512, value_bits=5), Codec(value_bits=1), Codec("fp16"))
+    parts = [(cuda.compress(delta, None, codec, layout, None)[0], 0.1 * i - 0.2) for i, codec in enumerate(codecs)]
+    into, expected = make(3), make(3)
+    cuda.accumulate(into, parts, layout)
+    cuda_cases.REFERENCE.accumulate(expected, parts, layout)
+    cuda_cases.same(into, expected)
+    damaged = bytearray(parts[0][0])
+    damaged[-1] ^= 1
+    for broken in (bytes(damaged), parts[0][0][:-1], parts[1][0][:-2], b""):
+        with pytest.raises(PayloadError):
+            cuda.accumulate(into, [*parts, (broken, 1.0)], layout)
+    cuda_cases.same(into, expected)
+
+
+def test_the_device_s_checks_are_the_reference_s(cuda: Cuda, make: Make) -> None:
+    """Bits turned over at random, with a right checksum: both decode to the same, or both refuse."""
+    chance = random.Random(7)
+    delta = make(1, "heavy", cuda_cases.SMALL)
+    delta["b"][:] = 0
+    layout = Layout.of(delta)
+    refused = 0
+    for trial in range(150):
+        codec = Codec(k=(16, 128, 512)[trial % 3], value_bits=trial % 8 + 1, dense_below=trial % 2)
+        payload = bytearray(cuda.compress(delta, None, codec, layout, None)[0])
+        at = chance.randrange(wire.HEADER_BYTES + len(layout.tensors), len(payload))
+        payload[at] ^= 1 << chance.randrange(8)
+        sealed = wire.seal(_unsealed(payload))
+        try:
+            expected = cuda_cases.REFERENCE.entries(sealed, layout)
+        except PayloadError:
+            refused += 1
+            with pytest.raises(PayloadError):
+                cuda.entries(sealed, layout)
+            continue
+        cuda_cases.same_entries(cuda.entries(sealed, layout), expected)
+    assert 30 < refused < 140
+
+
+def _unsealed(payload: bytearray) -> bytearray:
+    payload[8:12] = bytes(4)
+    return payload
