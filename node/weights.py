@@ -10,13 +10,13 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import structlog
 
 from ..protocol.canonical import encode
 from ..protocol.commit import Commit
-from ..protocol.event import EventManifest
+from ..protocol.event import EventManifest, MergeMethod
 from ..protocol.merging import Part, parts
 from ..protocol.messages import Blob
 from ..protocol.record import sha256
@@ -37,7 +37,6 @@ log = structlog.get_logger()
 _SNAPSHOT_BYTES_A_PARAMETER = 8
 _SNAPSHOT_HEADER_BYTES = 1 << 20
 
-Method = Literal["average", "fisher"]
 A = TypeVar("A")
 
 
@@ -185,7 +184,7 @@ class Weights:
             raise StateMismatch(f"round {commit.round}: a clip factor differs")
 
     async def merge(
-        self, base_state: bytes, merged: Sequence[Part], method: Method, full: bool
+        self, base_state: bytes, merged: Sequence[Part], method: MergeMethod, full: bool
     ) -> worker_messages.Merged:
         """Fetch the payloads and merge them into a candidate named after its inputs. Raises Unavailable, RemoteFailure."""
         files = await asyncio.gather(*(self._files(part) for part in merged))

@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from .canonical import DOCUMENT_LIMITS
-from .event import EventManifest
+from .event import EventManifest, MergeMethod
 from .identity import PeerId
 from .messages import Attestation, Contribution, Envelope, Round, Signed, View
 from .record import Count, Digest, Finite, Record, Word
@@ -64,7 +64,7 @@ class Commit(Record):
     parents: Annotated[tuple[Digest, ...], Field(max_length=2)]
     round: Round
     state: Digest
-    method: Literal["root", "average", "fisher"]
+    method: MergeMethod | Literal["root"]
     full: bool
     accepted: Annotated[tuple[Accepted, ...], Field(max_length=4096)]
     rejected: Annotated[tuple[Rejected, ...], Field(max_length=4096)]

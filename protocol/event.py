@@ -22,6 +22,7 @@ Seconds = Annotated[float, Field(gt=0, le=30 * 86400, allow_inf_nan=False)]
 Size = Annotated[int, Field(ge=1, lt=1 << 40)]
 Layers = Annotated[int, Field(ge=1, le=1024)]
 Path = Annotated[str, Field(max_length=1024)]
+MergeMethod = Literal["average", "sparse-average", "fisher"]
 
 
 class GptModel(Record):
@@ -152,12 +153,12 @@ class OuterOptimiser(Record):
 class Merge(Record):
     """How contributions become one update. Nobody's share of any coordinate exceeds max(cap, 1/n)."""
 
-    method: Literal["average", "fisher"] = "average"
+    method: MergeMethod = "average"
     cap: Annotated[float, Field(gt=0, le=1)] = 0.5
     damping: Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)] = 0.1
     max_norm: Positive = 10.0
     full_every: Count = 0
-    full_method: Literal["average", "fisher"] = "average"
+    full_method: MergeMethod = "average"
     full_rate: Positive = 1.0
 
 

@@ -19,7 +19,7 @@ from .ancestry import Ancestry
 from .certificates import verify_certificate
 from .commit import Accepted, Certificate, Commit, Rejected, open_contribution
 from .errors import RemoteProtocolError
-from .event import EventManifest
+from .event import EventManifest, MergeMethod
 from .identity import PeerId
 from .messages import Contribution, Goodbye, Signed
 from .roster import next_roster
@@ -71,8 +71,8 @@ def parts(commit: Commit) -> tuple[Part, ...]:
     return tuple(Part(signed, contribution, _share(accepted), accepted.clip) for accepted, (signed, contribution) in opened)
 
 
-def method_of(event: EventManifest, round: int) -> str:
-    """Return the merge method of the commit of `round`: "average" or "fisher"."""
+def method_of(event: EventManifest, round: int) -> MergeMethod:
+    """Return the merge method of the commit of `round`."""
     return event.merge.full_method if event.is_full_merge(round) else event.merge.method
 
 

@@ -16,12 +16,13 @@ from ..seam import Backend
 from .average import average
 from .contribution import Contribution, Policy
 from .fisher import fisher
+from .sparse_average import sparse_average
 
 __all__ = ["METHODS", "Contribution", "Policy", "merge"]
 
 Method = Callable[[Layout, Sequence[Contribution], Policy, Backend], dict[str, Tensor]]
 
-METHODS: dict[str, Method] = {"average": average, "fisher": fisher}
+METHODS: dict[str, Method] = {"average": average, "sparse-average": sparse_average, "fisher": fisher}
 
 
 def merge(

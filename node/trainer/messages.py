@@ -22,6 +22,8 @@ from typing import ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from ...protocol.event import MergeMethod
+
 __all__ = [
     "NOTICES", "REQUESTS", "Adopt", "Compress", "Compressed", "Done", "Evaluate", "Evaluated", "Failed", "Init", "Inspect",
     "Inspected", "Load", "Merge", "Merged", "Message", "Notice", "Open", "Opened", "Part", "Progress", "Request",
@@ -248,7 +250,7 @@ class Merge(Request):
     key: str
     base: bytes
     parts: tuple[Part, ...]
-    method: Literal["average", "fisher"]
+    method: MergeMethod
     full: bool = False
 
 

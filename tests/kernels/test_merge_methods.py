@@ -47,7 +47,7 @@ def same(a: Tensors, b: Tensors) -> bool:
 
 
 def test_methods_are_listed() -> None:
-    assert list(METHODS) == ["average", "fisher"]
+    assert list(METHODS) == ["average", "sparse-average", "fisher"]
 
 
 @given(seed=st.integers(0, 1 << 20), count=st.integers(1, 5), codec=codecs)
@@ -61,6 +61,38 @@ def test_average_is_the_weighted_sum(make: Make, seed: int, count: int, codec: C
         for name in expected:
             expected[name] = expected[name] + torch.tensor(part.weight * part.clip) * decoded[name]
     assert same(merge("average", layout, parts, cap=1.0), expected)
+
+
+@given(seed=st.integers(0, 1 << 20), count=st.integers(1, 5), cap=st.sampled_from((0.3, 0.5, 1.0)), codec=codecs)
+@settings(max_examples=20)
+def test_sparse_average_divides_by_the_root_of_what_was_said(
+    make: Make, seed: int, count: int, cap: float, codec: Codec
+) -> None:
+    parts = swarm(make, seed, count, codec)
+    layout = Layout.of(make(0, "normal", SHAPES))
+    average, merged = merge("average", layout, parts, cap=cap), merge("sparse-average", layout, parts, cap=cap)
+    told = {name: torch.zeros(shape, dtype=torch.float64) for name, shape in SHAPES.items()}
+    for part in parts:
+        for name, entries in kernels.backend("reference").entries(part.payload, layout).items():
+            entries.put(told[name], entries.gather(told[name]) + part.weight)
+    limit = max(cap, 1 / count)
+    for name in layout.names:
+        divisor = told[name].sqrt().clamp(min=1 / count / limit)
+        expected = torch.where(told[name] > 0, average[name].double() / divisor, 0.0)
+        torch.testing.assert_close(merged[name].double(), expected, rtol=1e-5, atol=0.0)
+        if codec is FULL:
+            torch.testing.assert_close(merged[name], average[name], rtol=1e-5, atol=0.0)
+
+
+def test_sparse_average_holds_even_what_only_one_says_below_the_limit(make: Make) -> None:
+    layout = Layout.of(make(0, "normal", SHAPES))
+    parts = [contribution(make(seed, "heavy", SHAPES), weight) for seed, weight in ((1, 0.7), (2, 0.2), (3, 0.1))]
+    decoded = [kernels.decompress(part.payload, layout) for part in parts]
+    merged = merge("sparse-average", layout, parts, cap=0.4)
+    for name in layout.names:
+        alone = torch.stack([tensors[name] != 0 for tensors in decoded]).sum(dim=0) == 1
+        largest = torch.stack([tensors[name].abs() for tensors in decoded]).amax(dim=0)
+        assert bool((merged[name].abs() <= 0.4 * (1 + 1e-6) * largest)[alone].all())
 
 
 @given(seed=st.integers(0, 1 << 20), count=st.integers(1, 5), flat=st.booleans(), codec=codecs)
@@ -124,7 +156,7 @@ def test_a_liars_fisher_moves_no_coordinate_beyond_the_limit(
     limit = max(cap, 1 / 4)
     honest, lies = (kernels.decompress(part.payload, layout) for part in (parts[0], parts[3]))
     together = 3 * min((1 - weight) / 3, limit)
-    for method in METHODS:
+    for method in ("average", "fisher"):
         merged = merge(method, layout, parts, cap=cap, damping=0.0)
         for name in merged:
             slack = 1e-5 * (honest[name].abs() + lies[name].abs())
