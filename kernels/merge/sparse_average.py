@@ -36,4 +36,5 @@ def sparse_average(
         for name, entries in backend.entries(contribution.payload, layout).items():
             entries.put(told[name], entries.gather(told[name]) + share)
     least = scalar(max(weights) / policy.limit(len(contributions)))
-    return {name: merged[name] / torch.where(told[name] > 0, torch.maximum(told[name].sqrt(), least), 1.0) for name in layout.names}
+    divisors = {name: torch.where(share > 0, torch.maximum(share.sqrt(), least), 1.0) for name, share in told.items()}
+    return {name: merged[name] / divisors[name] for name in layout.names}

@@ -89,7 +89,7 @@ def test_a_draft_that_bans_its_coordinator_makes_no_manifest() -> None:
         ("compression", "k = 100", "compression.k: must be a multiple of 16 (not 100)"),
         ("compression", "kind = 'spars'", "compression.kind: must be 'sparse' or 'fp16' (not 'spars'); did you mean 'sparse'?"),
         ("outer", "momentum = 0.9", "outer.momentum: goes with kind 'nesterov'"),
-        ("merge", "method = 'median'", "merge.method: must be 'average' or 'fisher' (not 'median')"),
+        ("merge", "method = 'median'", "merge.method: must be 'average', 'sparse-average' or 'fisher' (not 'median')"),
         ("merge", "[merge.more]", "merge.more: unknown section"),
         ("rounds", "view = ''", "rounds.view: must be a number of seconds, or text such as \"45s\", \"10m\" or \"2h\" (not '')"),
         ("rounds", "deadline = '40d'", "rounds.deadline: must be less than or equal to 2592000 (not 3456000.0)"),
