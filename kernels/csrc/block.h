@@ -7,12 +7,12 @@
 //
 //     each(f)           f(lane, state) for each lane, then a barrier
 //     own(f)            the same without the barrier: f touches nothing that another lane touches before the next one
-//     scan(number)      replaces number(state), a u64&, by its exclusive prefix sum over lanes; returns the sum; a barrier
+//     scan(number)      replaces number(state), a u32& or u64&, by the sum over earlier lanes; returns that over all; a barrier
 //     one_warp(f)       f(warp) by one warp while the others wait, then a barrier; results go through shared memory
 //     write(out, n, f)  the bits f(0) to f(n - 1) as bytes, the last filled up with zeros; a barrier
 //     once(f)           f() by one lane, then a barrier
 //
-// A warp has sum, least and largest of number(lane) over its 32 lanes, each known to all of them.
+// A warp has sum (of u32, u64 or Pair), least and largest of number(lane) over its 32 lanes, each known to all of them.
 
 #pragma once
 
@@ -43,6 +43,17 @@ COLLAB_HD u32 lowest(u32 word) {
 #endif
 }
 
+// Two sums in one.
+struct Pair {
+    u64 first, second;
+
+    COLLAB_HD Pair& operator+=(const Pair& other) {
+        first += other.first;
+        second += other.second;
+        return *this;
+    }
+};
+
 #if defined(__CUDACC__)
 
 constexpr u32 ALL = 0xFFFFFFFFu;
@@ -71,6 +82,7 @@ class DeviceWarp {
         for (int step = 16; step > 0; step /= 2) number += __shfl_xor_sync(ALL, number, step);
         return number;
     }
+    __device__ __forceinline__ Pair sum_of(const Pair& pair) const { return {sum_of(pair.first), sum_of(pair.second)}; }
 };
 
 template <u32 COUNT, class Lane>
@@ -103,26 +115,8 @@ class DeviceBlock {
     }
 
     template <class Number>
-    __device__ __forceinline__ u64 scan(Number number) {
-        u64& own = number(lane_);
-        u64 inclusive = own;
-        for (u32 step = 1; step < 32; step *= 2) {
-            const u64 other = __shfl_up_sync(ALL, inclusive, step);
-            if ((threadIdx.x & 31) >= step) inclusive += other;
-        }
-        own = inclusive - own;
-        if (WARPS == 1) return __shfl_sync(ALL, inclusive, 31);
-        u64* totals = scratch_.totals[turn_];
-        turn_ ^= 1;
-        const u32 warp = threadIdx.x / 32;
-        if ((threadIdx.x & 31) == 31) totals[warp] = inclusive;
-        barrier();
-        u64 all = 0;
-        for (u32 other = 0; other < WARPS; ++other) {
-            if (other == warp) own += all;
-            all += totals[other];
-        }
-        return all;
+    __device__ __forceinline__ auto scan(Number number) {
+        return scan_of(number(lane_));
     }
 
     template <class Section>
@@ -143,6 +137,28 @@ class DeviceBlock {
     }
 
   private:
+    template <class T>
+    __device__ __forceinline__ T scan_of(T& own) {
+        T inclusive = own;
+        for (u32 step = 1; step < 32; step *= 2) {
+            const T other = __shfl_up_sync(ALL, inclusive, step);
+            if ((threadIdx.x & 31) >= step) inclusive += other;
+        }
+        own = inclusive - own;
+        if (WARPS == 1) return __shfl_sync(ALL, inclusive, 31);
+        T* totals = reinterpret_cast<T*>(scratch_.totals[turn_]);
+        turn_ ^= 1;
+        const u32 warp = threadIdx.x / 32;
+        if ((threadIdx.x & 31) == 31) totals[warp] = inclusive;
+        barrier();
+        T all = 0;
+        for (u32 other = 0; other < WARPS; ++other) {
+            if (other == warp) own += all;
+            all += totals[other];
+        }
+        return all;
+    }
+
     __device__ __forceinline__ void barrier() {
         if (WARPS == 1) {
             __syncwarp();
@@ -213,11 +229,12 @@ class HostBlock {
     }
 
     template <class Number>
-    u64 scan(Number number) {
-        u64 all = 0;
-        for (Lane& lane : lanes_) {
-            const u64 own = number(lane);
-            number(lane) = all;
+    auto scan(Number number) {
+        auto all = number(lanes_[0]);
+        number(lanes_[0]) = 0;
+        for (u32 i = 1; i < LANES; ++i) {
+            const auto own = number(lanes_[i]);
+            number(lanes_[i]) = all;
             all += own;
         }
         return all;

@@ -91,26 +91,43 @@ COLLAB_HD Four whole_four(const u16* from) {
 COLLAB_HD float single(const float* from) { return *from; }
 COLLAB_HD float single(const u16* from) { return bf16_value(*from); }
 
-// Four elements (float32 or bf16) from position `at` on of a chunk of `size`; zeros beyond its end.
-template <class T>
-COLLAB_HD Four load_four(const T* chunk, u32 size, u32 at) {
-    const T* from = in_memory(chunk) + at;
-    if (size == CHUNK && aligned(chunk, 4 * sizeof(T))) return whole_four(from);
-    Four four;
-    for (u32 i = 0; i < 4; ++i) four.value[i] = at + i < size ? single(from + i) : 0.0f;
-    return four;
+COLLAB_HD void store_whole(float* to, const Four& four) {
+#if defined(__CUDA_ARCH__)
+    *reinterpret_cast<float4*>(to) = make_float4(four.value[0], four.value[1], four.value[2], four.value[3]);
+#else
+    for (u32 i = 0; i < 4; ++i) to[i] = four.value[i];
+#endif
 }
 
-COLLAB_HD void store_four(float* chunk, u32 size, u32 at, const Four& four) {
-    float* to = in_memory(chunk) + at;
-#if defined(__CUDA_ARCH__)
-    if (size == CHUNK && aligned(chunk, 16)) {
-        *reinterpret_cast<float4*>(to) = make_float4(four.value[0], four.value[1], four.value[2], four.value[3]);
+// A lane's elements (float32 or bf16) of a chunk of `size`, from group `first` on; zeros beyond the chunk's end.
+template <class T, u32 COUNT>
+COLLAB_HD void load(const T* from, u32 size, u32 lane, u32 first, Four (&groups)[COUNT]) {
+    from = in_memory(from);
+    if (size == CHUNK && aligned(from, 4 * sizeof(T))) {
+#pragma unroll
+        for (u32 group = 0; group < COUNT; ++group) groups[group] = whole_four(from + group_at(lane, first + group));
         return;
     }
-#endif
-    for (u32 i = 0; i < 4; ++i)
-        if (at + i < size) to[i] = four.value[i];
+#pragma unroll
+    for (u32 item = 0; item < 4 * COUNT; ++item) {
+        const u32 at = position_of(lane, 4 * first + item);
+        groups[item / 4].value[item % 4] = at < size ? single(from + at) : 0.0f;
+    }
+}
+
+// All of a lane's elements.
+COLLAB_HD void store(float* to, u32 size, u32 lane, const Four (&groups)[GROUPS]) {
+    to = in_memory(to);
+    if (size == CHUNK && aligned(to, 16)) {
+#pragma unroll
+        for (u32 group = 0; group < GROUPS; ++group) store_whole(to + group_at(lane, group), groups[group]);
+        return;
+    }
+#pragma unroll
+    for (u32 item = 0; item < ITEMS; ++item) {
+        const u32 at = position_of(lane, item);
+        if (at < size) to[at] = groups[item / 4].value[item % 4];
+    }
 }
 
 }  // namespace collab

@@ -39,9 +39,13 @@ struct CompressShared {
     Levels levels;
     float values[MAX_K];  // kept values and their positions; not if dense
     u16 positions[MAX_K];
-    u8 symbols[CHUNK];  // of kept values
-    u8 raised[MAX_BITMAP_BITS];  // the bitmap, a byte a bit
+    u32 raised[MAX_BITMAP_BITS / 4];  // the bitmap, a byte a bit
+
+    // Of kept values. They lie where the keys were, which nothing needs after the selection.
+    COLLAB_HD u8* symbols() { return reinterpret_cast<u8*>(selection.keys); }
+    COLLAB_HD const u8* symbols() const { return reinterpret_cast<const u8*>(selection.keys); }
 };
+static_assert(sizeof(Selection::keys) >= CHUNK, "a dense chunk has a symbol for each element");
 
 // Totals to shared memory, and the cells' maxima.
 template <class T>
@@ -50,18 +54,17 @@ COLLAB_BODY void load_totals(CompressShared& shared, const T* delta, float decay
     const u32 size = chunk.form.size;
     const float* residual = shared.source.residual;
     Four totals[GROUPS];
-#pragma unroll
-    for (u32 group = 0; group < GROUPS; ++group) totals[group] = load_four(delta + chunk.start, size, group_at(lane, group));
+    load(delta + chunk.start, size, lane, 0, totals);
     if (residual != nullptr) {
-        Four before[GROUPS];
 #pragma unroll
-        for (u32 group = 0; group < GROUPS; ++group) {
-            before[group] = load_four(residual + chunk.start, size, group_at(lane, group));
-        }
+        for (u32 half = 0; half < GROUPS; half += GROUPS / 2) {  // by halves, for the sake of registers
+            Four before[GROUPS / 2];
+            load(residual + chunk.start, size, lane, half, before);
 #pragma unroll
-        for (u32 item = 0; item < ITEMS; ++item) {
-            float& total = totals[item / 4].value[item % 4];
-            total = add(mul(decay, before[item / 4].value[item % 4]), total);
+            for (u32 item = 0; item < ITEMS / 2; ++item) {
+                float& total = totals[half + item / 4].value[item % 4];
+                total = add(mul(decay, before[item / 4].value[item % 4]), total);
+            }
         }
     }
     u32 maxima[GROUPS];
@@ -79,18 +82,28 @@ COLLAB_BODY u32 gap_of(const CompressShared& shared, u32 i) {
     return i == 0 ? shared.positions[0] : shared.positions[i] - shared.positions[i - 1] - 1u;
 }
 
-COLLAB_BODY u32 record_bit(const CompressShared& shared, u32 extra, u32 at) {
+// Divides numbers below 2^16 by the same small one, without dividing.
+struct Divider {
+    u32 divisor;
+    u64 inverse;  // 2^32 over it, rounded up
+
+    COLLAB_HD explicit Divider(u32 by) : divisor(by), inverse(by == 0 ? 0 : 0xFFFFFFFFu / by + u64{1}) {}
+    COLLAB_HD u32 quotient(u32 number) const { return static_cast<u32>(number * inverse >> 32); }
+    COLLAB_HD u32 rest(u32 number) const { return number - quotient(number) * divisor; }
+};
+
+COLLAB_BODY u32 record_bit(const CompressShared& shared, const Divider& remainder, const Divider& code, u32 extra, u32 at) {
     const Form& form = shared.chunk.form;
     if (at < form.hi_at()) return extra >> at & 1u;
     if (at < form.lo_at()) return shared.levels.scale.hi >> (at - form.hi_at()) & 1u;
     if (at < form.remainders_at()) return shared.levels.scale.lo >> (at - form.lo_at()) & 1u;
     if (at < form.signs_at()) {
-        const u32 bit = at - form.remainders_at(), i = bit / form.remainder;
-        return gap_of(shared, i) >> (bit - i * form.remainder) & 1u;
+        const u32 bit = at - form.remainders_at();
+        return gap_of(shared, remainder.quotient(bit)) >> remainder.rest(bit) & 1u;
     }
-    if (at < form.codes_at()) return shared.symbols[at - form.signs_at()] >> 7;
-    const u32 bit = at - form.codes_at(), i = bit / (form.bits - 1);
-    return shared.symbols[i] >> (bit - i * (form.bits - 1)) & 1u;
+    if (at < form.codes_at()) return shared.symbols()[at - form.signs_at()] >> 7;
+    const u32 bit = at - form.codes_at();
+    return shared.symbols()[code.quotient(bit)] >> code.rest(bit) & 1u;
 }
 
 // Raises the bits of the bitmap; returns their number up to the last that is set.
@@ -100,15 +113,15 @@ COLLAB_BODY u32 raise_bits(Block& block, CompressShared& shared) {
     const Form& form = shared.chunk.form;
     const u32 kept = form.kept, remainder = form.remainder;
     block.own([&](u32 lane, Marks& x) {
-        x.ranks = 0;
-        for (u32 i = EACH * lane; i < smaller(EACH * (lane + 1), kept); ++i) x.ranks += gap_of(shared, i) >> remainder;
+        x.number = 0;
+        for (u32 i = EACH * lane; i < smaller(EACH * (lane + 1), kept); ++i) x.number += gap_of(shared, i) >> remainder;
     });
-    const u32 quotients = static_cast<u32>(block.scan([](Marks& x) -> u64& { return x.ranks; }));
+    const u32 quotients = block.scan([](Marks& x) -> u32& { return x.number; });
     block.each([&](u32 lane, Marks& x) {
-        u32 before = static_cast<u32>(x.ranks);
+        u32 before = x.number;
         for (u32 i = EACH * lane; i < smaller(EACH * (lane + 1), kept); ++i) {
             before += gap_of(shared, i) >> remainder;
-            shared.raised[before + i] = 1;
+            reinterpret_cast<u8*>(shared.raised)[before + i] = 1;
         }
     });
     return quotients + kept;
@@ -125,7 +138,7 @@ COLLAB_BODY void encode_sparse(Block& block, CompressShared& shared) {
             shared.positions[number] = static_cast<u16>(position_of(lane, item));
             shared.values[number] = shared.selection.totals[position_of(lane, item)];
         });
-        for (u32 i = lane; i < MAX_BITMAP_BITS; i += LANES) shared.raised[i] = 0;
+        for (u32 i = lane; i < MAX_BITMAP_BITS / 4; i += LANES) shared.raised[i] = 0;
     });
     block.one_warp([&](const auto& warp) {
         const Line line = fit(warp, form, shared.values, top, align(high, top));
@@ -136,7 +149,7 @@ COLLAB_BODY void encode_sparse(Block& block, CompressShared& shared) {
     block.each([&](u32 lane, Marks&) {
         for (u32 i = lane; i < form.kept; i += LANES) {
             const u8 symbol = symbol_of(shared.levels, shared.values[i], form.levels());
-            shared.symbols[i] = symbol;
+            shared.symbols()[i] = symbol;
             shared.selection.totals[shared.positions[i]] = sub(shared.values[i], value_of(shared.levels, symbol));
         }
     });
@@ -156,7 +169,7 @@ COLLAB_BODY void encode_dense(Block& block, CompressShared& shared) {
         for (u32 i = lane; i < form.size; i += LANES) {
             const float total = shared.selection.totals[i];
             const u8 symbol = symbol_of(shared.levels, total, form.levels());
-            shared.symbols[i] = symbol;
+            shared.symbols()[i] = symbol;
             shared.selection.totals[i] = sub(total, value_of(shared.levels, symbol));
         }
     });
@@ -192,22 +205,24 @@ COLLAB_BODY void compress_chunk(Block& block, CompressShared& shared, const Comp
         encode_sparse(block, shared);
     }
     block.own([&](u32 lane, Marks&) {
+        Four left[GROUPS];
 #pragma unroll
         for (u32 group = 0; group < GROUPS; ++group) {
-            const u32 at = group_at(lane, group);
-            const Four left = *reinterpret_cast<const Four*>(&shared.selection.totals[at]);
-            store_four(shared.source.out + shared.chunk.start, form.size, at, left);
+            left[group] = *reinterpret_cast<const Four*>(&shared.selection.totals[group_at(lane, group)]);
         }
+        store(shared.source.out + shared.chunk.start, form.size, lane, left);
     });
     u32 length = 0;
     if (form.has_gaps()) {
         const u32 bits = raise_bits(block, shared);
         length = ceil_div(bits, 8);
-        block.write(arguments.slots + number * arguments.slot_bytes, bits, [&](u32 at) { return shared.raised[at] != 0; });
+        const u8* raised = reinterpret_cast<const u8*>(shared.raised);
+        block.write(arguments.slots + number * arguments.slot_bytes, bits, [&](u32 at) { return raised[at] != 0; });
     }
     const u32 extra = length - form.least_bitmap();
     u8* record = arguments.records + shared.chunk.record_at;
-    block.write(record, form.record_bits(), [&](u32 at) { return record_bit(shared, extra, at) != 0; });
+    const Divider remainder(form.remainder), code(form.bits - 1);
+    block.write(record, form.record_bits(), [&](u32 at) { return record_bit(shared, remainder, code, extra, at) != 0; });
     block.once([&] { arguments.lengths[number] = length; });
 }
 

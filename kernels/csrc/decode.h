@@ -39,7 +39,7 @@ enum Fault : u64 {
 };
 
 struct Number {
-    u64 number;  // for scans
+    u32 number;  // for scans
 };
 
 struct DecodeShared {
@@ -47,12 +47,10 @@ struct DecodeShared {
     u16 places[MAX_K];  // of set bits in the bitmap
 };
 
-// Up to 16 bits of a record.
+// Up to 8 bits of a record. They lie in one byte or in two; what is beyond them is never read.
 COLLAB_HD u32 bits_at(const u8* record, u32 at, u32 count) {
     if (count == 0) return 0;
-    const u32 first = at / 8, last = (at + count - 1) / 8;
-    u32 window = 0;
-    for (u32 byte = first; byte <= last; ++byte) window |= static_cast<u32>(record[byte]) << (8 * (byte - first));
+    const u32 window = record[at / 8] | static_cast<u32>(record[(at + count - 1) / 8]) << 8;
     return window >> (at & 7) & ((1u << count) - 1);
 }
 
@@ -92,15 +90,15 @@ COLLAB_BODY u32 find_places(Block& block, DecodeShared& shared, const u8* bitmap
         x.number = 0;
         for (u32 byte = run.begin; byte < run.end; ++byte) x.number += ones(bitmap[byte]);
     });
-    const u64 all = block.scan([](auto& x) -> u64& { return x.number; });
+    const u32 all = block.scan([](auto& x) -> u32& { return x.number; });
     block.each([&](u32 lane, auto& x) {
         const Run run = run_of(lane, Block::LANES, length);
-        u32 number = static_cast<u32>(x.number);
+        u32 number = x.number;
         for (u32 byte = run.begin; byte < run.end; ++byte)
             for (u32 left = bitmap[byte]; left != 0 && number < kept; left &= left - 1)
                 shared.places[number++] = static_cast<u16>(8 * byte + lowest(left));
     });
-    return static_cast<u32>(all);
+    return all;
 }
 
 // Calls visit(entry) for all of a chunk's entries, each by one lane, then a barrier. Positions in a chunk are distinct.
@@ -110,7 +108,7 @@ COLLAB_BODY bool decode_chunk(Block& block, DecodeShared& shared, const Part& pa
     const Form& form = chunk.form;
     const u8* record = in_memory(part.records) + chunk.record_at;
     block.once([&] {
-        shared.levels.scale.hi = bits_at(record, form.hi_at(), 16);
+        shared.levels.scale.hi = bits_at(record, form.hi_at(), 8) | bits_at(record, form.hi_at() + 8, 8) << 8;
         shared.levels.scale.lo = form.bits > 1 ? bits_at(record, form.lo_at(), 8) : 0;
     });
     tabulate_values(block, shared.levels, form.levels());
@@ -129,10 +127,10 @@ COLLAB_BODY bool decode_chunk(Block& block, DecodeShared& shared, const Part& pa
         x.number = 0;
         for (u32 i = run.begin; i < run.end; ++i) x.number += remainder(i);
     });
-    block.scan([](auto& x) -> u64& { return x.number; });
+    block.scan([](auto& x) -> u32& { return x.number; });
     block.each([&](u32 lane, auto& x) {
         const Run run = run_of(lane, Block::LANES, form.kept);
-        u32 remainders = static_cast<u32>(x.number);
+        u32 remainders = x.number;
         for (u32 i = run.begin; i < run.end; ++i) {
             remainders += remainder(i);
             visit(entry_at(form, record, i, ((shared.places[i] - i) << form.remainder) + remainders + i));

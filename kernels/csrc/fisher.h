@@ -43,15 +43,16 @@ struct SquareArguments {
 
 template <class T>
 COLLAB_HD void add_squares(float* diagonal, const T* gradient, u32 size, u32 lane) {
+    Four sums[GROUPS], values[GROUPS];
+    load(diagonal, size, lane, 0, sums);
+    load(gradient, size, lane, 0, values);
 #pragma unroll
-    for (u32 group = 0; group < GROUPS; ++group) {
-        const u32 at = group_at(lane, group);
-        Four sum = load_four(diagonal, size, at);
-        const Four four = load_four(gradient, size, at);
-#pragma unroll
-        for (u32 i = 0; i < 4; ++i) sum.value[i] = add(sum.value[i], mul(four.value[i], four.value[i]));
-        store_four(diagonal, size, at, sum);
+    for (u32 item = 0; item < ITEMS; ++item) {
+        const float value = values[item / 4].value[item % 4];
+        float& sum = sums[item / 4].value[item % 4];
+        sum = add(sum, mul(value, value));
     }
+    store(diagonal, size, lane, sums);
 }
 
 template <class Block>

@@ -18,30 +18,31 @@ struct Levels {
 // The line through the levels that fits `form.kept` magnitudes best; `top` and `largest` are those of the largest.
 template <class Warp>
 COLLAB_BODY Line fit(const Warp& warp, const Form& form, const float* values, u32 top, u32 largest) {
-    const auto sum_over = [&](auto of) {
-        return warp.sum([&](u32 lane) {
-            u64 sum = 0;
-            for (u32 i = lane; i < form.kept; i += 32) sum += of(align(key_of(values[i]), top));
-            return sum;
-        });
-    };
+    const auto magnitude = [&](u32 i) { return align(key_of(values[i]), top); };
     const u32 least = warp.least([&](u32 lane) {
         u32 best = largest;
-        for (u32 i = lane; i < form.kept; i += 32) best = smaller(best, align(key_of(values[i]), top));
+        for (u32 i = lane; i < form.kept; i += 32) best = smaller(best, magnitude(i));
         return best;
     });
-    const u64 sum = sum_over([](u32 m) -> u64 { return m; });
+    const u64 sum = warp.sum([&](u32 lane) {
+        u64 all = 0;
+        for (u32 i = lane; i < form.kept; i += 32) all += magnitude(i);
+        return all;
+    });
     const u32 levels = form.levels();
     Line line = first_line(form, least, largest, sum);
     if (levels == 1) return line;
     for (u32 step = 0; step < FIT_STEPS; ++step) {
-        // Two sums in one: Σc <= 512 · 127 and Σc² <= 512 · 127² have 32 bits each.
-        const u64 codes = sum_over([&](u32 m) -> u64 {
-            const u64 code = fit_code(m, line, levels);
-            return code << 32 | code * code;
+        // Σc <= 512 · 127 and Σc² <= 512 · 127² are 32 bits each of the first sum; the second is Σcm.
+        const Pair sums = warp.sum([&](u32 lane) {
+            Pair all{0, 0};
+            for (u32 i = lane; i < form.kept; i += 32) {
+                const u64 m = magnitude(i), code = fit_code(static_cast<u32>(m), line, levels);
+                all += Pair{code << 32 | code * code, code * m};
+            }
+            return all;
         });
-        const u64 products = sum_over([&](u32 m) -> u64 { return static_cast<u64>(fit_code(m, line, levels)) * m; });
-        line = least_squares(form, line, {sum, codes >> 32, codes & 0xFFFFFFFFu, products});
+        line = least_squares(form, line, {sum, sums.first >> 32, sums.first & 0xFFFFFFFFu, sums.second});
     }
     return line;
 }

@@ -38,6 +38,7 @@ struct Selection {
 struct Marks {
     u32 marks;
     u64 ranks;
+    u32 number;  // for other scans
 };
 
 // A key that at least `kept` keys reach: exactly `kept`, or else as few as can be if bits are bisected down to 0.
@@ -161,8 +162,8 @@ COLLAB_BODY Threshold threshold_among(Block& block, Selection& selection, u32 ke
     if (candidates < kept) return {0, CHUNK};  // everything but zeros, and some zeros
     if (candidates > MAX_CANDIDATES) {
         return bisect(low, high, 0, kept, candidates, [&](u32 guess) {
-            block.own([&](u32 lane, Marks& x) { x.ranks = ones(mark(selection, lane, [&](u32 key) { return key >= guess; })); });
-            return static_cast<u32>(block.scan([](Marks& x) -> u64& { return x.ranks; }));
+            block.own([&](u32 lane, Marks& x) { x.number = ones(mark(selection, lane, [&](u32 key) { return key >= guess; })); });
+            return block.scan([](Marks& x) -> u32& { return x.number; });
         });
     }
     block.each([&](u32 lane, Marks& x) {
