@@ -4,33 +4,53 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import cache
 from types import MappingProxyType
 
 import torch
 from torch import Tensor
 
-from . import dense, support, wire
+from . import cuda, dense, native, support, wire
 from .codec import DENSE, Codec
 from .grid import Grid, cut
 from .layout import Buffer, Layout, Tensors
 from .reference import Reference
 from .seam import Backend
 
-_BACKENDS: Mapping[str, Backend] = MappingProxyType({"reference": Reference()})
-_DEFAULT = "reference"
-
 
 def backends() -> list[str]:
     """Names of the backends that work on this machine, the fastest first."""
-    return list(_BACKENDS)
+    return list(_loaded())
 
 
 def backend(name: str | None = None) -> Backend:
-    """The backend of that name, or the default. `ValueError` if there is none."""
+    """The backend of that name, or the default for tensors on the CPU. `ValueError` if there is none."""
+    loaded = _loaded()
+    if name is None:
+        return loaded.get("native") or loaded["reference"]
     try:
-        return _BACKENDS[name or _DEFAULT]
+        return loaded[name]
     except KeyError:
-        raise ValueError(f"no backend {name!r} here, only {', '.join(_BACKENDS)}") from None
+        raise ValueError(f"no backend {name!r} here, only {', '.join(loaded)}") from None
+
+
+@cache
+def _loaded() -> Mapping[str, Backend]:
+    found: dict[str, Backend | None] = {
+        "cuda": cuda.load() if torch.cuda.is_available() else None,
+        "native": native.load(),
+        "reference": Reference(),
+    }
+    return MappingProxyType({name: backend for name, backend in found.items() if backend is not None})
+
+
+def _chosen(backend_given: Backend | None, tensors: Tensors) -> Backend:
+    """The one given, or the fastest for where the tensors are."""
+    if backend_given is not None:
+        return backend_given
+    if any(tensor.is_cuda for tensor in tensors.values()):
+        return _loaded().get("cuda") or backend("reference")
+    return backend()
 
 
 def compress(
@@ -58,12 +78,12 @@ def compress(
     if out is not None:
         layout.require(out, "what receives the residual")
         _require_contiguous(out)
-    return (backend or _default()).compress(delta, residual, codec, layout, out)
+    return _chosen(backend, delta).compress(delta, residual, codec, layout, out)
 
 
 def decompress(payload: Buffer, layout: Layout, *, backend: Backend | None = None) -> dict[str, Tensor]:
     """Decode a patch into new float32 tensors, zero where it says nothing. Raises `PayloadError`, nothing else."""
-    entries = (backend or _default()).entries(payload, layout)
+    entries = _chosen(backend, {}).entries(payload, layout)
     tensors = layout.zeros()
     for name, part in entries.items():
         part.put(tensors[name], part.values)
@@ -82,7 +102,7 @@ def decompress_accumulate(
             raise ValueError(f"weight must be finite, not {weight}")
     layout = Layout.of(into)
     _require_contiguous(into)
-    (backend or _default()).accumulate(into, parts, layout)
+    _chosen(backend, into).accumulate(into, parts, layout)
 
 
 def compress_on_support(
@@ -95,7 +115,7 @@ def compress_on_support(
     """
     if bits not in wire.SUPPORT_BITS:
         raise ValueError(f"bits must be 4 or 8, not {bits}")
-    return (backend or _default()).compress_on_support(values, support, bits, Layout.of(values))
+    return _chosen(backend, values).compress_on_support(values, support, bits, Layout.of(values))
 
 
 def decompress_on_support(
@@ -103,7 +123,7 @@ def decompress_on_support(
 ) -> dict[str, Tensor]:
     """Decode into new float32 tensors, zero off the support. Raises `PayloadError` if either is not what it should be,
     or if `payload` was made for another patch than `support`."""
-    chosen = backend or _default()
+    chosen = _chosen(backend, {})
     values = chosen.values_on_support(payload, support, layout)
     tensors = layout.zeros()
     for name, part in chosen.entries(support, layout).items():
@@ -127,10 +147,6 @@ def max_support_bytes(layout: Layout, codec: Codec, *, bits: int = 8) -> int:
 def _grid(layout: Layout, codec: Codec) -> Grid:
     densities = codec.densities(layout) if codec.kind == "sparse" else (DENSE,) * len(layout.tensors)
     return cut(layout, densities, codec.value_bits)
-
-
-def _default() -> Backend:
-    return _BACKENDS[_DEFAULT]
 
 
 def _require_contiguous(tensors: Tensors) -> None:
