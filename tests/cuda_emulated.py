@@ -12,7 +12,6 @@ import torch
 from collab.kernels.cuda.arguments import KERNELS, Arguments
 
 HERE = Path(__file__).parent
-SOURCE = HERE / "kernels" / "cuda_emulated.cpp"
 CSRC = HERE.parent / "kernels" / "csrc"
 
 
@@ -23,15 +22,23 @@ def compiler() -> str | None:
 
 def build(folder: Path) -> Path:
     """The emulation as a shared library, undefined behaviour trapped."""
+    trap = ["-fsanitize=undefined", "-fsanitize-undefined-trap-on-error"]
+    return _compile(folder / "cuda_emulated.so", "cuda_emulated.cpp", ["-fPIC", "-shared", *trap])
+
+
+def build_threads(folder: Path) -> Path:
+    """The program that runs each lane in a thread, under the thread sanitizer. `CalledProcessError` where there is none."""
+    return _compile(folder / "cuda_threads", "cuda_threads.cpp", ["-g", "-pthread", "-fsanitize=thread"])
+
+
+def _compile(target: Path, source: str, options: list[str]) -> Path:
     command = compiler()
     if command is None:
         raise FileNotFoundError("no C++ compiler")
-    library = folder / "cuda_emulated.so"
-    strict = ["-Wall", "-Wextra", "-Werror", "-Wno-unknown-pragmas"]
-    checked = ["-ffp-contract=off", "-fsanitize=undefined", "-fsanitize-undefined-trap-on-error"]
-    shared = ["-std=c++17", "-O2", "-fPIC", "-shared", f"-I{CSRC}", "-o", str(library), str(SOURCE)]
-    subprocess.run([command, *strict, *checked, *shared], check=True, capture_output=True, text=True)
-    return library
+    strict = ["-std=c++17", "-O2", "-ffp-contract=off", "-Wall", "-Wextra", "-Werror", "-Wno-unknown-pragmas"]
+    paths = [f"-I{CSRC}", "-o", str(target), str(HERE / "kernels" / source)]
+    subprocess.run([command, *strict, *options, *paths], check=True, capture_output=True, text=True)
+    return target
 
 
 class EmulatedLauncher:

@@ -145,7 +145,10 @@ class DeviceBlock {
             if ((threadIdx.x & 31) >= step) inclusive += other;
         }
         own = inclusive - own;
-        if (WARPS == 1) return __shfl_sync(ALL, inclusive, 31);
+        if (WARPS == 1) {
+            barrier();
+            return __shfl_sync(ALL, inclusive, 31);
+        }
         T* totals = reinterpret_cast<T*>(scratch_.totals[turn_]);
         turn_ ^= 1;
         const u32 warp = threadIdx.x / 32;

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import ctypes
 import random
+import subprocess
 from collections.abc import Callable
+from pathlib import Path
 
 import cuda_cases
 import pytest
 import torch
-from cuda_emulated import EmulatedLauncher, build, compiler
+from cuda_emulated import EmulatedLauncher, build, build_threads, compiler
 
 from collab.kernels import Codec, Layout, NonFiniteError, PayloadError, wire
 from collab.kernels.cuda import Cuda
@@ -41,6 +43,18 @@ def test_bits_are_the_reference_s(cuda: Cuda, case: cuda_cases.Case, make: Make)
 def test_merges_and_squares_are_the_reference_s(cuda: Cuda, make: Make) -> None:
     cuda_cases.compare_merge(cuda, make)
     cuda_cases.compare_squares(cuda, make)
+
+
+def test_no_barrier_is_missing(tmp_path: Path) -> None:
+    """A thread for each lane, under the thread sanitizer."""
+    try:
+        program = build_threads(tmp_path)
+    except subprocess.CalledProcessError as error:
+        pytest.skip(f"the compiler has no thread sanitizer: {error.stderr.splitlines()[-1]}")
+    done = subprocess.run([program], check=False, capture_output=True, text=True)
+    if "unexpected memory mapping" in done.stderr:
+        pytest.skip("the thread sanitizer does not work on this kernel")
+    assert done.returncode == 0, (done.stdout + done.stderr)[:4000]
 
 
 def test_structs_have_the_compiler_s_sizes(launchers: tuple[EmulatedLauncher, EmulatedLauncher]) -> None:
