@@ -47,14 +47,14 @@ class Cuda(Reference):
         left = out
         if left is None:
             left = {name: torch.empty(shape, dtype=torch.float32, device=self.device) for name, shape in layout.tensors}
-        if codec.kind == "fp16":
-            kind, value_bits = Kind.FP16, 16
-            body = compress.halves(self.device, delta, residual, codec, layout, left)
+        kind, value_bits = (Kind.FP16, 16) if codec.kind == "fp16" else (Kind.SPARSE, codec.value_bits)
+        payload = bytearray(Header(kind, value_bits, layout.numel(), chunk_count(layout), layout.digest()).pack())
+        if kind == Kind.FP16:
+            for body in compress.halves(self.device, delta, residual, codec, layout, left):
+                payload += body
         else:
-            kind, value_bits = Kind.SPARSE, codec.value_bits
-            body = compress.sparse(self.launch, delta, residual, codec, layout, left).body()
-        header = Header(kind, value_bits, layout.numel(), chunk_count(layout), layout.digest())
-        return wire.seal(bytearray(header.pack()) + body), left
+            compress.sparse(self.launch, delta, residual, codec, layout, left).append_to(payload)
+        return wire.seal(payload), left
 
     def entries(self, payload: Buffer, layout: Layout) -> dict[str, Entries]:
         if patch_header(payload, layout).kind == Kind.FP16:
@@ -98,7 +98,7 @@ class Cuda(Reference):
         alive = {name: gradients[name].detach().contiguous() for name in layout.names}
         rows = [(diagonal[name].data_ptr(), g.data_ptr(), int(g.dtype == torch.bfloat16)) for name, g in alive.items()]
         squares = upload_rows(rows, self.device)
-        self.launch("square_chunks", table.chunks, arguments.Squares(table.argument, squares.data_ptr()))
+        self.launch("square_chunks", table.chunks, arguments.Squares(table.argument(), squares.data_ptr()))
 
     def upload(self, payloads: Sequence[Buffer], layout: Layout) -> list[Upload]:
         """Sparse patches on the device. Raises `PayloadError` unless all are valid; waits for the device to say so."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -30,17 +31,19 @@ class Pending:
     densities: bytes
     result: Tensor
 
-    def body(self) -> bytearray:
-        """Densities, records and bitmaps, waited for. `NonFiniteError`.
+    def append_to(self, payload: bytearray) -> bytearray:
+        """Wait for densities, records and bitmaps, and append them. `NonFiniteError`.
 
-        The host learns the length with the payload: what is copied is a few percent more than the payload.
+        The host learns the length with the payload: what is copied from the device is a few percent more than the payload.
         """
         host = _to_host(self.result)
         bitmap_bytes, nonfinite = host[:_STATUS_BYTES].view(torch.int64).tolist()
         if nonfinite:
             raise NonFiniteError(_NOT_FINITE)
         body = host[_STATUS_BYTES : _STATUS_BYTES + self.table.record_bytes + bitmap_bytes]
-        return bytearray(self.densities) + body.numpy().data
+        payload += self.densities
+        payload += body.numpy().data
+        return payload
 
 
 def sparse(
@@ -57,7 +60,7 @@ def sparse(
     slots = torch.empty(table.chunks * table.slot_bytes, dtype=torch.uint8, device=device)
     lengths = torch.empty(table.chunks, dtype=torch.int64, device=device)
     compressing = arguments.Compress(
-        table=table.argument,
+        table=table.argument(),
         sources=sources.data_ptr(),
         records=records,
         slots=slots.data_ptr(),
@@ -76,20 +79,18 @@ def sparse(
 
 def halves(
     device: torch.device, delta: Tensors, residual: Tensors | None, codec: Codec, layout: Layout, left: Tensors
-) -> bytearray:
-    """Every element as a half; `left` receives the residual, once all are known to be finite. `NonFiniteError`."""
+) -> Iterator[bytes]:
+    """Every element as a half, a tensor at a time; `left` receives the residual. `NonFiniteError` before anything is changed."""
     totals = {name: delta[name].detach().float() for name in layout.names}
     if residual is not None:
         decay = scalar(codec.decay).to(device)
         totals = {name: decay * residual[name].detach() + total for name, total in totals.items()}
     if not all(bool(torch.isfinite(total).all()) for total in totals.values()):
         raise NonFiniteError(_NOT_FINITE)
-    body = bytearray()
     for name, total in totals.items():
         half = total.clamp(-dense.FP16_LARGEST, dense.FP16_LARGEST).half()
         left[name].copy_(total - half.float())
-        body += half.reshape(-1).cpu().numpy().astype("<f2", copy=False).tobytes()
-    return body
+        yield half.reshape(-1).cpu().numpy().astype("<f2", copy=False).tobytes()
 
 
 def _sources(

@@ -37,8 +37,11 @@ class Table:
     def chunks(self) -> int:
         return len(self.owners)
 
-    @property
     def argument(self) -> arguments.Table:
+        """What a kernel is told, which is about to be launched on the current stream."""
+        if self.owners.is_cuda:  # the table may leave the cache, and its memory be used again, before that kernel runs
+            for tensor in (self.tensors, self.owners):
+                tensor.record_stream(torch.cuda.current_stream(tensor.device))
         return arguments.Table(self.tensors.data_ptr(), self.owners.data_ptr(), self.chunks, self.value_bits)
 
 
@@ -61,8 +64,15 @@ def table_of(layout: Layout, densities: tuple[int, ...], value_bits: int, device
         most_bitmap_bytes += sum(count * form.most_bitmap for count, form in parts)
         slot_bytes = max(slot_bytes, *(form.most_bitmap for _, form in parts))
     owners = torch.repeat_interleave(torch.arange(len(chunks), dtype=torch.int32), torch.tensor(chunks, dtype=torch.int64))
+    tensors = torch.tensor(rows, dtype=torch.int64).view(-1, 6)
     return Table(
-        upload_rows(rows, device), owners.to(device), value_bits, tuple(entries), record_bytes, most_bitmap_bytes, slot_bytes
+        tensors=tensors.to(device),  # these two wait for the copy: another stream may use the table next
+        owners=owners.to(device),
+        value_bits=value_bits,
+        entries=tuple(entries),
+        record_bytes=record_bytes,
+        most_bitmap_bytes=most_bitmap_bytes,
+        slot_bytes=slot_bytes,
     )
 
 

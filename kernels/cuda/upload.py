@@ -45,7 +45,7 @@ class Upload:
     def part(self, weight: float = 1.0, clip: float = 1.0, fisher: Tensor | None = None, mean: float = 0.0) -> arguments.Part:
         """What kernels know of it. Weights are rounded to float32; `fisher` has a float32 for each entry."""
         return arguments.Part(
-            table=self.table.argument,
+            table=self.table.argument(),
             records=self.body.data_ptr(),
             bitmaps=self.body.data_ptr() + self.table.record_bytes,
             ends=self.ends.data_ptr(),
@@ -74,7 +74,7 @@ def upload(launch: Launcher, payload: Buffer, layout: Layout, fault: Tensor) -> 
     wire.require_checksum(payload)
     body = to_device(memoryview(payload)[start:], launch.device)
     lengths = torch.empty(table.chunks, dtype=torch.int64, device=launch.device)
-    reading = arguments.Lengths(table.argument, body.data_ptr(), lengths.data_ptr(), fault.data_ptr())
+    reading = arguments.Lengths(table.argument(), body.data_ptr(), lengths.data_ptr(), fault.data_ptr())
     launch("read_lengths", -(-table.chunks // 32), reading)
     uploaded = Upload(table, body, lengths.cumsum(0))
     launch("check_chunks", table.chunks, arguments.Check(uploaded.part(), fault.data_ptr()))
