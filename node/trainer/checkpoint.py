@@ -32,7 +32,7 @@ def save(session: Session) -> None:
     tensors = {
         **_named("base/", base.tensors()),
         **_named("local/", session.local()),
-        **_named("residual/", session.residual or {}),
+        **_named("residual/", {name: tensor.cpu() for name, tensor in (session.residual or {}).items()}),
         **_named("inner/", session.optimiser.tensors()),
     }
     if session.reference is not base.weights:
@@ -98,7 +98,7 @@ def restore(session: Session) -> Restored | None:
 def _take_up(session: Session, base: SharedState, tensors: Mapping[str, Tensor], facts: dict[str, Any]) -> None:
     session.base, session.base_hash, session.commit = base, facts["state"], facts["commit"]
     session.reference = _part("reference/", tensors) or base.weights
-    session.residual = _part("residual/", tensors) or None
+    session.residual = {name: tensor.to(session.device) for name, tensor in _part("residual/", tensors).items()} or None
     session.set_local(_part("local/", tensors))
     session.optimiser.load(_part("inner/", tensors))
     session.round, session.position = facts["round"], facts["position"]

@@ -52,7 +52,8 @@ class Session:
     """Everything the worker holds; built by `open_session`.
 
     `reference` is what the pseudo-gradient is measured from: the base, or the local weights as they were when the last payload
-    was made on this base, so that nothing is sent twice. `outstanding` are payloads (SHA-256) that may yet be refused.
+    was made on this base, so that nothing is sent twice. `outstanding` are payloads (SHA-256) that may yet be refused. The residual
+    is on the model's device, so that a GPU compresses without moving more than the payload.
     """
 
     event: EventManifest
@@ -99,9 +100,9 @@ class Session:
             return {name: p.detach().to("cpu", copy=True) for name, p in self.model.weights().items()}
 
     def unsent(self) -> dict[str, Tensor]:
-        """Return the pseudo-gradient: reference − local weights, on the CPU."""
+        """Return the pseudo-gradient: reference − local weights, on the model's device, where it is compressed."""
         with torch.no_grad():
-            return {name: self.reference[name] - p.detach().cpu() for name, p in self.model.weights().items()}
+            return {name: self.reference[name].to(p.device) - p.detach() for name, p in self.model.weights().items()}
 
     def set_local(self, weights: Mapping[str, Tensor]) -> None:
         """Set the model's parameters."""
@@ -132,9 +133,9 @@ class Session:
     def add_to_residual(self, update: Mapping[str, Tensor]) -> None:
         """Carry `update` into the next payload."""
         if self.residual is None:
-            self.residual = {name: tensor.clone() for name, tensor in update.items()}
+            self.residual = {name: tensor.to(self.device, copy=True) for name, tensor in update.items()}
         else:
-            self.residual = {name: tensor + update[name] for name, tensor in self.residual.items()}
+            self.residual = {name: tensor + update[name].to(tensor.device) for name, tensor in self.residual.items()}
 
     def save(self) -> None:
         """Save the checkpoint. Raises WorkerError("no_space")."""
