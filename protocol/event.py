@@ -129,9 +129,9 @@ class Compression(Record):
     """
 
     kind: Literal["sparse", "fp16"] = "sparse"
-    k: Kept = 128
-    value_bits: Annotated[int, Field(ge=1, le=8)] = 2
-    decay: Share = 0.95
+    k: Kept = 144
+    value_bits: Annotated[int, Field(ge=1, le=8)] = 1
+    decay: Share = 0.6
     dense_below: Count = 0
     tensors: Annotated[tuple[TensorDensity, ...], Field(max_length=64)] = ()
 
@@ -153,7 +153,7 @@ class OuterOptimiser(Record):
 class Merge(Record):
     """How contributions become one update. Nobody's share of any coordinate exceeds max(cap, 1/n)."""
 
-    method: MergeMethod = "average"
+    method: MergeMethod = "sparse-average"
     cap: Annotated[float, Field(gt=0, le=1)] = 0.5
     damping: Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)] = 0.1
     max_norm: Positive = 10.0

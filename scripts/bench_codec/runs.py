@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from .settings import EVENTS, QUICK_ROUNDS, ROUNDS, Setting, all_settings
-from .simulation import Ended, Simulation, average
+from .simulation import Ended, Simulation
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def row_of(run: Run) -> dict[str, Any]:
         EVENTS[run.event](run.quick),
         setting.compressor,
         setting.outer,
-        average,
+        setting.merge,
         run.seed,
         rounds=QUICK_ROUNDS if run.quick else ROUNDS,
         cache=folder,
@@ -65,6 +65,7 @@ def _described(setting: Setting) -> dict[str, Any]:
         "k": setting.k,
         "bits": setting.value_bits,
         "density_schedule": setting.schedule,
+        "merge": setting.merge.__name__,
         "outer_rate": setting.outer.rate,
         "outer_momentum": setting.outer.momentum,
     }
