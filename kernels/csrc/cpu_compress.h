@@ -1,0 +1,125 @@
+// Chunks compressed: totals and candidates in one pass over memory, the rest in the first-level cache.
+
+#pragma once
+
+#include "cpu_bits.h"
+#include "cpu_half.h"
+#include "cpu_operations.h"
+#include "cpu_quantize.h"
+#include "cpu_select.h"
+
+namespace collab::COLLAB_SET {
+
+// Whether a float is below zero, which -0 is not.
+inline bool is_negative(float value) { return bits_of(value) > 0x80000000u; }
+
+struct Scratch {
+    Selection selection;
+    Quantized quantized;
+    u32 keys[CHUNK];
+    u8 fields[CHUNK + 8];
+    u8 remainders[MAX_K + 8];
+};
+
+constexpr u32 BITMAP_WORDS = (MAX_K + (CHUNK - MAX_K) / 4) / 64 + 1;
+
+// Writes the bitmap and collects remainders. Returns the bitmap's bytes.
+inline u32 write_gaps(const Form& form, const u16* positions, u8* remainders, u8* bitmap) {
+    u64 words[BITMAP_WORDS] = {};
+    u32 next = 0, place = 0;  // the first position that may come; the bit after the last
+    for (u32 i = 0; i < form.kept; ++i) {
+        const u32 gap = positions[i] - next;
+        next = positions[i] + 1u;
+        place += gap >> form.remainder;
+        remainders[i] = static_cast<u8>(gap & ((1u << form.remainder) - 1));
+        words[place / 64] |= 1ull << (place % 64);
+        ++place;
+    }
+    const u32 bytes = ceil_div(place, 8);
+    __builtin_memcpy(bitmap, words, bytes);
+    return bytes;
+}
+
+// Writes a record and, if anything is left out, a bitmap; `totals` are the kept ones. Returns the bitmap's bytes.
+inline u32 write_chunk(Scratch& s, const Form& form, const u16* positions, const float* totals, u8* record, u8* bitmap) {
+    const Quantized& q = s.quantized;
+    BitWriter writer(record);
+    u32 bitmap_bytes = 0;
+    if (form.has_gaps()) {
+        bitmap_bytes = write_gaps(form, positions, s.remainders, bitmap);
+        writer.put(bitmap_bytes - form.least_bitmap(), 8);
+    }
+    writer.put(q.scale.hi, 16);
+    if (form.bits > 1) writer.put(q.scale.lo, 8);
+    if (form.has_gaps()) writer.put_fields(s.remainders, form.kept, form.remainder);
+    const bool lowest_is_zero = level_is_zero(q.scale, 0, form.levels());
+    for (u32 i = 0; i < form.kept; ++i) s.fields[i] = is_negative(totals[i]) & !(lowest_is_zero & (q.codes[i] == 0)) ? 1 : 0;
+    writer.put_fields(s.fields, form.kept, 1);
+    for (u32 i = 0; i < form.kept; ++i) s.fields[i] = static_cast<u8>(q.codes[i]);
+    writer.put_fields(s.fields, form.kept, form.bits - 1);
+    writer.finish();
+    return bitmap_bytes;
+}
+
+inline float remaining(const Quantized& q, float total, u32 code) {
+    const u32 sign = static_cast<u32>(is_negative(total)) << 31;
+    return sub(total, float_of(bits_of(q.values[code]) | sign));  // no branch, which could not be predicted
+}
+
+// A chunk of which every value is kept. Returns whether all are finite.
+inline bool compress_whole(Scratch& s, const Form& form, const Chunk& chunk, u8* record) {
+    add_up(chunk);
+    float* totals = chunk.totals;
+    u32 largest = 0;
+    for (u32 i = 0; i < form.size; ++i) {
+        s.keys[i] = key_of(totals[i]);
+        largest = larger(largest, s.keys[i]);
+    }
+    if (largest >= INFINITY_KEY) return false;
+    quantize(s.quantized, form, s.keys);
+    write_chunk(s, form, nullptr, totals, record, nullptr);
+    for (u32 i = 0; i < form.size; ++i) totals[i] = remaining(s.quantized, totals[i], s.quantized.codes[i]);
+    return true;
+}
+
+inline u64 compress(const CompressJob& job, u64 begin, u64 end, u8* bitmaps) {
+    Scratch s;
+    u8* bitmap = bitmaps;
+    for (Walk walk(job.shape, job.densities, job.value_bits, begin); walk.number < end; walk.next()) {
+        const Form& form = walk.form;
+        const Chunk chunk = chunk_of(job.sources[walk.tensor], job.decay, walk.start, form.size);
+        u8* record = job.records + walk.place.record;
+        if (!form.has_gaps()) {
+            if (!compress_whole(s, form, chunk, record)) return NOT_FINITE;
+            continue;
+        }
+        Selection& chosen = s.selection; TICK0
+        if (!select(chosen, chunk, form.kept)) return NOT_FINITE;
+        TICK(4)for (u32 i = 0; i < form.kept; ++i) s.keys[i] = key_of(chosen.kept[i]);
+        quantize(s.quantized, form, s.keys);TICK(5)
+        bitmap += write_chunk(s, form, chosen.positions, chosen.kept, record, bitmap);
+        TICK(6)for (u32 i = 0; i < form.kept; ++i)
+            chunk.totals[chosen.positions[i]] = remaining(s.quantized, chosen.kept[i], s.quantized.codes[i]);TICK(7)
+    }
+    return static_cast<u64>(bitmap - bitmaps);
+}
+
+inline bool compress_halves(const Source& source, float decay, u64 count, u8* halves) {
+    u32 largest = 0;
+    for (u64 start = 0; start < count; start += CHUNK) {
+        const u32 size = count - start < CHUNK ? static_cast<u32>(count - start) : CHUNK;
+        const Chunk chunk = chunk_of(source, decay, start, size);
+        add_up(chunk);
+        float* totals = chunk.totals;
+        for (u32 i = 0; i < size; ++i) {
+            largest = larger(largest, key_of(totals[i]));
+            const u16 half = static_cast<u16>(half_of_float(totals[i]));
+            totals[i] = sub(totals[i], float_of_half(half));
+            __builtin_memcpy(halves + 2 * (start + i), &half, 2);
+        }
+        if (largest >= INFINITY_KEY) return false;
+    }
+    return true;
+}
+
+}  // namespace collab::COLLAB_SET
