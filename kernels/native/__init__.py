@@ -1,7 +1,8 @@
 """The codec in C++ (`csrc/cpu_*`): the reference's bits at the speed of memory.
 
-A chunk is read once: its totals are written as the new residual, and while they lie in the first-level cache the largest are chosen,
-fitted, packed and subtracted. Decoding validates all payloads first, then adds all contributions to one chunk after the other.
+A chunk is read once: its totals are written as the new residual, and while they lie in the first-level cache the largest are
+chosen, fitted, packed and subtracted. Decoding validates all payloads first, then adds all contributions to one chunk after
+the other.
 The library holds the code for several instruction sets and takes the best that the machine has. Threads share the chunks;
 neither they nor the instruction set change a bit of any result.
 """
@@ -84,12 +85,12 @@ class Native(Reference):
         if header.kind == Kind.FP16:
             values = torch.empty(sum(elements), dtype=torch.float32)
             self._library.entries(elements, patch, None, values.data_ptr(), self._run())
-            return {name: Entries(None, part) for name, part in zip(layout.names, values.split(elements), strict=True)}
+            return {name: Entries(None, part) for name, part in zip(layout.names, torch.split(values, elements), strict=True)}
         densities = wire.require_densities(data, len(elements))
         kept = [_kept(count, density) for count, density in zip(elements, densities, strict=True)]
         index, values = torch.empty(sum(kept), dtype=torch.int64), torch.empty(sum(kept), dtype=torch.float32)
         self._library.entries(elements, patch, index.data_ptr(), values.data_ptr(), self._run())
-        parts = zip(layout.names, index.split(kept), values.split(kept), strict=True)
+        parts = zip(layout.names, torch.split(index, kept), torch.split(values, kept), strict=True)
         return {name: Entries(positions, part) for name, positions, part in parts}
 
     def accumulate(self, into: dict[str, Tensor], parts: Sequence[tuple[Buffer, float]], layout: Layout) -> None:

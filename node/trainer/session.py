@@ -52,8 +52,8 @@ class Session:
     """Everything the worker holds; built by `open_session`.
 
     `reference` is what the pseudo-gradient is measured from: the base, or the local weights as they were when the last payload
-    was made on this base, so that nothing is sent twice. `outstanding` are payloads (SHA-256) that may yet be refused. The residual
-    is on the model's device, so that a GPU compresses without moving more than the payload.
+    was made on this base, so that nothing is sent twice. `outstanding` are payloads (SHA-256) that may yet be refused. The
+    residual is on the model's device, so that a GPU compresses without moving more than the payload.
     """
 
     event: EventManifest
