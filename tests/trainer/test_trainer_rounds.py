@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from collab import kernels
+from collab.node.recipe import codec_of
 from collab.node.trainer import messages
 from collab.node.trainer.client import part
 from collab.node.trainer.errors import WorkerError
@@ -74,7 +75,7 @@ def test_nothing_that_was_trained_is_lost_or_sent_twice(bench: Any) -> None:
     trained = {n: between[n] - w for n, w in one.local().items()}
     second = one.ask(messages.Compress())
     assert second.samples == 12
-    total = {n: 0.95 * residual[n] + trained[n] for n in start}
+    total = {n: session.event.compression.decay * residual[n] + trained[n] for n in start}
     assert_close({n: decoded(one, second)[n] + session.residual[n] for n in start}, total)
 
 
@@ -247,7 +248,7 @@ def test_a_payload_of_another_codec_is_told(bench: Any, make_event: Any) -> None
 def test_an_empty_patch_is_told(bench: Any, tmp_path: Path) -> None:
     one = bench()
     session = one.service.session
-    payload, _ = kernels.compress(session.layout.zeros(), None, kernels.Codec(k=128))
+    payload, _ = kernels.compress(session.layout.zeros(), None, codec_of(session.event.compression))
     (tmp_path / "empty").write_bytes(payload)
     assert one.ask(messages.Inspect(path=str(tmp_path / "empty"))).reason == "payload_empty"
 
