@@ -17,6 +17,7 @@ import pytest_asyncio
 from e2e.kit import commits, head, log_lines, metric
 from net.netkit import FolderStore
 
+from collab.kernels import wire
 from collab.node.home import Home
 from collab.node.local_swarm import LocalNode, LocalSwarm
 from collab.node.net import blobs, rpc
@@ -109,11 +110,11 @@ async def test_lies_about_contributions_are_refused_by_reason(swarm: LocalSwarm,
     bytes_of = victim_blob(victim, genuine.sha256)
     lies: list[tuple[str, Blob, dict[str, object]]] = [
         ("unknown_base", attacker.serve(b"of no base" * 9), {"base": sha256(b"nobody knows").digest(), "round": 1 << 20}),
-        ("payload_malformed", attacker.serve(os.urandom(826)), {}),
-        ("payload_malformed", attacker.serve(bytes_of[:24] + b"\xff" * (len(bytes_of) - 24)), {}),  # NaN for every scale
+        ("payload_malformed", attacker.serve(os.urandom(len(bytes_of))), {}),
+        ("payload_malformed", attacker.serve(wire.seal(bytearray(bytes_of[:64] + b"\xff" * (len(bytes_of) - 64)))), {}),
         ("implausible", attacker.serve(bytes_of), {"samples": 10**9}),
         ("oversized", Blob(sha256=sha256(b"huge").digest(), size=1 << 39), {}),
-        ("unavailable", attacker.serve(b"other bytes" * 75, name=sha256(b"announced").digest()), {}),
+        ("unavailable", attacker.serve(bytes(len(bytes_of)), name=sha256(b"announced").digest()), {}),
     ]
     for reason, payload, changes in lies:
         count, round = refused(victim, reason), head(swarm)
