@@ -1,4 +1,4 @@
-// Fields of up to 8 bits, one a byte in memory, packed without gaps and back, eight at a time; and masks of 64 bits.
+// Fields of up to 7 bits, one a byte in memory, packed without gaps and back, eight at a time; and positions of set bits.
 
 #pragma once
 
@@ -8,16 +8,34 @@ static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the wire is little-end
 
 namespace collab::COLLAB_SET {
 
+constexpr u32 WORD = 64;
+constexpr u32 SLACK = 16;  // what arrays have beyond their end, as elements are read and written in groups
+
 inline u64 load_word(const u8* from) {
     u64 word;
     __builtin_memcpy(&word, from, 8);
     return word;
 }
 
+inline void store_word(u8* to, u64 word) { __builtin_memcpy(to, &word, 8); }
+
 inline u32 ones(u64 word) { return static_cast<u32>(__builtin_popcountll(word)); }
 
-// The position of the lowest set bit; 63 if there is none, so that no branch is needed.
+// The positions of the lowest set bit (63 if there is none: no branch is needed) and of the highest (of one at least).
 inline u32 lowest(u64 word) { return static_cast<u32>(__builtin_ctzll(word | 1ull << 63)); }
+inline u32 highest(u64 word) { return 63 - static_cast<u32>(__builtin_clzll(word)); }
+
+// Writes the positions of set bits in order, and up to GROUP entries beyond that mean nothing: no branch depends on a single bit.
+inline void list_ones(const u64* words, u32 count, u16* positions) {
+    constexpr u32 GROUP = 8;
+    for (u32 word = 0; word < count; ++word) {
+        u64 left = words[word];
+        const u32 here = ones(left);
+        for (u32 done = 0; done < here; done += GROUP)
+            for (u32 i = 0; i < GROUP; ++i, left &= left - 1) positions[done + i] = static_cast<u16>(word * WORD + lowest(left));
+        positions += here;
+    }
+}
 
 // Eight bytes below 2^width as 8 * width bits: neighbours are moved together, then pairs, then fours.
 inline u64 join_eight(u64 bytes, u32 width) {
@@ -26,57 +44,49 @@ inline u64 join_eight(u64 bytes, u32 width) {
     return (fours & 0xFFFFFFFFull) | ((fours >> 32) << (4 * width));
 }
 
+// The inverse; what lies above is ignored.
 inline u64 split_eight(u64 bits, u32 width) {
-    const u64 half = (1ull << (4 * width)) - 1, quarter = (1ull << (2 * width)) - 1, eighth = (1ull << width) - 1;
-    const u64 fours = (bits & half) | (((bits >> (4 * width)) & half) << 32);
-    const u64 pairs = (fours & quarter * 0x0000000100000001ull) | ((fours & (quarter << (2 * width)) * 0x0000000100000001ull) << (16 - 2 * width));
-    return (pairs & eighth * 0x0001000100010001ull) | ((pairs & (eighth << width) * 0x0001000100010001ull) << (8 - width));
+    const u64 four = (1ull << 4 * width) - 1;
+    const u64 two = ((1ull << 2 * width) - 1) * 0x0000000100000001ull;
+    const u64 one = ((1ull << width) - 1) * 0x0001000100010001ull;
+    const u64 fours = (bits & four) | ((bits & four << 4 * width) << (32 - 4 * width));
+    const u64 pairs = (fours & two) | ((fours & two << 2 * width) << (16 - 2 * width));
+    return (pairs & one) | ((pairs & one << width) << (8 - width));
 }
 
-// Writes from a byte on, and never beyond the last byte that it was given bits of.
+// Writes bits from a byte on, lowest first. Touches up to 8 bytes beyond them.
 class BitWriter {
   public:
     explicit BitWriter(u8* to) : to_(to) {}
 
-    // `bits` has no bit set from `width` <= 64 on.
+    // `width` <= 56; `bits` has no bit set from there on.
     void put(u64 bits, u32 width) {
         word_ |= bits << filled_;
-        if (filled_ + width < 64) {
-            filled_ += width;
-            return;
-        }
-        __builtin_memcpy(to_, &word_, 8);
-        to_ += 8;
-        const u32 written = 64 - filled_;
-        word_ = written < 64 ? bits >> written : 0;
-        filled_ = width - written;
+        store_word(to_, word_);
+        const u32 bytes = (filled_ + width) / 8;
+        to_ += bytes;
+        word_ >>= 8 * bytes;
+        filled_ = (filled_ + width) % 8;
     }
 
-    // Bytes below 2^width, width <= 7. Reads up to 7 bytes beyond them.
+    // Bytes below 2^width. Reads up to 7 beyond them.
     void put_fields(const u8* fields, u32 count, u32 width) {
-        if (width == 0) return;
         for (u32 i = 0; i + 8 <= count; i += 8) put(join_eight(load_word(fields + i), width), 8 * width);
         const u32 left = count % 8;
-        if (left == 0) return;
-        put(join_eight(load_word(fields + count - left) & ((1ull << (8 * left)) - 1), width), left * width);
+        if (left > 0) put(join_eight(load_word(fields + count - left) & ((1ull << 8 * left) - 1), width), left * width);
     }
-
-    // Fills the last byte up with zeros.
-    void finish() { __builtin_memcpy(to_, &word_, (filled_ + 7) / 8); }
 
   private:
     u8* to_;
     u64 word_ = 0;
-    u32 filled_ = 0;
+    u32 filled_ = 0;  // below 8
 };
 
-// `count` fields of `width` <= 7 bits, from bit `at` on. Reads up to 15 bytes beyond them, writes up to 7 beyond `fields`.
+// Reads `count` fields from bit `at` on as bytes. Reads up to 15 bytes beyond them, writes up to 7.
 inline void get_fields(const u8* from, u32 at, u32 count, u32 width, u8* fields) {
-    for (u32 i = 0; i < count; i += 8, at += 8 * width) {
-        const u64 bits = load_word(from + at / 8) >> (at % 8);
-        const u64 eight = width == 0 ? 0 : split_eight(at % 8 + 8 * width > 64 ? bits | load_word(from + at / 8 + 8) << (64 - at % 8) : bits, width);
-        __builtin_memcpy(fields + i, &eight, 8);
-    }
+    const u32 shift = at % 8;
+    from += at / 8;
+    for (u32 i = 0; i < count; i += 8, from += width) store_word(fields + i, split_eight(load_word(from) >> shift, width));
 }
 
 }  // namespace collab::COLLAB_SET

@@ -17,47 +17,49 @@ struct Scratch {
     Selection selection;
     Quantized quantized;
     u32 keys[CHUNK];
-    u8 fields[CHUNK + 8];
-    u8 remainders[MAX_K + 8];
+    u8 fields[CHUNK + SLACK];
+    u8 remainders[MAX_K + SLACK];
+    u16 gaps[MAX_K];
+    u64 bitmap[MAX_BITMAP / 8 + 1];
+    u8 record[MAX_RECORD + SLACK];
 };
 
-constexpr u32 BITMAP_WORDS = (MAX_K + (CHUNK - MAX_K) / 4) / 64 + 1;
-
 // Writes the bitmap and collects remainders. Returns the bitmap's bytes.
-inline u32 write_gaps(const Form& form, const u16* positions, u8* remainders, u8* bitmap) {
-    u64 words[BITMAP_WORDS] = {};
-    u32 next = 0, place = 0;  // the first position that may come; the bit after the last
+inline u32 write_gaps(Scratch& s, const Form form, const u16* positions, u8* bitmap) {
+    const u32 mask = (1u << form.remainder) - 1;
+    s.gaps[0] = positions[0];
+    for (u32 i = 1; i < form.kept; ++i) s.gaps[i] = static_cast<u16>(positions[i] - positions[i - 1] - 1);
+    for (u32 i = 0; i < form.kept; ++i) s.remainders[i] = static_cast<u8>(s.gaps[i] & mask);
+    u64 word = 0;
+    u32 place = 0, words = 0;  // the next bit in `word`, the words before it
     for (u32 i = 0; i < form.kept; ++i) {
-        const u32 gap = positions[i] - next;
-        next = positions[i] + 1u;
-        place += gap >> form.remainder;
-        remainders[i] = static_cast<u8>(gap & ((1u << form.remainder) - 1));
-        words[place / 64] |= 1ull << (place % 64);
-        ++place;
+        for (place += s.gaps[i] >> form.remainder; place >= WORD; place -= WORD, word = 0) s.bitmap[words++] = word;
+        word |= 1ull << place++;
     }
-    const u32 bytes = ceil_div(place, 8);
-    __builtin_memcpy(bitmap, words, bytes);
+    s.bitmap[words] = word;
+    const u32 bytes = ceil_div(words * WORD + place, 8);
+    __builtin_memcpy(bitmap, s.bitmap, bytes);
     return bytes;
 }
 
 // Writes a record and, if anything is left out, a bitmap; `totals` are the kept ones. Returns the bitmap's bytes.
-inline u32 write_chunk(Scratch& s, const Form& form, const u16* positions, const float* totals, u8* record, u8* bitmap) {
+inline u32 write_chunk(Scratch& s, const Form form, const u16* positions, const float* totals, u8* record, u8* bitmap) {
     const Quantized& q = s.quantized;
-    BitWriter writer(record);
+    BitWriter writer(s.record);
     u32 bitmap_bytes = 0;
     if (form.has_gaps()) {
-        bitmap_bytes = write_gaps(form, positions, s.remainders, bitmap);
+        bitmap_bytes = write_gaps(s, form, positions, bitmap);
         writer.put(bitmap_bytes - form.least_bitmap(), 8);
     }
     writer.put(q.scale.hi, 16);
     if (form.bits > 1) writer.put(q.scale.lo, 8);
     if (form.has_gaps()) writer.put_fields(s.remainders, form.kept, form.remainder);
-    const bool lowest_is_zero = level_is_zero(q.scale, 0, form.levels());
-    for (u32 i = 0; i < form.kept; ++i) s.fields[i] = is_negative(totals[i]) & !(lowest_is_zero & (q.codes[i] == 0)) ? 1 : 0;
+    const u32 least_signed = level_is_zero(q.scale, 0, form.levels()) ? 1 : 0;
+    for (u32 i = 0; i < form.kept; ++i) s.fields[i] = is_negative(totals[i]) & (q.codes[i] >= least_signed) ? 1 : 0;
     writer.put_fields(s.fields, form.kept, 1);
     for (u32 i = 0; i < form.kept; ++i) s.fields[i] = static_cast<u8>(q.codes[i]);
     writer.put_fields(s.fields, form.kept, form.bits - 1);
-    writer.finish();
+    __builtin_memcpy(record, s.record, form.record_bytes());
     return bitmap_bytes;
 }
 
@@ -67,7 +69,7 @@ inline float remaining(const Quantized& q, float total, u32 code) {
 }
 
 // A chunk of which every value is kept. Returns whether all are finite.
-inline bool compress_whole(Scratch& s, const Form& form, const Chunk& chunk, u8* record) {
+inline bool compress_whole(Scratch& s, const Form form, const Chunk& chunk, u8* record) {
     add_up(chunk);
     float* totals = chunk.totals;
     u32 largest = 0;
@@ -86,20 +88,20 @@ inline u64 compress(const CompressJob& job, u64 begin, u64 end, u8* bitmaps) {
     Scratch s;
     u8* bitmap = bitmaps;
     for (Walk walk(job.shape, job.densities, job.value_bits, begin); walk.number < end; walk.next()) {
-        const Form& form = walk.form;
+        const Form form = walk.form;
         const Chunk chunk = chunk_of(job.sources[walk.tensor], job.decay, walk.start, form.size);
         u8* record = job.records + walk.place.record;
         if (!form.has_gaps()) {
             if (!compress_whole(s, form, chunk, record)) return NOT_FINITE;
             continue;
         }
-        Selection& chosen = s.selection; TICK0
+        Selection& chosen = s.selection;
         if (!select(chosen, chunk, form.kept)) return NOT_FINITE;
-        TICK(4)for (u32 i = 0; i < form.kept; ++i) s.keys[i] = key_of(chosen.kept[i]);
-        quantize(s.quantized, form, s.keys);TICK(5)
-        bitmap += write_chunk(s, form, chosen.positions, chosen.kept, record, bitmap);
-        TICK(6)for (u32 i = 0; i < form.kept; ++i)
-            chunk.totals[chosen.positions[i]] = remaining(s.quantized, chosen.kept[i], s.quantized.codes[i]);TICK(7)
+        for (u32 i = 0; i < form.kept; ++i) s.keys[i] = key_of(chosen.totals[i]);
+        quantize(s.quantized, form, s.keys);
+        bitmap += write_chunk(s, form, chosen.positions, chosen.totals, record, bitmap);
+        for (u32 i = 0; i < form.kept; ++i)
+            chunk.totals[chosen.positions[i]] = remaining(s.quantized, chosen.totals[i], s.quantized.codes[i]);
     }
     return static_cast<u64>(bitmap - bitmaps);
 }

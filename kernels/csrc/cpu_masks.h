@@ -2,11 +2,9 @@
 
 #pragma once
 
-#include "format.h"
+#include "cpu_bits.h"
 
 namespace collab::COLLAB_SET {
-
-constexpr u32 WORD = 64;
 
 // Bit i says that |totals[i]| is not below `guess`. So NaN is marked by any guess, and infinity by any finite one.
 #if defined(COLLAB_AVX512)
@@ -59,25 +57,19 @@ inline u64 reaching(const float* totals, float guess) {
 
 #endif
 
-// The same for fewer than 64.
-inline u64 reaching(const float* totals, u32 count, float guess) {
-    float padded[WORD] = {};
-    __builtin_memcpy(padded, totals, count * sizeof(float));
-    return reaching(padded, guess) & ((1ull << count) - 1);
-}
+// Fewer than 64 totals, filled up with zeros.
+struct Padded {
+    float totals[WORD] = {};
+    u64 inside;
 
-// Marked elements of a chunk.
-struct Marks {
-    u64 words[CHUNK / WORD];
-    u32 used;   // words
-    u32 count;  // marks
+    Padded(const float* from, u32 count) : inside((1ull << count) - 1) { __builtin_memcpy(totals, from, count * sizeof(float)); }
 
-    void clear() { used = count = 0; }
-
-    void add(u64 word) {
-        words[used++] = word;
-        count += static_cast<u32>(__builtin_popcountll(word));
-    }
+    u64 reaching(float guess) const { return COLLAB_SET::reaching(totals, guess) & inside; }
 };
+
+// The same as `reaching` for any number.
+inline u64 reaching_up_to(const float* totals, u32 count, float guess) {
+    return count >= WORD ? reaching(totals, guess) : Padded(totals, count).reaching(guess);
+}
 
 }  // namespace collab::COLLAB_SET

@@ -32,6 +32,9 @@ struct CompressJob {
     u8* records;
 };
 
+constexpr u32 MAX_RECORD = CHUNK + 3;                              // bytes, of a dense chunk
+constexpr u32 MAX_BITMAP = (MAX_K + (CHUNK - MAX_K) / 4 + 7) / 8;  // of a full chunk with k = 512
+
 constexpr u64 NOT_FINITE = ~0ull;
 
 enum class Kind : u32 { SPARSE = 1, FP16 = 2 };

@@ -46,7 +46,7 @@ struct Quantized {
 };
 
 // Of `form.kept` finite values, given as float bits without their signs.
-inline void quantize(Quantized& q, const Form& form, const u32* keys) {
+inline void quantize(Quantized& q, const Form form, const u32* keys) {
     u32 least = INFINITY_KEY, largest = 0;
     for (u32 i = 0; i < form.kept; ++i) {
         least = smaller(least, keys[i]);

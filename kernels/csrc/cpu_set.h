@@ -1,5 +1,6 @@
 // All that is compiled for one instruction set, as operations of the namespace COLLAB_SET. Included by cpu_<set>.cpp alone.
 
+#include "cpu_check.h"
 #include "cpu_compress.h"
 #include "cpu_decode.h"
 

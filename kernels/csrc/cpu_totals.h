@@ -1,4 +1,6 @@
-// A chunk's totals, written where its residual will be: the one pass over memory.
+// A chunk's totals, written where its residual will be, and the candidates among them: the one pass over memory.
+//
+// The pass is limited by memory, so that picking candidates beside it costs little.
 
 #pragma once
 
@@ -48,39 +50,68 @@ inline void add_up(const Chunk& chunk) {
     }
 }
 
+constexpr u32 MAX_CANDIDATES = 1024;
+
+// Totals that reach a guess, in order. Where they are more than MAX_CANDIDATES, only their number is right.
+struct Candidates {
+    u32 count;
+    u16 positions[MAX_CANDIDATES + WORD + SLACK];
+    float totals[MAX_CANDIDATES + WORD + SLACK];
+
+    // Those of the 64 in `block`, which begins at position `at`.
+    void add(const float* block, u32 at, u64 marks) {
+        constexpr u32 GROUP = 4;  // written whether they are marked or not, so that there is no branch for each
+        const u32 marked = ones(marks);
+        for (u32 done = 0; done < marked && count <= MAX_CANDIDATES; done += GROUP) {
+            for (u32 i = 0; i < GROUP; ++i, marks &= marks - 1) {
+                const u32 bit = lowest(marks);
+                positions[count + done + i] = static_cast<u16>(at + bit);
+                totals[count + done + i] = block[bit];
+            }
+        }
+        count += marked;
+    }
+};
+
+// Asks for a word's worth of memory that the pass will come to, in this chunk or the next. It need not exist.
+inline void prefetch(const void* from, u64 elements, u64 size) {
+    constexpr u64 AHEAD = 512, LINE = 64;
+    const u64 address = reinterpret_cast<u64>(from) + (elements + AHEAD) * size;
+    for (u64 i = 0; i < WORD * size; i += LINE) __builtin_prefetch(reinterpret_cast<const void*>(address + i));
+}
+
 template <class Delta>
-inline void add_up_and_mark(const Chunk& chunk, float guess, Marks& marks) {
-    marks.clear();
+inline void add_up_ahead(const Chunk& chunk, u32 at, u32 count) {
+    prefetch(chunk.delta, at, sizeof(Delta));
+    prefetch(chunk.residual == nullptr ? chunk.totals : chunk.residual, at, sizeof(float));
+    add_up<Delta>(chunk, at, count);
+}
+
+// Those of a chunk, whose totals `before(at, count)` computes block by block.
+template <class Before>
+inline void collect(Candidates& candidates, const Chunk& chunk, float guess, Before before) {
+    candidates.count = 0;
     u32 at = 0;
     for (; at + WORD <= chunk.size; at += WORD) {
-        add_up<Delta>(chunk, at, WORD);
-        marks.add(reaching(chunk.totals + at, guess));
+        before(at, WORD);
+        candidates.add(chunk.totals + at, at, reaching(chunk.totals + at, guess));
     }
     if (at == chunk.size) return;
-    add_up<Delta>(chunk, at, chunk.size - at);
-    marks.add(reaching(chunk.totals + at, chunk.size - at, guess));
+    before(at, chunk.size - at);
+    const Padded last(chunk.totals + at, chunk.size - at);
+    candidates.add(last.totals, at, last.reaching(guess));
 }
 
-// The same, and marks totals that reach a guess while they are at hand.
-inline void add_up_and_mark(const Chunk& chunk, float guess, Marks& marks) {
+inline void collect(Candidates& candidates, const Chunk& chunk, float guess) {
+    collect(candidates, chunk, guess, [](u32, u32) {});
+}
+
+// add_up and collect in one pass.
+inline void add_up_and_collect(Candidates& candidates, const Chunk& chunk, float guess) {
     if (chunk.is_bf16) {
-        add_up_and_mark<u16>(chunk, guess, marks);
+        collect(candidates, chunk, guess, [&](u32 at, u32 count) { add_up_ahead<u16>(chunk, at, count); });
     } else {
-        add_up_and_mark<float>(chunk, guess, marks);
-    }
-}
-
-#ifndef PFN
-#define PFN 2
-#define PFL 2
-#define PFW 0
-#endif
-// Asks for the part of the next chunk that lies as the given word of this one, while the processor has other things to do.
-inline void prefetch_next(const Chunk& chunk, u32 word) {
-    constexpr u32 LINE = 64;
-    for (u32 i = 0; i < PFN; ++i) {
-        __builtin_prefetch(reinterpret_cast<const char*>(chunk.totals + chunk.size) + (PFN * word + i) * LINE, PFW, PFL);
-        __builtin_prefetch(static_cast<const char*>(chunk.delta) + 4 * chunk.size + (PFN * word + i) * LINE, PFW, PFL);
+        collect(candidates, chunk, guess, [&](u32 at, u32 count) { add_up_ahead<float>(chunk, at, count); });
     }
 }
 
