@@ -39,7 +39,7 @@ explain_failure() {
 setup() {
   local group=$1 extras="" want log
   if [ "$group" = dev ]; then extras="[dev,transformers,datasets,plots]"; fi
-  want="$group $(cat "$LOCK" "$ROOT/pyproject.toml" | cksum) $ROOT"
+  want="$group $(cat "$LOCK" "$ROOT/pyproject.toml" "$ROOT"/kernels/csrc/* | cksum) $ROOT"
   # What a node needs is part of what the tests need: a venv made for dev serves run as well.
   if [ -x "$VENV/bin/collab-node" ] && { grep -qxF "$want" "$VENV/.collab-setup" 2>/dev/null || { [ "$group" = run ] && grep -qxF "dev${want#run}" "$VENV/.collab-setup" 2>/dev/null; }; }; then
     export PATH="$VENV/bin:$PATH"; return
