@@ -92,15 +92,15 @@ using namespace collab;
 
 COLLAB_API u32 collab_abi() { return ABI; }
 
-// How many instruction sets this machine has: 0 is portable, 1 AVX2, 2 AVX-512, and each has those before.
+// How many of SETS this machine can run: each needs what those before it need.
 COLLAB_API u32 collab_sets() {
 #if defined(__x86_64__)
     __builtin_cpu_init();
-    if (!(__builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("popcnt")))
-        return 1;
-    if (!(__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl")))
-        return 2;
-    return 3;
+    const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2") &&
+                      __builtin_cpu_supports("popcnt");
+    const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+    return 1 + (avx2 ? 1 : 0) + (avx512 ? 1 : 0);
 #else
     return 1;
 #endif
@@ -120,15 +120,16 @@ COLLAB_API u64 collab_most_bytes(const u64* elements, u64 tensors, const u8* den
 }
 
 // Writes what follows the header of a sparse payload, and residuals. Returns the bytes written, or a status below zero.
-COLLAB_API i64 collab_compress(const u64* elements, u64 tensors, const u8* densities, const Source* sources, u32 value_bits, float decay,
-                               u32 threads, u32 set, u8* body) {
+COLLAB_API i64 collab_compress(const u64* elements, u64 tensors, const u8* densities, const Source* sources, u32 value_bits,
+                               float decay, u32 threads, u32 set, u8* body) {
     return guarded([&] {
         return compress_sparse({{elements, tensors}, densities, value_bits, decay, sources, nullptr}, threads, *SETS[set], body);
     });
 }
 
 // The same for fp16.
-COLLAB_API i64 collab_compress_halves(const u64* elements, u64 tensors, const Source* sources, float decay, u32 threads, u32 set, u8* body) {
+COLLAB_API i64 collab_compress_halves(const u64* elements, u64 tensors, const Source* sources, float decay, u32 threads, u32 set,
+                                      u8* body) {
     return guarded([&] { return compress_fp16({elements, tensors}, sources, decay, threads, *SETS[set], body); });
 }
 
@@ -138,7 +139,8 @@ COLLAB_API i64 collab_check(const u64* elements, u64 tensors, const Patch* patch
 }
 
 // Checks all patches, then changes `into`. Returns as collab_check does.
-COLLAB_API i64 collab_accumulate(const u64* elements, u64 tensors, const Patch* patches, u64 count, float* const* into, u32 threads, u32 set) {
+COLLAB_API i64 collab_accumulate(const u64* elements, u64 tensors, const Patch* patches, u64 count, float* const* into,
+                                 u32 threads, u32 set) {
     return guarded([&] {
         Decoding decoding({elements, tensors}, patches, count, threads, *SETS[set]);
         const Refusal refusal = decoding.check();
@@ -148,7 +150,8 @@ COLLAB_API i64 collab_accumulate(const u64* elements, u64 tensors, const Patch* 
 }
 
 // Checks a patch, then writes positions (unless it is fp16) and values of its kept elements, tensor after tensor.
-COLLAB_API i64 collab_entries(const u64* elements, u64 tensors, const Patch* patch, i64* index, float* values, u32 threads, u32 set) {
+COLLAB_API i64 collab_entries(const u64* elements, u64 tensors, const Patch* patch, i64* index, float* values, u32 threads,
+                              u32 set) {
     return guarded([&] {
         Decoding decoding({elements, tensors}, patch, 1, threads, *SETS[set]);
         const Refusal refusal = decoding.check();

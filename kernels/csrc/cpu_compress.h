@@ -55,7 +55,7 @@ inline u32 write_chunk(Scratch& s, const Form form, const u16* positions, const 
     if (form.bits > 1) writer.put(q.scale.lo, 8);
     if (form.has_gaps()) writer.put_fields(s.remainders, form.kept, form.remainder);
     const u32 least_signed = level_is_zero(q.scale, 0, form.levels()) ? 1 : 0;
-    for (u32 i = 0; i < form.kept; ++i) s.fields[i] = is_negative(totals[i]) & (q.codes[i] >= least_signed) ? 1 : 0;
+    for (u32 i = 0; i < form.kept; ++i) s.fields[i] = is_negative(totals[i]) && q.codes[i] >= least_signed ? 1 : 0;
     writer.put_fields(s.fields, form.kept, 1);
     for (u32 i = 0; i < form.kept; ++i) s.fields[i] = static_cast<u8>(q.codes[i]);
     writer.put_fields(s.fields, form.kept, form.bits - 1);

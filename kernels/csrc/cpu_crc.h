@@ -17,8 +17,12 @@ struct CrcTables {
             for (u32 bit = 0; bit < 8; ++bit) crc = (crc >> 1) ^ (crc & 1 ? 0xEDB88320u : 0);
             of[0][byte] = crc;
         }
-        for (u32 slice = 1; slice < CRC_SLICES; ++slice)
-            for (u32 byte = 0; byte < 256; ++byte) of[slice][byte] = (of[slice - 1][byte] >> 8) ^ of[0][of[slice - 1][byte] & 255];
+        for (u32 slice = 1; slice < CRC_SLICES; ++slice) {
+            for (u32 byte = 0; byte < 256; ++byte) {
+                const u32 before = of[slice - 1][byte];
+                of[slice][byte] = (before >> 8) ^ of[0][before & 255];
+            }
+        }
     }
 };
 

@@ -76,8 +76,8 @@ struct Cursor {
 };
 
 struct Operations {
-    // Compresses chunks [begin, end): writes their records, and their bitmaps one after the other to `bitmaps`, which has room for
-    // the longest. Returns the bytes of the bitmaps, or NOT_FINITE.
+    // Compresses chunks [begin, end): writes their records, and their bitmaps one after the other to `bitmaps`, which has room
+    // for the longest. Returns the bytes of the bitmaps, or NOT_FINITE.
     u64 (*compress)(const CompressJob& job, u64 begin, u64 end, u8* bitmaps);
 
     // Residuals and halves of `count` elements. Returns whether all totals are finite.

@@ -1,8 +1,8 @@
 // Which elements of a chunk are kept: exactly the largest, ties to the lower position.
 //
-// A guess of the threshold, taken from the chunk before, picks candidates while totals are computed; the threshold is bisected among
-// these few. Where they are fewer than are kept, or very many, it is bisected over the whole chunk. So a guess changes how long it takes
-// and nothing else.
+// A guess of the threshold, taken from the chunk before, picks candidates while totals are computed; the threshold is bisected
+// among these few. Where they are fewer than are kept, or very many, it is bisected over the whole chunk. So a guess changes how
+// long it takes and nothing else.
 
 #pragma once
 
@@ -48,8 +48,8 @@ inline u32 count_reaching(const u32* keys, u32 count, u32 guess) {
     return reached;
 }
 
-// A key that `kept` or, for ties, more keys reach, and fewer exceed. All `count` >= `kept` keys are from `low` to `high`, and followed
-// by SLACK zeros.
+// A key that `kept` or, for ties, more keys reach, and fewer exceed. All `count` >= `kept` keys are from `low` to `high`, and
+// followed by SLACK zeros.
 inline u32 bisect(const u32* keys, u32 count, u32 kept, u32 low, u32 high) {
     if (count == kept) return low;
     for (++high; high - low > 1;) {
