@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pytest
 import torch
+from cuda_cases import same
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from native_kit import ALL, INSTRUCTIONS, REFERENCE, Tensors, agree, copied, same
+from native_kit import ALL, INSTRUCTIONS, REFERENCE, Tensors, agree, copied
 
 from collab.kernels import Codec, Layout, NonFiniteError, decompress
 from collab.kernels.native import Native

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import pytest
 import torch
+from cuda_cases import same
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from native_kit import ALL, REFERENCE, Tensors, same, same_verdict
+from native_kit import ALL, REFERENCE, Tensors, same_verdict
 
 from collab import kernels
 from collab.kernels import Codec, Layout, PayloadError, wire
@@ -38,7 +39,7 @@ def payload(request: pytest.FixtureRequest, make: Make) -> bytes:
     return REFERENCE.compress(make(7, "heavy", SHAPES), None, CODECS[request.param], layout_of(SHAPES), None)[0]
 
 
-def layout_of(shapes: dict[str, tuple[int, ...]]) -> Layout:
+def layout_of(shapes: Mapping[str, tuple[int, ...]]) -> Layout:
     return Layout(tuple(sorted(shapes.items())))
 
 
