@@ -16,7 +16,7 @@ from collab.kernels.seam import Entries
 
 sys.path.append(str(Path(__file__).parents[2] / "scripts"))  # which is no package's folder
 
-from fuzz_codec.target import Disagreement, run  # noqa: E402
+from fuzz_codec.target import Disagreement, run
 
 
 class Random:
