@@ -47,11 +47,7 @@ inline u64 reaching(const float* totals, float guess) {
     u8 flags[WORD];
     for (u32 i = 0; i < WORD; ++i) flags[i] = float_of(key_of(totals[i])) < guess ? 0 : 1;
     u64 marks = 0;
-    for (u32 i = 0; i < WORD; i += 8) {
-        u64 eight;
-        __builtin_memcpy(&eight, flags + i, 8);
-        marks |= ((eight * 0x0102040810204080ull) >> 56) << i;
-    }
+    for (u32 i = 0; i < WORD; i += 8) marks |= join_eight_bits(load_word(flags + i)) << i;
     return marks;
 }
 
