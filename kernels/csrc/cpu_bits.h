@@ -25,15 +25,25 @@ inline u32 ones(u64 word) { return static_cast<u32>(__builtin_popcountll(word));
 inline u32 lowest(u64 word) { return static_cast<u32>(__builtin_ctzll(word | 1ull << 63)); }
 inline u32 highest(u64 word) { return 63 - static_cast<u32>(__builtin_clzll(word)); }
 
-// Writes the positions of set bits in order, and up to GROUP entries beyond that mean nothing: no branch depends on a single bit.
+// For each byte the positions of its set bits, then zeros.
+struct OnesOfBytes {
+    u8 of[256][8] = {};
+
+    constexpr OnesOfBytes() {
+        for (u32 byte = 0; byte < 256; ++byte)
+            for (u32 bit = 0, count = 0; bit < 8; ++bit)
+                if (byte >> bit & 1) of[byte][count++] = static_cast<u8>(bit);
+    }
+};
+
+constexpr OnesOfBytes ONES;
+
+// Writes the positions of set bits in order, and up to 7 entries beyond that mean nothing: no branch depends on a bit.
 inline void list_ones(const u64* words, u32 count, u16* positions) {
-    constexpr u32 GROUP = 8;
-    for (u32 word = 0; word < count; ++word) {
-        u64 left = words[word];
-        const u32 here = ones(left);
-        for (u32 done = 0; done < here; done += GROUP)
-            for (u32 i = 0; i < GROUP; ++i, left &= left - 1) positions[done + i] = static_cast<u16>(word * WORD + lowest(left));
-        positions += here;
+    for (u32 at = 0; at < WORD * count; at += 8) {
+        const u32 byte = words[at / WORD] >> (at % WORD) & 0xFF;
+        for (u32 i = 0; i < 8; ++i) positions[i] = static_cast<u16>(at + ONES.of[byte][i]);
+        positions += ones(byte);
     }
 }
 
@@ -54,6 +64,14 @@ inline u64 split_eight(u64 bits, u32 width) {
     return (pairs & one) | ((pairs & one << width) << (8 - width));
 }
 
+// The same for a width of one.
+inline u64 join_eight_bits(u64 bytes) { return bytes * 0x0102040810204080ull >> 56; }
+
+inline u64 split_eight_bits(u64 bits) {
+    const u64 spread = (bits & 0xFF) * 0x0101010101010101ull & 0x8040201008040201ull;  // bit i in byte i
+    return (spread + 0x7F7F7F7F7F7F7F7Full) >> 7 & 0x0101010101010101ull;
+}
+
 // Writes bits from a byte on, lowest first. Touches up to 8 bytes beyond them.
 class BitWriter {
   public:
@@ -71,9 +89,10 @@ class BitWriter {
 
     // Bytes below 2^width. Reads up to 7 beyond them.
     void put_fields(const u8* fields, u32 count, u32 width) {
-        for (u32 i = 0; i + 8 <= count; i += 8) put(join_eight(load_word(fields + i), width), 8 * width);
-        const u32 left = count % 8;
-        if (left > 0) put(join_eight(load_word(fields + count - left) & ((1ull << 8 * left) - 1), width), left * width);
+        u32 i = 0;
+        for (; width != 1 && i + 8 <= count; i += 8) put(join_eight(load_word(fields + i), width), 8 * width);
+        for (; width == 1 && i + 8 <= count; i += 8) put(join_eight_bits(load_word(fields + i)), 8);
+        if (i < count) put(join_eight(load_word(fields + i) & ((1ull << 8 * (count - i)) - 1), width), (count - i) * width);
     }
 
   private:
@@ -86,7 +105,11 @@ class BitWriter {
 inline void get_fields(const u8* from, u32 at, u32 count, u32 width, u8* fields) {
     const u32 shift = at % 8;
     from += at / 8;
-    for (u32 i = 0; i < count; i += 8, from += width) store_word(fields + i, split_eight(load_word(from) >> shift, width));
+    if (width == 1) {
+        for (u32 i = 0; i < count; i += 8, ++from) store_word(fields + i, split_eight_bits(load_word(from) >> shift));
+    } else {
+        for (u32 i = 0; i < count; i += 8, from += width) store_word(fields + i, split_eight(load_word(from) >> shift, width));
+    }
 }
 
 }  // namespace collab::COLLAB_SET

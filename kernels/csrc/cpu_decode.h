@@ -8,41 +8,46 @@
 namespace collab::COLLAB_SET {
 
 struct Decoder {
-    static constexpr u32 SIGNED = 128;  // from here on `values` has those of negative sign
-
-    u16 positions[8 * MAX_BITMAP + SLACK];  // of kept values, if anything is left out
-    u8 slots[CHUNK + SLACK];                // where each stands in `values`
-    float values[2 * SIGNED];               // times the weight
-
     // Returns the bitmap's bytes.
     u32 decode(const Form form, const u8* record, const u8* bitmap, float weight) {
         parts_.load(form, record, bitmap);
-        if (form.has_gaps()) find_positions(form);
+        if (form.has_gaps()) {
+            list_ones(parts_.bitmap, parts_.bitmap_words(), places_);
+            for (u32 i = 0; i < form.kept; ++i) places_[i] = static_cast<u16>(((places_[i] - i) << form.remainder) + i);
+            fields_.read_remainders(form, parts_);
+        }
         fields_.read_values(form, parts_);
-        for (u32 i = 0; i < form.kept; ++i) slots[i] = static_cast<u8>(fields_.codes[i] | fields_.signs[i] * SIGNED);
+        for (u32 i = 0; i < form.kept; ++i) slots_[i] = static_cast<u8>(fields_.codes[i] | fields_.signs[i] * SIGNED);
         const Scale scale = parts_.scale(form);
         for (u32 code = 0; code < form.levels(); ++code) {
-            values[code] = mul(weight, level_value(scale, code, form.levels()));
-            values[code + SIGNED] = -values[code];
+            values_[code] = mul(weight, level_value(scale, code, form.levels()));
+            values_[code + SIGNED] = -values_[code];
         }
         return parts_.bitmap_bytes;
     }
 
-  private:
-    // A position is as many elements as are left out before it, quotients and remainders, and as many as are kept.
-    void find_positions(const Form form) {
-        list_ones(parts_.bitmap, parts_.bitmap_words(), positions);
-        for (u32 i = 0; i < form.kept; ++i) positions[i] = static_cast<u16>(((positions[i] - i) << form.remainder) + i);
-        fields_.read_remainders(form, parts_);
-        u32 remainders = 0;
-        for (u32 i = 0; i < form.kept; ++i) {
-            remainders += fields_.remainders[i];
-            positions[i] = static_cast<u16>(positions[i] + remainders);
+    // visit(i, position, weight * value) for each kept value.
+    template <class Visit>
+    void for_each(const Form form, Visit visit) const {
+        if (form.has_gaps()) {
+            u32 remainders = 0;
+            for (u32 i = 0; i < form.kept; ++i) {
+                remainders += fields_.remainders[i];
+                visit(i, places_[i] + remainders, values_[slots_[i]]);
+            }
+        } else {
+            for (u32 i = 0; i < form.kept; ++i) visit(i, i, values_[slots_[i]]);
         }
     }
 
+  private:
+    static constexpr u32 SIGNED = 128;  // from here on `values_` has those of negative sign
+
     Parts parts_;
     Fields fields_;
+    u16 places_[8 * MAX_BITMAP + SLACK];  // positions without what remainders add
+    u8 slots_[CHUNK + SLACK];             // where each value stands in `values_`
+    float values_[2 * SIGNED];
 };
 
 // Memory that will be needed later, asked for step by step: all at once would make the processor wait.
@@ -52,18 +57,6 @@ struct Ahead {
 
     void ask(u32 i) const { __builtin_prefetch(reinterpret_cast<const void*>(reinterpret_cast<u64>(from) + u64{i} * step), 1); }
 };
-
-inline void add_chunk(const Decoder& decoder, const Form form, float* into, const Ahead ahead) {
-    if (form.has_gaps()) {
-        for (u32 i = 0; i < form.kept; ++i) {
-            ahead.ask(i);
-            float& target = into[decoder.positions[i]];
-            target = add(target, decoder.values[decoder.slots[i]]);
-        }
-    } else {
-        for (u32 i = 0; i < form.size; ++i) into[i] = add(into[i], decoder.values[decoder.slots[i]]);
-    }
-}
 
 // Patch `number` of `count` asks for its share of the next chunk, if together they change most of its cache lines.
 inline Ahead share_of_next(const Form form, const float* into, u64 number, u64 count) {
@@ -88,7 +81,11 @@ inline void accumulate(const Patch* patches, Cursor* cursors, u64 count, u64 chu
                 add_halves(patches[i].payload + HEADER_BYTES + 2 * walk.place.element, form.size, patches[i].weight, target);
             } else {
                 cursor.bitmaps += decoder.decode(form, cursor.records + walk.place.record, cursor.bitmaps, patches[i].weight);
-                add_chunk(decoder, form, target, share_of_next(form, target, i, count));
+                const Ahead ahead = share_of_next(form, target, i, count);
+                decoder.for_each(form, [&](u32 number, u32 position, float value) {
+                    ahead.ask(number);
+                    target[position] = add(target[position], value);
+                });
             }
             cursor.walk.next();
         }
@@ -104,10 +101,10 @@ inline void entries(Cursor& cursor, u64 chunks, i64* index, float* values) {
         cursor.bitmaps += decoder.decode(form, cursor.records + walk.place.record, cursor.bitmaps, 1.0f);
         i64* positions = index + walk.place.entry;
         float* decoded = values + walk.place.entry;
-        for (u32 i = 0; i < form.kept; ++i) {
-            positions[i] = static_cast<i64>(walk.start + (form.has_gaps() ? decoder.positions[i] : i));
-            decoded[i] = decoder.values[decoder.slots[i]];
-        }
+        decoder.for_each(form, [&](u32 number, u32 position, float value) {
+            positions[number] = static_cast<i64>(walk.start + position);
+            decoded[number] = value;
+        });
     }
 }
 

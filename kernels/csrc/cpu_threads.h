@@ -3,7 +3,7 @@
 #pragma once
 
 #include <cfenv>
-#include <system_error>
+#include <exception>
 #include <thread>
 #include <vector>
 
@@ -48,7 +48,7 @@ class Ranges {
         u64 part = 1;
         try {
             for (; part < count_; ++part) threads.emplace_back(one, part);
-        } catch (const std::system_error&) {  // no more threads to be had
+        } catch (const std::exception&) {  // no more threads to be had
         }
         one(0);
         for (; part < count_; ++part) one(part);

@@ -7,6 +7,8 @@ import math
 import os
 from collections.abc import Sequence
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -48,15 +50,14 @@ class Native(Reference):
         inputs = [_Input(delta[name], residual[name] if residual is not None else None, left[name]) for name in layout.names]
         sources = [each.source for each in inputs]
         if codec.kind == "fp16":
-            payload = bytearray(HEADER_BYTES + 2 * sum(elements))
-            self._library.compress_halves(elements, sources, codec.decay, self._run(), _address(payload) + HEADER_BYTES)
-            return self._seal(payload, Kind.FP16, 16, layout), left
+            payload = np.empty(HEADER_BYTES + 2 * sum(elements), np.uint8)
+            self._library.compress_halves(elements, sources, codec.decay, self._run(), payload.ctypes.data + HEADER_BYTES)
+            return self._sealed(payload, Kind.FP16, 16, layout), left
         densities = codec.densities(layout)
-        payload = bytearray(HEADER_BYTES + self._library.most_bytes(elements, densities, codec.value_bits))
-        body = _address(payload) + HEADER_BYTES
+        payload = np.empty(HEADER_BYTES + self._library.most_bytes(elements, densities, codec.value_bits), np.uint8)
+        body = payload.ctypes.data + HEADER_BYTES
         written = self._library.compress(elements, densities, sources, codec.value_bits, codec.decay, self._run(), body)
-        del payload[HEADER_BYTES + written :]
-        return self._seal(payload, Kind.SPARSE, codec.value_bits, layout), left
+        return self._sealed(payload[: HEADER_BYTES + written], Kind.SPARSE, codec.value_bits, layout), left
 
     def entries(self, payload: Buffer, layout: Layout) -> dict[str, Entries]:
         data, elements = bytes(payload), _elements(layout)
@@ -86,11 +87,11 @@ class Native(Reference):
     def _run(self) -> Run:
         return Run(self._threads or min(_processors(), torch.get_num_threads()), self._instructions)
 
-    def _seal(self, payload: bytearray, kind: Kind, value_bits: int, layout: Layout) -> bytes:
+    def _sealed(self, payload: npt.NDArray[np.uint8], kind: Kind, value_bits: int, layout: Layout) -> bytes:
         header = Header(kind, value_bits, layout.numel(), chunk_count(layout), layout.digest())
-        payload[:HEADER_BYTES] = header.pack()
-        self._library.seal(_address(payload), len(payload))
-        return bytes(payload)
+        payload[:HEADER_BYTES] = np.frombuffer(header.pack(), np.uint8)
+        self._library.seal(payload.ctypes.data, len(payload))
+        return payload.tobytes()
 
 
 class _Input:
@@ -123,7 +124,3 @@ def _kept(elements: int, density: int) -> int:
 def _patch(payload: bytes, header: Header, weight: float) -> Patch:
     address = ctypes.cast(ctypes.c_char_p(payload), ctypes.c_void_p).value
     return Patch(address, len(payload), header.kind, header.value_bits, weight, 0)
-
-
-def _address(buffer: bytearray) -> int:
-    return ctypes.addressof(ctypes.c_char.from_buffer(buffer))

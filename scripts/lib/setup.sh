@@ -39,7 +39,8 @@ explain_failure() {
 setup() {
   local group=$1 extras="" want log
   if [ "$group" = dev ]; then extras="[dev,transformers,datasets,plots]"; fi
-  want="$group $(cat "$LOCK" "$ROOT/pyproject.toml" "$ROOT"/kernels/csrc/* | cksum) $ROOT"
+  # The codec's library is built again when its sources change, or a compiler comes.
+  want="$group $(cat "$LOCK" "$ROOT/pyproject.toml" "$ROOT"/kernels/csrc/* | cksum) $(command -v "${CXX:-c++}" || echo -) $ROOT"
   # What a node needs is part of what the tests need: a venv made for dev serves run as well.
   if [ -x "$VENV/bin/collab-node" ] && { grep -qxF "$want" "$VENV/.collab-setup" 2>/dev/null || { [ "$group" = run ] && grep -qxF "dev${want#run}" "$VENV/.collab-setup" 2>/dev/null; }; }; then
     export PATH="$VENV/bin:$PATH"; return
@@ -50,6 +51,9 @@ setup() {
     "$(find_python)" -m venv "$VENV" >"$log" 2>&1 || explain_failure "$log"
   fi
   "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check -c "$LOCK" -e "$ROOT$extras" >"$log" 2>&1 || explain_failure "$log"
+  if ! compgen -G "$ROOT/kernels/native/_codec*.so" >/dev/null; then
+    printf 'warning: compression will be slow, because its library could not be built: install a C++ compiler (Debian, Ubuntu: sudo apt-get install -y g++ · Fedora: sudo dnf install -y gcc-c++ · macOS: xcode-select --install) and run this again\n' >&2
+  fi
   printf '%s\n' "$want" >"$VENV/.collab-setup"
   rm -f "$log"
   export PATH="$VENV/bin:$PATH"
