@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import shutil
@@ -13,7 +14,7 @@ from typing import Any
 from ...protocol.commit import Commit
 from ...protocol.event import EventManifest
 from ..errors import UserError, disk_errors
-from ..files import TEMPORARY_SUFFIX, make_folder, sync
+from ..files import TEMPORARY_SUFFIX, is_running, make_folder, sync
 from ..store import Store
 
 FORMATS = ("safetensors", "transformers")
@@ -58,8 +59,10 @@ def _replacing(folder: Path, force: bool) -> Iterator[Path]:
     _check_place(folder, force)
     with disk_errors(folder.parent):
         make_folder(folder.parent)
+        for left in folder.parent.glob(f".{glob.escape(folder.name)}.*{TEMPORARY_SUFFIX}"):
+            if not is_running(left.name.split(".")[-2]):
+                shutil.rmtree(left, ignore_errors=True)
         staging = folder.with_name(f".{folder.name}.{os.getpid()}{TEMPORARY_SUFFIX}")
-        shutil.rmtree(staging, ignore_errors=True)  # what a killed process of this id left
         staging.mkdir()
         try:
             yield staging

@@ -13,6 +13,7 @@ from ...protocol.refs import MAIN
 from ...protocol.refs.names import shortened
 from ..store import Store
 from ..units import short
+from .revisions import read_commit
 
 
 def branches(store: Store, as_json: bool) -> None:
@@ -47,10 +48,10 @@ def tags(store: Store, as_json: bool) -> None:
 
 def annotation(store: Store, name: str) -> dict[str, Any] | None:
     """Return a tag's annotation as plain values, `valid` if it was signed by its tagger for this name and commit."""
-    signed = store.refs.tag(name)
-    if signed is None:
-        return None
     try:
+        signed = store.refs.tag(name)
+        if signed is None:
+            return None
         tag = signed.open()
     except RemoteProtocolError as error:
         return {"message": f"({error})", "tagger": None, "time": None, "valid": False}
@@ -76,7 +77,7 @@ def _summary(note: dict[str, Any] | None) -> str:
 
 
 def _round(store: Store, commit: bytes) -> int:
-    return store.commit(commit).round
+    return read_commit(store, commit).round
 
 
 def _objects(rows: list[dict[str, Any]]) -> None:

@@ -134,7 +134,7 @@ def commit(
     if moves:
         console.print(tables.moves_table(moves, {name: _numel(shape) for name, shape in layout.tensors}))
     elif missing:
-        console.print(Text(f"\nwhat it moved cannot be told: {missing}"))
+        console.print(Text(f"\nwhat it moved cannot be told: {missing}"), soft_wrap=True)
 
 
 def _headers(store: Store, shown: Commit) -> Iterator[str]:

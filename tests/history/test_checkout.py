@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -144,3 +147,33 @@ def test_an_import_of_something_else_makes_no_event(run: Run, tmp_path: Path) ->
         assert why in done.stderr
     events = Home(tmp_path / "new").events_path
     assert not events.exists() or os.listdir(events) == []
+
+
+VICTIM = """
+import os, signal, sys
+from pathlib import Path
+from collab.node.history import checkout
+def die(*_): os.kill(os.getpid(), signal.SIGKILL)
+point, folder = sys.argv[1], Path(sys.argv[2])
+if point == "written":
+    checkout.sync = die
+elif point == "replaced":
+    checkout.os.rename = die
+with checkout._replacing(folder, True) as staging:
+    (staging / checkout.NOTE).write_text("new")
+"""
+
+
+@pytest.mark.parametrize("point", ["written", "replaced"])
+def test_what_a_killed_checkout_left_goes_with_the_next(tmp_path: Path, point: str) -> None:
+    folder = tmp_path / "out"
+    folder.mkdir()
+    (folder / checkout.NOTE).write_text("old")
+    killed = subprocess.run([sys.executable, "-c", VICTIM, point, str(folder)], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert not folder.exists() or (folder / checkout.NOTE).read_text() == "old"
+    assert list(tmp_path.glob(".out.*.tmp"))
+    with checkout._replacing(folder, True) as staging:
+        (staging / checkout.NOTE).write_text("new")
+    assert (folder / checkout.NOTE).read_text() == "new"
+    assert os.listdir(tmp_path) == ["out"]
