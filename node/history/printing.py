@@ -176,10 +176,6 @@ def diff(older: Commit, newer: Commit, diffs: Sequence[TensorDiff], as_json: boo
         typer.echo(json.dumps(fields))
         return
     typer.echo(f"{short(older.digest)} (round {older.round}) .. {short(newer.digest)} (round {newer.round})")
-    changed = [each for each in diffs if each.changed]
-    if not changed:
-        typer.echo("the weights are the same, bit for bit" if older.state == newer.state else "the weights are equal")
-        return
     _print(tables.diff_table(diffs))
 
 
