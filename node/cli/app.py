@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from . import event, inspect, run
+from . import event, history, inspect, refs, run, weights
 from .commands import Commands
 
 app = typer.Typer(
@@ -40,5 +40,12 @@ app.command("seed")(run.seed)
 app.command("join")(run.join)
 app.command("stop")(run.stop)
 app.command("status")(inspect.status)
-app.command("log")(inspect.log)
-app.command("export")(inspect.export)
+app.command("log")(history.log)
+app.command("show")(history.show)
+app.command("diff")(history.diff)
+app.command("blame")(history.blame)
+app.command("branch")(refs.branch)
+app.command("tag")(refs.tag)
+app.command("checkout")(weights.checkout)
+app.command("export")(weights.export)
+app.command("import")(weights.import_)
