@@ -1,1 +1,1 @@
-"""What a history is asked and how it is changed: over the store, without a network."""
+"""History as a git user expects it: what was done to the weights, by whom, and how any version of them is had again."""
