@@ -11,12 +11,16 @@ from ...protocol.commit import Commit, decode_commit, root_commit
 from ...protocol.errors import LocalProtocolError, RemoteProtocolError
 from ...protocol.event import EventManifest
 from ...protocol.merging import verify_commit
+from ...protocol.messages import Blob
 from ...protocol.record import sha256
 from ..store import Store
 from ..units import short
 from .findings import Broken, Finding
 
-GET_COMMIT = "`collab-node unbundle` a history that has it, or move the event's folder away and join again"
+_UNBUNDLE = "`collab-node unbundle` a history that has it"
+GET_COMMIT = _UNBUNDLE + ", or move the event's folder away and join again"
+FETCH = "start the node, so that it fetches it, or " + _UNBUNDLE
+REPLACE = "move the file {} away, then start the node, so that it fetches it again, or " + _UNBUNDLE
 
 
 def read_commit(store: Store, digest: bytes) -> Commit:
@@ -79,3 +83,37 @@ def _check(event: EventManifest, store: Store, window: deque[Commit], commit: Co
 
 def _broken(kind: str, text: str, commit: Commit) -> Broken:
     return Broken(Finding(kind, text, GET_COMMIT, round=commit.round, commit=commit.digest))
+
+
+def blobs_of_commit(commit: Commit) -> list[Blob]:
+    """Return the payloads that a commit merged, Fisher payloads included."""
+    found = [blob for _, claim in commit.contributions() for blob in (claim.payload, claim.fisher)]
+    return [blob for blob in found if blob is not None]
+
+
+class ReplayStart:
+    """Where on a path a replay to its end can begin: the first state that is here and after which every payload is.
+
+    Tell it the commits in order. `position` counts them from 0, None if there is no such state; `lost` is the last payload that is
+    missing, with its commit.
+    """
+
+    def __init__(self, event: EventManifest, store: Store) -> None:
+        self.position: int | None = None
+        self.lost: tuple[Blob, Commit] | None = None
+        self._seeded = event.start.seed is not None
+        self._store = store
+        self._seen = 0
+
+    def saw(self, commit: Commit) -> None:
+        """Take note of the path's next commit."""
+        for blob in blobs_of_commit(commit):
+            if not self._store.blobs.has(blob.sha256):
+                self.position, self.lost = None, (blob, commit)
+        if self.position is None and self._has_state(commit):
+            self.position = self._seen
+        self._seen += 1
+
+    def _has_state(self, commit: Commit) -> bool:
+        snapshot = self._store.snapshot_of(commit.digest)
+        return (self._seeded and not commit.parents) or (snapshot is not None and self._store.blobs.has(snapshot))

@@ -28,12 +28,8 @@ from ..weights import StateMismatch
 from .difference import first_difference, tensor_at
 from .findings import Broken, Finding
 from .progress import Progress, silent
-from .reading import checked_commits, path_to
+from .reading import FETCH, REPLACE, ReplayStart, blobs_of_commit, checked_commits, path_to
 from .replay import Replay, replaying
-
-_UNBUNDLE = "`collab-node unbundle` a history that has it"
-REPLACE = "move the file {} away, then start the node, so that it fetches it again, or " + _UNBUNDLE
-FETCH = "start the node, so that it fetches it, or " + _UNBUNDLE
 
 
 @dataclass
@@ -73,29 +69,18 @@ async def verify(
 
 def _check_commits(event: EventManifest, store: Store, path: list[bytes], report: Report, progress: Progress) -> int:
     """Check commits and payloads; return the position in `path` that a replay can start from. Raises Broken."""
-    usable = [0] if event.start.seed is not None else []
-    lost: Broken | None = None
-    for at, commit in enumerate(checked_commits(event, store, path)):
-        report.commits, report.round = at + 1, commit.round
-        progress("commits and payloads", at + 1, len(path))
+    start = ReplayStart(event, store)
+    for at, commit in enumerate(checked_commits(event, store, path), 1):
+        start.saw(commit)
         for blob in blobs_of_commit(commit):
-            if not store.blobs.has(blob.sha256):
-                usable, lost = [], _missing(blob, commit)
-            else:
+            if store.blobs.has(blob.sha256):
                 _check_blob(store, blob, commit)
                 report.payloads += 1
-        snapshot = store.snapshot_of(commit.digest)
-        if snapshot is not None and store.blobs.has(snapshot):
-            usable.append(at)
-    if not usable:
-        raise lost or _no_start()
-    return usable[0]
-
-
-def blobs_of_commit(commit: Commit) -> list[Blob]:
-    """Return the payloads that a commit merged, Fisher payloads included."""
-    found = [blob for _, claim in commit.contributions() for blob in (claim.payload, claim.fisher)]
-    return [blob for blob in found if blob is not None]
+        report.commits, report.round = at, commit.round
+        progress("commits and payloads", at, len(path))
+    if start.position is None:
+        raise _no_start(start)
+    return start.position
 
 
 def _check_blob(store: Store, blob: Blob, commit: Commit) -> None:
@@ -115,14 +100,13 @@ def _check_blob(store: Store, blob: Blob, commit: Commit) -> None:
     ))  # fmt: skip
 
 
-def _missing(blob: Blob, commit: Commit) -> Broken:
+def _no_start(start: ReplayStart) -> Broken:
+    if start.lost is None:
+        text = "the first weights are missing, and there is no snapshot to start from"
+        return Broken(Finding("snapshot", text, FETCH))
+    blob, commit = start.lost
     text = f"payload {short(blob.sha256)} of round {commit.round} is missing, and no snapshot comes after it"
     return Broken(Finding("payload", text, FETCH, round=commit.round, commit=commit.digest, blob=blob.sha256))
-
-
-def _no_start() -> Broken:
-    text = "the first weights are missing, and there is no snapshot to start from"
-    return Broken(Finding("snapshot", text, FETCH))
 
 
 class _Replayed:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import import_module
@@ -10,7 +14,9 @@ from typing import Any
 
 from daemon.workkit import write_data
 
+from collab.node.failpoints import VARIABLE
 from collab.node.home import EventFolder, Home
+from collab.node.keys import load
 from collab.node.store import Store
 from collab.protocol.commit import Commit
 from collab.protocol.event import (
@@ -25,6 +31,7 @@ from collab.protocol.event import (
     OuterOptimiser,
     Rounds,
 )  # fmt: skip
+from collab.protocol.identity import Identity
 
 ROUNDS = 5
 
@@ -47,6 +54,10 @@ class Sample:
     @cached_property
     def event(self) -> EventManifest:
         return self.folder.manifest().open()
+
+    @property
+    def identity(self) -> Identity:
+        return load(self.home.identity_path)
 
     def store(self, *, read_only: bool = False) -> Store:
         return Store.open(self.folder.store_path, read_only=read_only)
@@ -99,3 +110,23 @@ def make_sample(folder: Path, rounds: int = ROUNDS, **parts: Any) -> Sample:
         local.round(silent=2 if number == 2 else None)
     local.close()
     return sample
+
+
+_VICTIM = """
+import os, sys
+from pathlib import Path
+Path(os.environ["COLLAB_FAILPOINTS"]).write_text(f"{sys.argv[1]} {os.getpid()}")
+sys.argv[:2] = ["collab-node"]
+from collab.node.cli import main
+main()
+"""
+
+
+def killed_at(sample: Sample, failpoint: str, *arguments: object) -> None:
+    """Run `collab-node` in a process of its own, in the sample's home, until `kill -9` hits it at the failpoint."""
+    armed = sample.path / "failpoint"
+    environment = os.environ | {"COLLAB_HOME": str(sample.path), VARIABLE: str(armed), "COLLAB_DATA_DIR": str(sample.data)}
+    command = [sys.executable, "-c", _VICTIM, failpoint, *(str(each) for each in arguments)]
+    killed = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert not armed.exists()
