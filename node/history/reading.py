@@ -94,8 +94,8 @@ def blobs_of_commit(commit: Commit) -> list[Blob]:
 class ReplayStart:
     """Where on a path a replay to its end can begin: the first state that is here and after which every payload is.
 
-    Tell it the commits in order. `position` counts them from 0, None if there is no such state; `lost` is the last payload that is
-    missing, with its commit.
+    Tell it the commits in order. `position` counts them from 0, None if there is no such state; `lost` is the last payload that
+    is missing, with its commit.
     """
 
     def __init__(self, event: EventManifest, store: Store) -> None:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner, Result
+
+from collab.node.cli.app import app
 
 sys.path.append(str(Path(__file__).parents[2] / "scripts"))
 
@@ -27,12 +30,8 @@ def sample(original: Sample, tmp_path: Path) -> Sample:
 
 
 @pytest.fixture
-def run(sample: Sample, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., object]]:
+def run(sample: Sample, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
     """Run `collab-node` with these arguments in this process, in the sample's home."""
-    from typer.testing import CliRunner
-
-    from collab.node.cli.app import app
-
     monkeypatch.setenv("XDG_CONFIG_HOME", str(sample.home.path / "config"))
     monkeypatch.setenv("COLLAB_HOME", str(sample.home.path))
     monkeypatch.setenv("COLLAB_DATA_DIR", str(sample.data))

@@ -30,7 +30,7 @@ def files(sample: Sample) -> set[Path]:
 
 
 def clean(run: Run) -> bool:
-    return json.loads(run("fsck", "--json").stdout)["findings"] == []
+    return not json.loads(run("fsck", "--json").stdout)["findings"]
 
 
 def add_garbage(sample: Sample) -> None:
