@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from . import event, inspect, integrity, run
+from . import event, history, inspect, integrity, run
 from .commands import Commands
 
 app = typer.Typer(
@@ -40,7 +40,10 @@ app.command("seed")(run.seed)
 app.command("join")(run.join)
 app.command("stop")(run.stop)
 app.command("status")(inspect.status)
-app.command("log")(inspect.log)
+app.command("log")(history.log)
+app.command("show")(history.show)
+app.command("diff")(history.diff)
+app.command("blame")(history.blame)
 app.command("export")(inspect.export)
 app.command("verify")(integrity.verify)
 app.command("fsck")(integrity.fsck)

@@ -1,4 +1,4 @@
-"""`status`, `log`, `export` and `key`: reading a node, whether it runs or not."""
+"""`status`, `export` and `key`: reading a node, whether it runs or not."""
 
 from __future__ import annotations
 
@@ -46,38 +46,6 @@ def status(home: HomeFlag = None, config: ConfigFlag = None, event: EventFlag = 
     from ..display import render
 
     Console().print(render(view))
-
-
-def log(
-    home: HomeFlag = None,
-    config: ConfigFlag = None,
-    event: EventFlag = "",
-    limit: Annotated[int | None, typer.Option("--limit", "-n", metavar="N", min=1, help="The newest N commits only.")] = None,
-    oneline: Annotated[bool, typer.Option("--oneline", help="One line a commit.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a commit and line.")] = False,
-) -> None:
-    """Show the event's history, newest first."""
-    from ..reading import commit_fields, commit_line, open_store
-
-    if oneline and as_json:
-        raise UsageError("--oneline and --json are two different things", "choose one")
-    _, folder = event_of(home, config, event)
-    with open_store(folder) as store:
-        digests = store.digests(-1 if limit is None else limit)
-        if as_json or oneline:
-            for digest in digests:
-                commit = store.commit(digest)
-                typer.echo(json.dumps(commit_fields(commit)) if as_json else commit_line(commit))
-        else:
-            _print_table(store, digests)
-
-
-def _print_table(store: Store, digests: list[bytes]) -> None:
-    from rich.console import Console
-
-    from ..rounds_table import RoundRow, rounds_table
-
-    Console().print(rounds_table(RoundRow.of(store.commit(digest)) for digest in digests))
 
 
 def export(

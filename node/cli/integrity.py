@@ -10,6 +10,7 @@ import typer
 
 from ..errors import UserError
 from .flags import ConfigFlag, DeviceFlag, EventFlag, HomeFlag, JsonFlag, event_of, home_of, settings_of
+from .offline import offline
 
 if TYPE_CHECKING:
     from ..store import Store
@@ -27,8 +28,6 @@ def verify(
     as_json: JsonFlag = False,
 ) -> None:
     """Prove a version: every hash, signature and certificate, and by replay every state. Names the first thing that is wrong."""
-    import asyncio
-
     from ..history.progress import shown_on_terminal
     from ..history.verify import verify as check
     from ..reading import open_store
@@ -38,7 +37,7 @@ def verify(
     manifest = folder.manifest().open()
     with open_store(folder) as store, shown_on_terminal() as progress:
         digest = digest_of(store, revision)
-        report = asyncio.run(check(manifest, store, digest, settings_of(config, device=device), progress, replay=replay))
+        report = offline(check(manifest, store, digest, settings_of(config, device=device), progress, replay=replay))
     if as_json:
         typer.echo(json.dumps(report.fields()))
     elif report.wrong is not None:
