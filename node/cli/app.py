@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from . import event, history, inspect, integrity, run
+from . import event, history, inspect, integrity, mending, run
 from .commands import Commands
 
 app = typer.Typer(
@@ -50,3 +50,4 @@ app.command("fsck")(integrity.fsck)
 app.command("gc")(integrity.gc)
 app.command("bundle")(integrity.bundle)
 app.command("unbundle")(integrity.unbundle)
+app.command("bisect")(mending.bisect)
