@@ -116,7 +116,8 @@ def test_a_version_that_cannot_be_rebuilt_leaves_the_bisection_as_it_was(run: Ru
 @given(count=st.integers(1, 300), data=st.data())
 def test_halving_takes_log2_evaluations(count: int, data: st.DataObject) -> None:
     first_bad = data.draw(st.integers(0, count - 1))
-    path, limit, values = [bytes([n // 256, n % 256]) for n in range(count)], Limit(side="above", threshold=0.5), {}
+    path, limit = [bytes([n // 256, n % 256]) for n in range(count)], Limit(side="above", threshold=0.5)
+    values: dict[str, float | None] = {}
     while (ends := narrowed(path, values, limit))[1] - ends[0] > 1:
         middle = sum(ends) // 2
         values[path[middle].hex()] = float(middle >= first_bad)
