@@ -12,6 +12,7 @@ from ...protocol.errors import LocalProtocolError, RemoteProtocolError
 from ...protocol.event import EventManifest
 from ...protocol.merging import verify_commit
 from ...protocol.messages import Blob
+from ...protocol.proposal import open_merge, verify_merge_commit
 from ...protocol.record import sha256
 from ..store import Store
 from ..units import short
@@ -67,6 +68,9 @@ def _check(event: EventManifest, store: Store, window: deque[Commit], commit: Co
     where = f"commit {short(commit.digest)} of round {commit.round}"
     try:
         ancestry = Ancestry([*window][::-1])
+        if commit.statement is not None:
+            verify_merge_commit(event, ancestry.base, commit)
+            return
         verify_commit(event, ancestry, commit)
     except (RemoteProtocolError, LocalProtocolError) as error:
         raise _broken("commit", f"{where} breaks the rules: {error}", commit) from error
@@ -87,6 +91,8 @@ def _broken(kind: str, text: str, commit: Commit) -> Broken:
 
 def blobs_of_commit(commit: Commit) -> list[Blob]:
     """Return the payloads that a commit merged, Fisher payloads included."""
+    if commit.statement is not None:
+        return [proposal.payload for _, proposal in open_merge(commit)[1].opened()]
     found = [blob for _, claim in commit.contributions() for blob in (claim.payload, claim.fisher)]
     return [blob for blob in found if blob is not None]
 

@@ -10,12 +10,13 @@ from torch import Tensor
 
 from ... import kernels
 from ...kernels import PayloadError
-from ...kernels.merge import Contribution
+from ...kernels.change import decode
+from ...kernels.merge import Contribution, Update, merge_updates, model_method
 from ...kernels.merge import merge as merge_contributions
 from ...kernels.outer import nesterov, sgd
 from .contribute import clip_of
 from .errors import WorkerError, translated
-from .messages import Adopt, Merge, Merged, Part
+from .messages import Adopt, Merge, MergeChanges, Merged, Part
 from .session import Session
 from .state import SharedState
 
@@ -47,12 +48,8 @@ class Candidates:
     def merge(self, session: Session, request: Merge) -> Merged:
         """See messages.Merge."""
         base = session.require_base()
-        made = self._kept.get(request.key)
-        if made is not None and made.base_hash == request.base == session.base_hash:
-            return made.answer
-        if request.base != session.base_hash:
-            text = f"the base is {session.base_hash.hex()[:12]}, not {request.base.hex()[:12]}"
-            raise WorkerError("wrong_base", text)
+        if (made := self._answered(session, request)) is not None:
+            return made
         with translated("merging"):
             contributions = [_contribution(session, part) for part in request.parts]
             update = _update(session, request, contributions)
@@ -61,6 +58,28 @@ class Candidates:
         answer = Merged(state=state.hash(), norm=kernels.norm(update), clips=clips)
         self._keep(request.key, Candidate(state, answer, session.base_hash))
         return answer
+
+    def merge_changes(self, session: Session, request: MergeChanges) -> Merged:
+        """See messages.MergeChanges."""
+        base = session.require_base()
+        if (made := self._answered(session, request)) is not None:
+            return made
+        with translated("merging"):
+            update = _merged_changes(session, base, request)
+            state = SharedState(sgd(base.weights, update, rate=1.0), base.momentum)
+        answer = Merged(state=state.hash(), norm=kernels.norm(update), clips=())
+        self._keep(request.key, Candidate(state, answer, session.base_hash))
+        return answer
+
+    def _answered(self, session: Session, request: Merge | MergeChanges) -> Merged | None:
+        """Return the answer if the merge is kept. Raises WorkerError("wrong_base")."""
+        made = self._kept.get(request.key)
+        if made is not None and made.base_hash == request.base == session.base_hash:
+            return made.answer
+        if request.base != session.base_hash:
+            text = f"the base is {session.base_hash.hex()[:12]}, not {request.base.hex()[:12]}"
+            raise WorkerError("wrong_base", text)
+        return None
 
     def _keep(self, key: str, candidate: Candidate) -> None:
         self._kept.pop(key, None)
@@ -111,6 +130,20 @@ def _update(session: Session, request: Merge, contributions: list[Contribution])
         )
     except PayloadError as error:
         raise WorkerError("bad_payload", str(error)) from error
+    except ValueError as error:
+        raise WorkerError("bad_merge", str(error)) from error
+
+
+def _merged_changes(session: Session, base: SharedState, request: MergeChanges) -> dict[str, Tensor]:
+    updates = []
+    try:
+        for change in request.changes:
+            try:
+                delta = decode(change.form, Path(change.path).read_bytes(), session.layout)
+            except PayloadError as error:
+                raise WorkerError("bad_payload", f"{Path(change.path).name[:16]}: {error}") from error
+            updates.append(Update(delta, change.weight, key=change.key))
+        return merge_updates(model_method(request.method, **request.parameters), base.weights, updates)
     except ValueError as error:
         raise WorkerError("bad_merge", str(error)) from error
 

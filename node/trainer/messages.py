@@ -25,9 +25,9 @@ from pydantic import BaseModel, ConfigDict
 from ...protocol.event import MergeMethod
 
 __all__ = [
-    "NOTICES", "REQUESTS", "Adopt", "Compress", "Compressed", "Done", "Evaluate", "Evaluated", "Failed", "Init", "Inspect",
-    "Inspected", "Load", "Merge", "Merged", "Message", "Notice", "Open", "Opened", "Part", "Progress", "Request",
-    "Restored", "Save", "Settle", "Snapshot", "State", "Stop", "Train", "Trained", "Written",
+    "NOTICES", "REQUESTS", "Adopt", "Change", "Compress", "Compressed", "Done", "Evaluate", "Evaluated", "Failed", "Init",
+    "Inspect", "Inspected", "Load", "Merge", "MergeChanges", "Merged", "Message", "Notice", "Open", "Opened", "Part", "Progress",
+    "Request", "Restored", "Save", "Settle", "Snapshot", "State", "Stop", "Train", "Trained", "Written",
 ]  # fmt: skip
 
 
@@ -254,6 +254,29 @@ class Merge(Request):
     full: bool = False
 
 
+class Change(Message):
+    """A proposal in a merge: its payload's file, its form and its weight. `key` names it where a method draws at random."""
+
+    path: str
+    form: str
+    weight: float
+    key: bytes
+
+
+class MergeChanges(Request):
+    """As `Merge`, of proposals, by a method of `kernels.merge.MODEL_METHODS`; the outer optimiser takes no part. → Merged
+
+    Errors: wrong_base, bad_payload (names the proposal), bad_merge.
+    """
+
+    OP = "merge_changes"
+    key: str
+    base: bytes
+    changes: tuple[Change, ...]
+    method: str
+    parameters: dict[str, float]
+
+
 class Merged(Message):
     """The candidate's state hash, the norm of the merged update, and the clips that were used, by part."""
 
@@ -344,7 +367,7 @@ REQUESTS: dict[str, tuple[type[Request], type[Message]]] = {
     for request, answer in (
         (Open, Opened), (Init, State), (Load, State), (Snapshot, Written), (Train, Done), (Stop, Done),
         (Compress, Compressed), (Settle, Done), (Inspect, Inspected), (Merge, Merged), (Adopt, State),
-        (Evaluate, Evaluated), (Save, Done),
+        (Evaluate, Evaluated), (Save, Done), (MergeChanges, Merged),
     )
 }  # fmt: skip
 

@@ -33,6 +33,7 @@ class Service:
             "open": self._open, "init": self._init, "load": self._load, "snapshot": self._snapshot, "train": self._train,
             "stop": self._stop, "compress": self._compress, "settle": self._settle, "inspect": self._inspect,
             "merge": self._merge, "adopt": self._adopt, "evaluate": self._evaluate, "save": self._save,
+            "merge_changes": self._merge_changes,
         }  # fmt: skip
 
     @property
@@ -150,6 +151,9 @@ class Service:
 
     def _merge(self, request: messages.Merge) -> messages.Merged:
         return self._candidates.merge(self.session, request)
+
+    def _merge_changes(self, request: messages.MergeChanges) -> messages.Merged:
+        return self._candidates.merge_changes(self.session, request)
 
     def _adopt(self, request: messages.Adopt) -> messages.State:
         self._end_training()
