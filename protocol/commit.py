@@ -59,15 +59,15 @@ class Commit(Record):
     `state` is the state hash after the merge; `samples` counts all samples since the root; `loss` is the sample-weighted mean
     of the contributions' training losses (None for the root). `time` is the proposer's clock, for people only.
 
-    `statement` is the signed message of whoever made a commit that no round made (`proposal.ProposalMerge`); a commit of a round
-    has none, and its bytes do not mention it.
+    `statement` is the signed message of whoever made a commit that no round made (`proposal.ProposalMerge`, `revert.Revert`); a
+    commit of a round has none, and its bytes do not mention it.
     """
 
     event: Digest
     parents: Annotated[tuple[Digest, ...], Field(max_length=2)]
     round: Round
     state: Digest
-    method: MergeMethod | Literal["root", "proposals"]
+    method: MergeMethod | Literal["root", "proposals", "revert"]
     full: bool
     accepted: Annotated[tuple[Accepted, ...], Field(max_length=4096)]
     rejected: Annotated[tuple[Rejected, ...], Field(max_length=4096)]
@@ -94,8 +94,8 @@ class Commit(Record):
             raise ValueError("the roster is sorted by peer, each once")
         if (self.method == "root") != (not self.parents):
             raise ValueError("the root, and only the root, has no parent")
-        if (self.method == "proposals") != (self.statement is not None):
-            raise ValueError("a merge of proposals, and nothing else, comes with a statement")
+        if (self.method in ("proposals", "revert")) != (self.statement is not None):
+            raise ValueError("a merge of proposals and a revert, and nothing else, come with a statement")
         return self
 
     @property
@@ -108,6 +108,7 @@ class Commit(Record):
         """The method of a commit that a round made."""
         assert self.method != "root"
         assert self.method != "proposals"
+        assert self.method != "revert"
         return self.method
 
     def contributions(self) -> list[tuple[Signed, Contribution]]:

@@ -12,8 +12,10 @@ from .flags import ConfigFlag, DataFlag, DeviceFlag, EventFlag, HomeFlag, JsonFl
 from .offline import offline
 
 if TYPE_CHECKING:
+    from ...protocol.commit import Commit
     from ..history.bisect import Found
     from ..history.bisect_state import Limit, Question, State, StateFile
+    from ..history.revert import Reverted
     from ..store import Store
 
 
@@ -106,3 +108,79 @@ def _answer(found: Found) -> str:
     tried = f"{found.evaluated} of {found.versions} versions were evaluated"
     both = ", and both ends" if found.ends_evaluated else ""
     return f"commit {short(found.commit)} of round {found.round} is the first bad one; {tried}{both}"
+
+
+def revert(
+    revisions: Annotated[list[str] | None, typer.Argument(metavar="[COMMIT]...", help="What to take out again.")] = None,
+    contributor: Annotated[
+        str, typer.Option("--contributor", metavar="PEER", help="Only what this peer contributed; without COMMIT: all of it.")
+    ] = "",
+    into: Annotated[str, typer.Option("--into", metavar="BRANCH", help="The branch that takes the revert.")] = "reverts",
+    onto: Annotated[str, typer.Option("--onto", metavar="REV", help="Where a new branch starts.")] = "HEAD",
+    message: Annotated[str, typer.Option("--message", "-m", metavar="TEXT", help="Why.")] = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Only say what would be taken out.")] = False,
+    home: HomeFlag = None, config: ConfigFlag = None, event: EventFlag = "", device: DeviceFlag = None,
+    as_json: JsonFlag = False,
+) -> None:  # fmt: skip
+    """Subtract what commits, or a contributor, added to the weights, as a new commit on a branch of yours."""
+    import time
+
+    from .. import keys
+    from ..history.revert import branch_to_take, keep_revert, make_revert
+    from ..history.revisions import find_commit
+    from ..store import Store
+
+    node_home, folder = event_of(home, config, event)
+    identity = keys.load(node_home.identity_path)
+    with Store.open_beside(folder.store_path) as store:
+        name, now, parent = branch_to_take(store, into, find_commit(store, onto))
+        peer, commits = _meant(store, parent, revisions or [], contributor)
+        made = offline(make_revert(
+            folder.manifest().open(), store, settings_of(config, device=device), identity, parent, commits,
+            peer=peer, message=message, time=int(time.time()),
+        ))  # fmt: skip
+        if not dry_run:
+            keep_revert(store, name, now, made.commit)
+    if as_json:
+        typer.echo(json.dumps({**made.fields(), "branch": name, "kept": not dry_run}))
+    else:
+        _print_revert(made, into, dry_run)
+
+
+def _meant(store: Store, parent: Commit, revisions: list[str], contributor: str) -> tuple[str | None, list[Commit]]:
+    """Return whose contributions are meant (None: everybody's) and in which commits, newest first. Raises UserError."""
+    from ..history.revert import commits_with, peer_named
+    from ..history.revisions import find_commit
+
+    if not revisions and not contributor:
+        raise UsageError("say what to revert: a COMMIT, or --contributor PEER")
+    peer = peer_named(store, parent, contributor) if contributor else None
+    if revisions:
+        found = {commit.digest: commit for commit in (find_commit(store, revision) for revision in revisions)}
+        return peer, sorted(found.values(), key=lambda commit: -commit.round)
+    commits = commits_with(store, parent, peer or "")
+    if not commits:
+        raise UserError(f"everything of {peer} was taken out already")
+    return peer, commits
+
+
+def _print_revert(made: Reverted, branch: str, dry_run: bool) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    from ..units import short
+
+    rounds = ", ".join(str(round) for round in made.rounds)
+    done = "would take out" if dry_run else f"{branch} is now at {short(made.commit.digest)}, round {made.commit.round}: took out"
+    typer.echo(f"{done} {made.contributions} contributions of rounds {rounds}")
+    if not any(each.later for each in made.tensors):
+        typer.echo("no later commit moved the same coordinates")
+        return
+    table = Table(box=box.SIMPLE_HEAD)
+    for heading in ("tensor", "taken out", "moved later", "share"):
+        table.add_column(heading, justify="left" if heading == "tensor" else "right")
+    for each in made.tensors:
+        table.add_row(each.tensor, f"{each.taken:,}", f"{each.later:,}", f"{each.later / each.taken:.0%}")
+    typer.echo(f"{made.later_commits} later commits moved some of the same coordinates; what they added stays:")
+    Console().print(table)

@@ -21,6 +21,7 @@ from ...protocol.manifest import SignedManifest
 from ...protocol.merging import verify_commit
 from ...protocol.record import sha256
 from ...protocol.refs import MAIN, RefError, SignedTag, check_name, tag_name
+from ...protocol.statement import verify_statement
 from .. import keys
 from ..catch_up import restore_history
 from ..create import publish, staging
@@ -136,19 +137,30 @@ class _Taking:
         """Verify a commit and keep it. Raises RemoteProtocolError."""
         if not commit.parents:
             raise RemoteProtocolError("malformed", "a root, which follows from the event")
+        if not self._store.has_commit(commit.base):
+            raise RemoteProtocolError("unknown_parent", short(commit.base))
+        new = not self._store.has_commit(commit.digest)
+        if commit.statement is not None:
+            verify_statement(self._event, self._store.commit(commit.base), commit, self._store.commit)
+            self._store.add_commit(commit)
+        else:
+            self._take_final(history, commit, proof)
+        self._taken.commits += new
+        self._wanted.update((blob.sha256, blob.size) for blob in blobs_of_commit(commit))
+
+    def _take_final(self, history: History, commit: Commit, proof: bytes) -> None:
+        """Verify a commit of a round, and that it is final. Raises RemoteProtocolError."""
+        if not proof:
+            raise RemoteProtocolError("bad_certificate", f"commit {short(commit.digest)} has none")
         try:
             ancestry = history.ancestry(commit.base)
         except LocalProtocolError as error:
             raise RemoteProtocolError("unknown_parent", short(commit.base)) from error
-        certificate = Certificate.decode(proof, DOCUMENT_LIMITS) if proof else None
-        if certificate is None:
-            raise RemoteProtocolError("bad_certificate", f"commit {short(commit.digest)} has none")
+        certificate = Certificate.decode(proof, DOCUMENT_LIMITS)
         if commit.digest not in history:
             verify_commit(self._event, ancestry, commit)
-            self._taken.commits += 1
         history.add(commit, certificate)
         self._store.add_commit(commit, certificate)
-        self._wanted.update((blob.sha256, blob.size) for blob in blobs_of_commit(commit))
 
     def _take_blob(self, blob: BundledBlob) -> None:
         """Keep a blob that a commit names, or a commit's state. Raises UserError."""

@@ -26,8 +26,9 @@ from ...protocol.event import MergeMethod
 
 __all__ = [
     "NOTICES", "REQUESTS", "Adopt", "Change", "Compress", "Compressed", "Done", "Evaluate", "Evaluated", "Failed", "Init",
-    "Inspect", "Inspected", "Load", "Merge", "MergeChanges", "Merged", "Message", "Notice", "Open", "Opened", "Part", "Progress",
-    "Request", "Restored", "Save", "Settle", "Snapshot", "State", "Stop", "Train", "Trained", "Written",
+    "Inspect", "Inspected", "Load", "Merge", "MergeChanges", "Merged", "Message", "Notice", "Open", "Opened", "Overlap",
+    "Overlaps", "Part", "Progress", "Request", "Restored", "Save", "Settle", "Snapshot", "State", "Stop", "Train", "Trained",
+    "Undo", "Unmerge", "Written",
 ]  # fmt: skip
 
 
@@ -277,6 +278,44 @@ class MergeChanges(Request):
     parameters: dict[str, float]
 
 
+class Unmerge(Message):
+    """A round's merge some parts of which are taken out (those not `kept`), and what it still does (`protocol.revert.Undone`)."""
+
+    parts: tuple[Part, ...]
+    kept: tuple[bool, ...]
+    method: MergeMethod
+    weight: float = 0.0
+    momentum: float = 0.0
+
+
+class Undo(Request):
+    """As `Merge`, of a revert: one merge after another is taken back, in this order. → Merged
+
+    Errors: wrong_base, bad_payload, bad_merge.
+    """
+
+    OP = "undo"
+    key: str
+    base: bytes
+    undone: tuple[Unmerge, ...]
+
+
+class Overlap(Request):
+    """Count, by tensor, the coordinates of the parts that are not kept, and which of them a later round's kept part moved.
+
+    `rounds` are newest first, those included of which everything is kept. → Overlaps. Errors: bad_payload.
+    """
+
+    OP = "overlap"
+    rounds: tuple[Unmerge, ...]
+
+
+class Overlaps(Message):
+    """By tensor: its name, how many coordinates are taken back, and how many of them were moved since."""
+
+    tensors: tuple[tuple[str, int, int], ...]
+
+
 class Merged(Message):
     """The candidate's state hash, the norm of the merged update, and the clips that were used, by part."""
 
@@ -368,6 +407,7 @@ REQUESTS: dict[str, tuple[type[Request], type[Message]]] = {
         (Open, Opened), (Init, State), (Load, State), (Snapshot, Written), (Train, Done), (Stop, Done),
         (Compress, Compressed), (Settle, Done), (Inspect, Inspected), (Merge, Merged), (Adopt, State),
         (Evaluate, Evaluated), (Save, Done), (MergeChanges, Merged),
+        (Undo, Merged), (Overlap, Overlaps),
     )
 }  # fmt: skip
 

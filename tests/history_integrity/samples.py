@@ -102,7 +102,7 @@ def draft(**parts: Any) -> EventDraft:
 
 def make_sample(folder: Path, rounds: int = ROUNDS, *, broken: int = 0, **parts: Any) -> Sample:
     """Make the history; contributor 2 sits out round 3, and sends noise in round `broken`."""
-    (folder / "data").mkdir()
+    (folder / "data").mkdir(parents=True)
     (folder / "data" / "text.txt").write_text(_text())
     sample = Sample(folder / "home", folder / "data")
     local_run = import_module("bench_history.local_run")
