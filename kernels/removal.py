@@ -11,6 +11,7 @@ from .entry import backend as default_backend
 from .floats import scalar
 from .layout import Layout, Tensors
 from .merge import Contribution, merge
+from .merge.portions import portions
 from .seam import Backend
 
 
@@ -18,19 +19,19 @@ def added_by(
     method: str, layout: Layout, contributions: Sequence[Contribution], kept: Sequence[bool], *, cap: float,
     damping: float = 0.0, backend: Backend | None = None,
 ) -> dict[str, Tensor]:  # fmt: skip
-    """The merged update less the same merge of those that are `kept`, their weights unchanged; float32, the same bits everywhere.
+    """What the contributions that are not `kept` put into their merge; float32, the same bits everywhere.
 
-    For `average` that is the patches of the others, by weight and clip. Where these say nothing it is 0 for every method: taking
-    somebody out moves no coordinate that he did not move. Raises what `merge` raises.
+    For `average` that is their patches, by weight and clip. It is 0 where these say nothing: taking somebody out moves no
+    coordinate that he did not move. Raises what `merge` raises.
     """
-    whole = merge(method, layout, contributions, cap=cap, damping=damping, backend=backend)
     if not any(kept):
-        return whole
-    staying = [each for each, stays in zip(contributions, kept, strict=True) if stays]
-    leaving = [each for each, stays in zip(contributions, kept, strict=True) if not stays]
-    rest = merge(method, layout, staying, cap=cap, damping=damping, backend=backend)
-    moved = touched(layout, leaving, backend)
-    return {name: torch.where(moved[name], whole[name] - rest[name], 0.0) for name in layout.names}
+        return merge(method, layout, contributions, cap=cap, damping=damping, backend=backend)
+    added: dict[str, Tensor] = layout.zeros()
+    terms = portions(method, layout, contributions, cap=cap, damping=damping, backend=backend)
+    for portion, stays in zip(terms, kept, strict=True):
+        if not stays:
+            added = {name: added[name] + portion[name] for name in layout.names}
+    return added
 
 
 def touched(layout: Layout, contributions: Sequence[Contribution], backend: Backend | None = None) -> dict[str, Tensor]:

@@ -15,7 +15,7 @@ from ..protocol.identity import Identity
 from ..protocol.manifest import SignedManifest
 from . import keys
 from .errors import UserError, disk_errors
-from .files import sync
+from .files import is_running, sync
 from .home import EventFolder, Home
 from .start import make_start
 from .store import Store, file_digest
@@ -68,7 +68,7 @@ def staging(home: Home) -> Iterator[EventFolder]:
     """Give a folder that no other command sees, removed again unless it was published."""
     with disk_errors(home.path):
         for left in home.events_path.glob(f"{_STAGING}*"):
-            if not _is_running(left.name.removeprefix(_STAGING)):
+            if not is_running(left.name.removeprefix(_STAGING)):
                 shutil.rmtree(left, ignore_errors=True)
         path = home.events_path / f"{_STAGING}{os.getpid()}"
         path.mkdir(mode=0o755)
@@ -76,19 +76,6 @@ def staging(home: Home) -> Iterator[EventFolder]:
             yield EventFolder(path)
         finally:
             shutil.rmtree(path, ignore_errors=True)
-
-
-def _is_running(pid: str) -> bool:
-    """Say whether another process has this id: a folder of a killed one is nobody's."""
-    if not pid.isdecimal() or int(pid) == os.getpid():
-        return False
-    try:
-        os.kill(int(pid), 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass  # somebody else's process is a process
-    return True
 
 
 def publish(folder: EventFolder, target: EventFolder) -> None:

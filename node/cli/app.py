@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from . import event, history, inspect, integrity, mending, run
+from . import event, history, inspect, integrity, mending, refs, run, weights
 from .commands import Commands
 
 app = typer.Typer(
@@ -44,7 +44,11 @@ app.command("log")(history.log)
 app.command("show")(history.show)
 app.command("diff")(history.diff)
 app.command("blame")(history.blame)
-app.command("export")(inspect.export)
+app.command("branch")(refs.branch)
+app.command("tag")(refs.tag)
+app.command("checkout")(weights.checkout)
+app.command("export")(weights.export)
+app.command("import")(weights.import_)
 app.command("verify")(integrity.verify)
 app.command("fsck")(integrity.fsck)
 app.command("gc")(integrity.gc)

@@ -15,8 +15,10 @@ from ...protocol.commit import Commit
 from ...protocol.event import EventManifest
 from ...protocol.merging import parts
 from ...protocol.messages import Blob
+from ...protocol.record import sha256
 from ..errors import UserError
 from ..store import Store
+from .revisions import FSCK
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -82,4 +84,6 @@ class Payloads:
         if data is None:
             problem = f"this store lacks payload {blob.sha256.hex()[:16]} of round {commit.round}"
             raise UserError(problem, "it was pruned, or never fetched; ask a node that keeps all of the history")
+        if sha256(data) != blob.sha256:
+            raise UserError(f"payload {blob.sha256.hex()[:16]} of round {commit.round} is damaged in this store", FSCK)
         return data

@@ -23,6 +23,7 @@ from .blame import blame_fields
 from .diff import TensorDiff, combined
 from .draw import draw
 from .graph import StoreGraph
+from .listing import annotation_lines
 from .log import by_contributor, log_fields, log_line, ref_labels
 from .moves import Move, matching, moves_of, summed
 from .payloads import Payloads
@@ -121,6 +122,9 @@ def commit(
         typer.echo(json.dumps(show_fields(store, shown, moves)))
         return
     console = Console()
+    for name in (name for name, at in store.refs.all("tags/").items() if at == shown.digest):
+        for line in annotation_lines(store, name):
+            console.print(Text(line), soft_wrap=True)
     for line in _headers(store, shown):
         console.print(Text(line), soft_wrap=True)
     if shown.accepted:
@@ -130,7 +134,7 @@ def commit(
     if moves:
         console.print(tables.moves_table(moves, {name: _numel(shape) for name, shape in layout.tensors}))
     elif missing:
-        console.print(Text(f"\nwhat it moved cannot be told: {missing}"))
+        console.print(Text(f"\nwhat it moved cannot be told: {missing}"), soft_wrap=True)
 
 
 def _headers(store: Store, shown: Commit) -> Iterator[str]:

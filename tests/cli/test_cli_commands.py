@@ -58,7 +58,7 @@ def test_no_command_is_a_request_for_help(run: Run, words: list[str]) -> None:
     "words",
     [
         ["event", "init"], ["event", "check"], ["event", "create"], ["event", "invite"], ["seed"], ["join"], ["stop"], ["status"],
-        ["log"], ["export"], ["key", "show"],
+        ["log"], ["show"], ["diff"], ["blame"], ["branch"], ["tag"], ["checkout"], ["export"], ["import"], ["key", "show"],
     ],
 )  # fmt: skip
 def test_every_command_explains_itself(run: Run, words: list[str]) -> None:

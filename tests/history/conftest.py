@@ -47,6 +47,16 @@ def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
 
 
 @pytest.fixture
+def own(tmp_path: Path) -> Iterator[World]:
+    """A world of two rounds that the test may change."""
+    made = make_world(tmp_path / "own")
+    made.round(ALICE, BOB)
+    made.round(ALICE)
+    yield made
+    made.store.close()
+
+
+@pytest.fixture
 def lines(run: Run, world: World) -> Callable[..., list[str]]:
     """Run a command that must succeed on the shared world, and return its lines."""
 

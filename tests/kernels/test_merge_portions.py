@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
@@ -53,3 +54,31 @@ def test_a_part_lies_on_its_patchs_support(make: Callable[..., Tensors], method:
     for each, part in zip(given_parts, portions(method, layout, given_parts, cap=0.5, damping=0.1), strict=True):
         sent = kernels.decompress(each.payload, layout)
         assert all(torch.equal(part[name] != 0, sent[name] != 0) for name in sent)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_part_of_one_does_not_depend_on_how_the_others_are_clipped(make: Callable[..., Tensors], method: str) -> None:
+    layout = Layout.of(make(0, "normal", SHAPES))
+    given_parts = contributions(make, 7, 3)
+    divided = list(portions(method, layout, given_parts, cap=0.5, damping=0.1))
+    for at, expected in enumerate(divided):
+        alone = [replace(each, clip=each.clip if other == at else 0.0) for other, each in enumerate(given_parts)]
+        merged = merge(method, layout, alone, cap=0.5, damping=0.1)
+        assert all(torch.equal(merged[name], expected[name]) for name in layout.names)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_who_has_no_weight_has_no_part(make: Callable[..., Tensors], method: str) -> None:
+    layout = Layout.of(make(0, "normal", SHAPES))
+    given_parts = contributions(make, 3, 4)
+    for silent in range(4):
+        weighted = [replace(each, weight=0.0 if at == silent else each.weight) for at, each in enumerate(given_parts)]
+        divided = list(portions(method, layout, weighted, cap=0.5, damping=0.1))
+        assert [at for at, part in enumerate(divided) if not any(bool(tensor.any()) for tensor in part.values())] == [silent]
+
+
+def test_nobody_has_no_parts_and_an_unknown_method_is_refused(make: Callable[..., Tensors]) -> None:
+    layout = Layout.of(make(0, "normal", SHAPES))
+    assert list(portions("fisher", layout, [], cap=0.5)) == []
+    with pytest.raises(ValueError, match="cannot be taken apart"):
+        portions("slerp", layout, [], cap=0.5)
