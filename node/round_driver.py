@@ -306,9 +306,8 @@ class RoundDriver:
     async def _merged(self, commit: Commit, draft: Draft) -> bytes | None:
         started = _now()
         base = self._tools.store.commit(commit.base)
-        assert commit.method != "root"
         try:
-            merged = await self._tools.weights.merge(base.state, draft.parts, commit.method, commit.full)
+            merged = await self._tools.weights.merge(base.state, draft.parts, commit.round_method, commit.full)
         except (Unavailable, RemoteFailure, ChannelClosed) as error:
             log.warning("the merge failed", why=str(error))
             return None

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from . import event, history, inspect, refs, run, weights
+from . import event, history, inspect, integrity, mending, refs, run, weights
 from .commands import Commands
 
 app = typer.Typer(
@@ -49,3 +49,10 @@ app.command("tag")(refs.tag)
 app.command("checkout")(weights.checkout)
 app.command("export")(weights.export)
 app.command("import")(weights.import_)
+app.command("verify")(integrity.verify)
+app.command("fsck")(integrity.fsck)
+app.command("gc")(integrity.gc)
+app.command("bundle")(integrity.bundle)
+app.command("unbundle")(integrity.unbundle)
+app.command("bisect")(mending.bisect)
+app.command("revert")(mending.revert)
