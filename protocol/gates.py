@@ -37,8 +37,8 @@ class _Sampled(_Gate):
     """A gate on samples: batches are drawn until the answer is clear at this `significance`, at most `max_batches`."""
 
     significance: Annotated[float, Field(gt=0, lt=0.5, allow_inf_nan=False)] = 0.05
-    batch: Annotated[int, Field(ge=1, le=4096)] = 8
-    max_batches: Annotated[int, Field(ge=1, le=65536)] = 64
+    batch: Annotated[int, Field(ge=1, le=4096)] = 16
+    max_batches: Annotated[int, Field(ge=1, le=65536)] = 32
 
 
 class LossGate(_Sampled):
