@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, TypeAlias
 
-from pydantic import Field, model_validator
+from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
+from .canonical import decode
+from .errors import RemoteProtocolError
 from .record import Record
 
 MAX_GATES = 32
@@ -121,6 +123,17 @@ class GateFile(Record):
     def _names_differ(self) -> GateFile:
         check_names(self.gate)
         return self
+
+
+_ONE_GATE: TypeAdapter[EventGate] = TypeAdapter(Annotated[EventGate, Field(discriminator="kind")])
+
+
+def decode_gate(data: bytes) -> EventGate:
+    """Return the gate that canonical bytes hold. Raises RemoteProtocolError."""
+    try:
+        return _ONE_GATE.validate_python(decode(data))
+    except ValidationError as error:
+        raise RemoteProtocolError("malformed", "not a gate that an event may name") from error
 
 
 def check_names(gates: tuple[OwnGate, ...]) -> None:

@@ -4,11 +4,11 @@ A confidence sequence is a sequence of intervals that *all* hold the true mean w
 at whatever look one likes, and the error level holds. Two are here, both in closed form and free of randomness:
 
 - `PairedMean`, for losses: the anytime-valid t-test. The Bayes factor of a normal mixture over the effect size, with the right
-  Haar prior on the deviation (Rouder et al. 2009), is a test martingale (Wang & Ramdas 2023, "Anytime-valid t-tests and confidence
-  sequences for Gaussian means with unknown variance"); by Ville's inequality it exceeds 1/significance with that probability at
-  most. Exact for normal differences; for others as good as the central limit theorem after `FEWEST` samples. Simulated
-  (tests/gates/test_gates_interval.py): 1% wrong answers at significance 0.05 for normal and Laplace differences, 8% for
-  lognormal ones, whose skewness of 6 is beyond what blocks of text show.
+  Haar prior on the deviation (Rouder et al. 2009), is a test martingale (Wang & Ramdas 2023, "Anytime-valid t-tests and
+  confidence sequences for Gaussian means with unknown variance"); by Ville's inequality it exceeds 1/significance with that
+  probability at most. Exact for normal differences; for others as good as the central limit theorem after `FEWEST` samples.
+  Simulated (tests/gates/test_gates_interval.py): 1% wrong answers at significance 0.05 for normal and Laplace differences, 8%
+  for lognormal ones, whose skewness is 6.
 - `BoundedMean`, for right and wrong: the predictable plug-in empirical Bernstein sequence (Howard et al. 2021; Waudby-Smith &
   Ramdas 2024, Theorem 2), which holds for every distribution on [−1, 1], so also when nothing has differed so far.
 """
