@@ -123,13 +123,18 @@ class Contributor:
 
     def outstanding(self) -> list[Contribution]:
         """Return our contributions that no commit has taken and that one still may, oldest first."""
-        note = self._store.note(_NOTE)
-        rows = decode(note, DOCUMENT_LIMITS) if note is not None else ()
-        assert isinstance(rows, tuple)
-        return [Contribution.decode(row) for row in rows if isinstance(row, bytes)]
+        return outstanding(self._store)
 
     def _remember(self, claims: Sequence[Contribution]) -> None:
         self._store.put_note(_NOTE, encode([claim.encode() for claim in claims]))
+
+
+def outstanding(store: Store) -> list[Contribution]:
+    """Return what the node of this store has contributed and no commit took yet, oldest first."""
+    note = store.note(_NOTE)
+    rows = decode(note, DOCUMENT_LIMITS) if note is not None else ()
+    assert isinstance(rows, tuple)
+    return [Contribution.decode(row) for row in rows if isinstance(row, bytes)]
 
 
 async def _settled(worker: Worker, payload: bytes, path: str, *, accepted: bool) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from . import event, inspect, run
+from . import event, inspect, integrity, run
 from .commands import Commands
 
 app = typer.Typer(
@@ -42,3 +42,6 @@ app.command("stop")(run.stop)
 app.command("status")(inspect.status)
 app.command("log")(inspect.log)
 app.command("export")(inspect.export)
+app.command("verify")(integrity.verify)
+app.command("fsck")(integrity.fsck)
+app.command("gc")(integrity.gc)
