@@ -23,7 +23,7 @@ from ..protocol.event import (
     OuterOptimiser,
     Rounds,
 )
-from ..protocol.gates import KINDS, ExactGate, HeadGate, LossGate
+from ..protocol.gates import KINDS, CommandGate, ExactGate, HeadGate, LossGate
 from ..protocol.record import Record
 from .toml_lines import KeyPath
 
@@ -40,7 +40,7 @@ SECTIONS: dict[str, tuple[type[Record], ...]] = {
 """Section → the records that it may hold; `[model]` holds one of several, told apart by `family`."""
 
 GATE_RECORDS: tuple[type[Record], ...] = (LossGate, ExactGate, HeadGate)
-"""What a `[[gate]]` may be, told apart by `kind`; there may be none, or many."""
+"""What a `[[gate]]` of an event may be, told apart by `kind`; there may be none, or many."""
 
 _SENTENCES = {
     "extra_forbidden": "unknown key",
@@ -101,7 +101,9 @@ def known_keys(section: str, family: object = None) -> list[str]:
     """
     if not section:
         return list(EventDraft.model_fields)
-    records = GATE_RECORDS if section == "gate" else SECTIONS.get(section, ())
+    records = SECTIONS.get(section, ())
+    if section == "gate":
+        records = (CommandGate,) if family == "command" else GATE_RECORDS
     of_family = [record for record in records if len(records) > 1 and family in tags_of(record)]
     return list(dict.fromkeys(key for record in of_family or records for key in record.model_fields))
 
@@ -133,7 +135,7 @@ def _path(detail: ErrorDetails, family: object) -> KeyPath:
         path = ("model", *path[2:])
     if path[:2] == ("model", "config"):
         return path[:3]
-    if path[:1] == ("gate",) and len(path) > 2 and path[2] in KINDS:
+    if path[:1] == ("gate",) and len(path) > 2 and path[2] in (*KINDS, "command"):
         path = (*path[:2], *path[3:])
     if detail["type"].startswith("union_tag"):
         return (*path, "kind" if path[0] == "gate" else "family")
