@@ -192,6 +192,10 @@ class Weights:
         request = worker_messages.Merge(key=key, base=base_state, parts=tuple(files), method=method, full=full)
         return await self._call(lambda worker: worker.merge(request))
 
+    async def fetch(self, merged: Sequence[Part]) -> None:
+        """Fetch the payloads, so that a merge of them waits for nobody. Raises Unavailable."""
+        await asyncio.gather(*(self._files(part) for part in merged))
+
     async def _files(self, part: Part) -> worker_messages.Part:
         claim, sources = part.contribution, (part.signed.signer,)
         path = await self._fetcher.fetch(claim.payload, sources)
