@@ -59,6 +59,14 @@ def configure_logs(format: LogFormat = "text", level: str = "info") -> None:
     route_library_logs()
 
 
+def only_warnings() -> None:
+    """Let a command that prints its own result write nothing else: warnings go to standard error, the rest nowhere."""
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
+    )
+
+
 def route_library_logs() -> None:
     """Take the libraries' own handlers away, so that their warnings come out of ours. Again after importing hivemind."""
     for name in _LIBRARIES:

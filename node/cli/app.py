@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from . import event, history, inspect, integrity, mending, refs, run, weights
+from . import event, gate, history, inspect, integrity, mending, refs, run, weights
 from .commands import Commands
 
 app = typer.Typer(
@@ -36,6 +36,7 @@ def options(
 
 app.add_typer(event.app, name="event")
 app.add_typer(inspect.key_app, name="key")
+app.add_typer(gate.app, name="gate")
 app.command("seed")(run.seed)
 app.command("join")(run.join)
 app.command("stop")(run.stop)
