@@ -7,6 +7,7 @@ import time
 from collections import deque
 from collections.abc import Collection
 from contextlib import suppress
+from dataclasses import replace
 
 import structlog
 
@@ -19,6 +20,7 @@ from ..protocol.manifest import SignedManifest
 from ..protocol.messages import Signed, admission_bytes
 from . import remembered
 from .catch_up import CatchUp, HistoryServer, fetch_manifest, restore_history
+from .clock_skew import ClockSkew
 from .contributing import Contributor
 from .errors import UserError
 from .fetching import Fetcher, Unavailable
@@ -32,6 +34,7 @@ from .options import NodeOptions
 from .peers import Peers
 from .recipe import FULL_MERGE, codec_of
 from .round_driver import Finalised, RoundDriver, RoundTools
+from .rounds_table import RoundRow
 from .store.store import Store
 from .trainer.client import Worker
 from .trainer.messages import Evaluate, Notice, Opened, Progress
@@ -85,6 +88,7 @@ class Node:
         self.peers = Peers(self.network)
         self.fetcher = Fetcher(store.blobs, self.peers.download, self._likely_peers)
         self.host = WorkerHost(on_notice=self._on_notice, on_ready=self._on_worker_ready, on_death=self._on_death)
+        self.clock_skew = ClockSkew(self.network.rpc, lambda: self.peers.likely(0), metrics.health.clock_skew.set)
         self.driver: RoundDriver | None = None
         self._heard: deque[Signed] = deque(maxlen=_HEARD)
         self._counted = (-1, 0)
@@ -274,6 +278,7 @@ class Node:
                 return
             self.taken += taken
             self.store.count("accepted_samples", taken)
+            self.metrics.accepted_samples.inc(taken)
             self.metrics.accepted.inc(len(commit.accepted))
             for _, claim in commit.contributions():
                 self.metrics.staleness.observe(commit.round - 1 - claim.round)
@@ -287,6 +292,10 @@ class Node:
         self.metrics.head_samples.set(head.samples)
         self.metrics.head_timestamp.set(self.head_at)
         self.metrics.contributors.set(len(head.accepted))
+        self.metrics.payload_bytes.set(RoundRow.of(head).bytes_sent)
+        self.metrics.roster.set(len(head.roster))
+        if head.loss is not None:
+            self.metrics.head_loss.set(head.loss)
 
     async def evaluate(self, samples: int = 0) -> float:
         """Return the held-out loss of the newest weights, in nats a token."""
@@ -303,6 +312,7 @@ class Node:
         except RemoteProtocolError as error:
             self.metrics.refused(error.reason)
             return
+        self.network.traffic.messages[f"received_{signed.kind}"] += 1
         if self.driver is not None:
             self.driver.deliver(signed)
         else:
@@ -331,7 +341,7 @@ class Node:
         if self.stop.is_set():
             return  # a terminal's Ctrl-C goes to p2pd too
         log.warning("a part died and is started again", part=name, why=reason)
-        self.metrics.restarted(name)
+        self.metrics.health.restarted(name)
 
     def _on_fetched(self, digest: bytes, size: int, donors: Collection[str]) -> None:
         log.debug("fetched", blob=digest.hex()[:16], size=size, donors=sorted(peer[-8:] for peer in donors))
@@ -339,6 +349,7 @@ class Node:
     # What the parts ask of us
 
     async def _publish(self, signed: Signed) -> None:
+        self.network.traffic.messages[f"sent_{signed.kind}"] += 1
         with suppress(NetworkError):
             await self.network.publish(signed.encode())
 
@@ -346,10 +357,10 @@ class Node:
         return self.peers.likely(self.history.head.round)
 
     def _standing(self) -> Standing:
-        if self.driver is None:
-            return Standing(trains=self.options.trains, version=VERSION)
-        head = self.history.head
-        return Standing(head=head.digest, round=head.round, trains=self.options.trains, version=VERSION)
+        shared = self.metrics_port if self.options.settings.metrics_shared else 0
+        standing = Standing(trains=self.options.trains, version=VERSION, metrics_port=shared)
+        head = self.history.head if self.driver is not None else None
+        return standing if head is None else replace(standing, head=head.digest, round=head.round)
 
     async def farewell(self) -> None:
         """Tell the swarm that we leave, so that nobody waits for us."""

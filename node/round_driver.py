@@ -91,6 +91,7 @@ class RoundDriver:
     def __init__(self, tools: RoundTools) -> None:
         self.machine: RoundMachine | None = None
         self.training: messages.Progress | None = None
+        self.began = 0.0
         self._tools = tools
         self._inbox: asyncio.Queue[Input] = asyncio.Queue()
         self._early = EarlyMessages()
@@ -149,7 +150,7 @@ class RoundDriver:
     async def run(self, base: Commit, *, train: bool) -> Finalised | Overtaken:
         """Run the round on `base` until its commit is final, here or proven by others; `train` in it, or only vote."""
         tools = self._tools
-        self._outcome, self.training = None, None
+        self._outcome, self.training, self.began = None, None, _now()
         self.machine = machine = RoundMachine(
             tools.history,
             base.digest,

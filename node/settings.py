@@ -22,7 +22,11 @@ Folder = Annotated[Path, AfterValidator(Path.expanduser)]
 
 
 class Settings(BaseSettings):
-    """The settings of one node. Ports of 0 are chosen by the system."""
+    """The settings of one node. Ports of 0 are chosen by the system.
+
+    `metrics_shared`: tell the event's nodes where our metrics are, so that its monitoring scrapes them. `evaluate_every`: compute
+    the held-out loss of every so many commits; 0: only when asked.
+    """
 
     model_config = SettingsConfigDict(env_prefix=ENVIRONMENT_PREFIX, env_ignore_empty=True, extra="forbid", frozen=True)
 
@@ -39,6 +43,8 @@ class Settings(BaseSettings):
     metrics: bool = True
     metrics_host: str = "127.0.0.1"
     metrics_port: Port = 0
+    metrics_shared: bool = False
+    evaluate_every: Annotated[int, Field(ge=0, le=1 << 20)] = 0
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
     threads: Annotated[int, Field(ge=0, le=1024)] = 0

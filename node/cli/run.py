@@ -23,6 +23,7 @@ from .flags import (
     MicroBatchFlag,
     PortFlag,
     ReachFlag,
+    ShareMetricsFlag,
     ThreadsFlag,
     home_of,
     settings_of,
@@ -37,6 +38,7 @@ def seed(
     train: Annotated[bool, typer.Option("--train/--no-train", help="Train as well, as volunteers do.")] = False,
     host: HostFlag = None, port: PortFlag = None, gossip_port: GossipPortFlag = None, reachability: ReachFlag = None,
     metrics_port: MetricsPortFlag = None, device: DeviceFlag = None, threads: ThreadsFlag = None,
+    metrics_shared: ShareMetricsFlag = None,
     micro_batch: MicroBatchFlag = None, data_dir: DataFlag = None, max_rounds: MaxRoundsFlag = None,
     display: DisplayFlag = "auto", log_format: LogFormatFlag = None, log_level: LogLevelFlag = None,
 ) -> None:  # fmt: skip
@@ -47,6 +49,7 @@ def seed(
     settings = settings_of(
         config, home=home, host=host, port=port, gossip_port=gossip_port, reachability=reachability, metrics_port=metrics_port,
         device=device, threads=threads, micro_batch=micro_batch, data_dir=data_dir, log_format=log_format, log_level=log_level,
+        metrics_shared=metrics_shared,
     )  # fmt: skip
     node_home = Home(settings.home)
     manifest = node_home.find_event(event).manifest().open()
@@ -62,6 +65,7 @@ def join(
     train: Annotated[bool, typer.Option("--train/--no-train", help="Follow and check the merges without training.")] = True,
     host: HostFlag = None, port: PortFlag = None, gossip_port: GossipPortFlag = None, reachability: ReachFlag = None,
     metrics_port: MetricsPortFlag = None, device: DeviceFlag = None, threads: ThreadsFlag = None,
+    metrics_shared: ShareMetricsFlag = None,
     micro_batch: MicroBatchFlag = None, data_dir: DataFlag = None, max_rounds: MaxRoundsFlag = None,
     display: DisplayFlag = "auto", log_format: LogFormatFlag = None, log_level: LogLevelFlag = None,
 ) -> None:  # fmt: skip
@@ -78,6 +82,7 @@ def join(
     settings = settings_of(
         config, home=home, host=host, port=port, gossip_port=gossip_port, reachability=reachability, metrics_port=metrics_port,
         device=device, threads=threads, micro_batch=micro_batch, data_dir=data_dir, log_format=log_format, log_level=log_level,
+        metrics_shared=metrics_shared,
     )  # fmt: skip
     _run(NodeOptions(
         home=Home(settings.home), settings=settings, event=parsed.event, invite=parsed, trains=train, max_rounds=max_rounds,

@@ -67,6 +67,7 @@ class Standing:
     round: int = 0
     trains: bool = False
     version: str = ""
+    metrics_port: int = 0
 
 
 @dataclass
@@ -243,6 +244,7 @@ class Network:
                 round=standing.round,
                 trains=standing.trains,
                 version=standing.version,
+                metrics_port=standing.metrics_port,
                 expires=expires_in(3 * self.options.announce_seconds),
             )
         )

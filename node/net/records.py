@@ -28,7 +28,10 @@ Expires: TypeAlias = Annotated[int, Field(ge=0, lt=1 << 40)]
 
 
 class PeerRecord(Record):
-    """A peer of an event. `expires` is in seconds since 1970."""
+    """A peer of an event. `expires` is in seconds since 1970.
+
+    `metrics_port` is where the event's monitoring may scrape it, on the hosts of `p2p`; 0: it does not want to be.
+    """
 
     KIND: ClassVar[str] = "peer"
     event: Digest
@@ -39,6 +42,7 @@ class PeerRecord(Record):
     round: Annotated[int, Field(ge=0, lt=1 << 40)]
     trains: bool
     version: Annotated[str, Field(max_length=32)]
+    metrics_port: Annotated[int, Field(ge=0, le=65535)] = 0
     expires: Expires
 
     @field_validator("p2p", "gossip")
