@@ -13,6 +13,7 @@ from typing import Any
 import structlog
 import uvloop
 
+from .background import RESTART
 from .control import ControlServer
 from .display import make_display, run_display
 from .errors import UserError
@@ -35,8 +36,11 @@ _INTERRUPTED = 130
 
 
 def run_node(options: NodeOptions) -> int:
-    """Run a node until it is told to stop or has done what it was asked to, and return the exit code. Raises UserError."""
-    configure_logs(options.settings.log_format, options.settings.log_level)
+    """Run a node until it is told to stop or has done what it was asked to, and return the exit code. Raises UserError.
+
+    RESTART instead of an exit code: it was asked to be started again, by whoever started it.
+    """
+    configure_logs(options.settings.log_format, options.settings.log_level, options.settings.log_file)
     route_library_logs()
     with options.home.lock():
         identity = load_or_create(options.home.identity_path)
@@ -69,7 +73,7 @@ async def _run(node: Node) -> int:
         if server is not None:
             server.close()
     log.info("goodbye", seconds=round(time.monotonic() - started), accepted_samples=node.taken)
-    return 0
+    return RESTART if node.restarts else 0
 
 
 async def _live(node: Node, stop: asyncio.Event) -> None:

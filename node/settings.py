@@ -44,6 +44,7 @@ class Settings(BaseSettings):
     threads: Annotated[int, Field(ge=0, le=1024)] = 0
     micro_batch: Annotated[int, Field(ge=0, le=1 << 20)] = 0
 
+    log_file: Folder | None = None
     log_format: Literal["text", "json"] = "text"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 

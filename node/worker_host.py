@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import structlog
 
@@ -44,6 +44,9 @@ class WorkerHost:
         self._on_notice = on_notice
         self._on_ready = on_ready
         self._ready = asyncio.Event()
+        self._awake = asyncio.Event()
+        self._awake.set()
+        self._watch: asyncio.Task[None] | None = None
         self._stopped = False
         self._opened: messages.Opened | None = None
         self.supervisor: Supervisor[Worker] = Supervisor(
@@ -73,8 +76,34 @@ class WorkerHost:
             raise UserError("the trainer ended while it started; its last lines are above") from error
 
     async def run(self) -> None:
-        """Keep the worker running, for ever."""
-        await self.supervisor.run()
+        """Keep the worker running while it is not at rest, for ever."""
+        while True:
+            await self._awake.wait()
+            self._watch = asyncio.create_task(self.supervisor.run())
+            try:
+                await asyncio.wait({self._watch})
+            finally:
+                self._watch.cancel()
+            if not self._watch.cancelled():
+                self._watch.result()
+
+    async def rest(self) -> None:
+        """Let the worker save what it has and end; no other is started before `wake`, and calls wait until then."""
+        self._awake.clear()
+        self._ready.clear()
+        if self._watch is not None:
+            self._watch.cancel()
+            await asyncio.wait({self._watch})
+        await self.supervisor.stop()
+
+    def wake(self) -> None:
+        """Let a worker run again, from where the last one was."""
+        self._awake.set()
+
+    def reopen_with(self, **changes: Any) -> None:
+        """Open the next worker with these fields of the request changed."""
+        assert self._request is not None
+        self._request = self._request.model_copy(update=changes)
 
     async def stop(self) -> None:
         """Let the worker save what it has, and end it. Calls that wait for a worker end with ChannelClosed."""

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from . import event, inspect, run
+from . import event, inspect, run, volunteer
 from .commands import Commands
 
 app = typer.Typer(
@@ -39,6 +39,8 @@ app.add_typer(inspect.key_app, name="key")
 app.command("seed")(run.seed)
 app.command("join")(run.join)
 app.command("stop")(run.stop)
+for command in (volunteer.logs, volunteer.pause, volunteer.resume, volunteer.leave, volunteer.restart):
+    app.command(command.__name__)(command)
 app.command("status")(inspect.status)
 app.command("log")(inspect.log)
 app.command("export")(inspect.export)
