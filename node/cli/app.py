@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from . import event, inspect, run, volunteer
+from . import event, inspect, key, run, volunteer
 from .commands import Commands
 
 app = typer.Typer(
@@ -35,7 +35,7 @@ def options(
 
 
 app.add_typer(event.app, name="event")
-app.add_typer(inspect.key_app, name="key")
+app.add_typer(key.app, name="key")
 app.command("seed")(run.seed)
 app.command("join")(run.join)
 app.command("stop")(run.stop)

@@ -1,4 +1,4 @@
-"""`status`, `log`, `export` and `key`: reading a node, whether it runs or not."""
+"""`status`, `log` and `export`: reading a node, whether it runs or not."""
 
 from __future__ import annotations
 
@@ -15,22 +15,8 @@ if TYPE_CHECKING:
     from ...protocol.commit import Commit
     from ..store import Store
 
-key_app = typer.Typer(help="This node's identity.", no_args_is_help=True)
-
 FORMATS = ("safetensors",)
 RoundFlag = Annotated[int | None, typer.Option("--round", metavar="N", min=0, help="The commit of this round, not the newest.")]
-
-
-@key_app.command()
-def show(home: HomeFlag = None, config: ConfigFlag = None) -> None:
-    """Print this node's peer id."""
-    from .. import keys
-
-    path = home_of(home, config).identity_path
-    try:
-        typer.echo(keys.load(path).peer_id)
-    except FileNotFoundError as error:
-        raise UserError(f"there is no key {path} yet", "`event create` and `join` make one") from error
 
 
 def status(home: HomeFlag = None, config: ConfigFlag = None, event: EventFlag = "", as_json: JsonFlag = False) -> None:
