@@ -25,6 +25,7 @@ from .fetching import Fetcher, Unavailable
 from .files import atomic_write
 from .ipc import ChannelClosed, RemoteFailure
 from .keys import load
+from .leaderboard import Leaderboard, remember_names
 from .metrics import Metrics
 from .net.errors import NetworkError
 from .net.gossip import GossipMessage
@@ -89,6 +90,7 @@ class Node:
         self.fetcher = Fetcher(store.blobs, self.peers.download, self._likely_peers)
         self.host = WorkerHost(on_notice=self._on_notice, on_ready=self._on_worker_ready, on_death=self._on_death)
         self.driver: RoundDriver | None = None
+        self.leaderboard = Leaderboard(store)
         self.pausing = Pausing(options.home.pause_path, lambda: self.host, self._on_rest)
         self.restarts = False
         self._leaves_after: int | None = None
@@ -325,7 +327,11 @@ class Node:
             self._accounted = commit.digest
         self.head_at = time.time()
         self._note_head(head)
-        remembered.save_peers(self.store, (record.p2p for _, record in sorted(self.network.peers.items())))
+        known = sorted(self.network.peers.items())
+        remembered.save_peers(self.store, (record.p2p for _, record in known))
+        named = [*((peer, record.name) for peer, record in known), (self.identity.peer_id, self.options.settings.name)]
+        remember_names(self.store, named, (member.peer for member in head.roster))
+        await self.leaderboard.update()
 
     def _note_head(self, head: Commit) -> None:
         self.metrics.head_round.set(head.round)
@@ -393,10 +399,11 @@ class Node:
         return self.peers.likely(self.history.head.round)
 
     def _standing(self) -> Standing:
+        trains, name = self.options.trains and not self.pausing.reason, self.options.settings.name
         if self.driver is None:
-            return Standing(trains=self.options.trains, version=VERSION)
+            return Standing(trains=trains, version=VERSION, name=name)
         head = self.history.head
-        return Standing(head=head.digest, round=head.round, trains=self.options.trains, version=VERSION)
+        return Standing(head=head.digest, round=head.round, trains=trains, version=VERSION, name=name)
 
     async def farewell(self) -> None:
         """Tell the swarm that we leave, so that nobody waits for us."""

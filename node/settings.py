@@ -12,6 +12,7 @@ import platformdirs
 from pydantic import AfterValidator, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from ..protocol.names import Name
 from .errors import UserError
 
 APPLICATION = "collab-node"
@@ -29,6 +30,7 @@ class Settings(BaseSettings):
     home: Folder = Field(default_factory=lambda: platformdirs.user_data_path(APPLICATION))
     cache_dir: Folder = Field(default_factory=lambda: platformdirs.user_cache_path(APPLICATION))
     data_dir: Folder | None = None
+    name: Name = ""
 
     host: str = "0.0.0.0"
     port: Port = 0

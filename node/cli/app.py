@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from . import event, inspect, key, run, volunteer
+from . import credit, event, inspect, key, run, volunteer
 from .commands import Commands
 
 app = typer.Typer(
@@ -35,11 +35,12 @@ def options(
 
 
 app.add_typer(event.app, name="event")
+app.add_typer(credit.certificate_app, name="certificate")
 app.add_typer(key.app, name="key")
 app.command("seed")(run.seed)
 app.command("join")(run.join)
 app.command("stop")(run.stop)
-for command in (volunteer.logs, volunteer.pause, volunteer.resume, volunteer.leave, volunteer.restart):
+for command in (volunteer.logs, volunteer.pause, volunteer.resume, volunteer.leave, volunteer.restart, credit.credits):
     app.command(command.__name__)(command)
 app.command("status")(inspect.status)
 app.command("log")(inspect.log)

@@ -24,6 +24,7 @@ ThreadsFlag = Annotated[int | None, typer.Option("--threads", metavar="N", help=
 MicroBatchFlag = Annotated[
     int | None, typer.Option("--micro-batch", metavar="N", help="Samples that go through the model at once; 0: all of a batch.")
 ]
+NameFlag = Annotated[str | None, typer.Option("--name", metavar="NAME", help="Be shown by this name to everybody.")]
 DataFlag = Annotated[Path | None, typer.Option("--data-dir", metavar="DIR", help="Where the event's data files are.")]
 ReachFlag = Annotated[
     str | None, typer.Option("--reachability", metavar="HOW", help="auto, public, or outgoing (no incoming connections).")

@@ -23,6 +23,7 @@ from .flags import (
     MaxRoundsFlag,
     MetricsPortFlag,
     MicroBatchFlag,
+    NameFlag,
     PortFlag,
     ReachFlag,
     ThreadsFlag,
@@ -41,7 +42,7 @@ def seed(
     metrics_port: MetricsPortFlag = None, device: DeviceFlag = None, threads: ThreadsFlag = None,
     micro_batch: MicroBatchFlag = None, data_dir: DataFlag = None, max_rounds: MaxRoundsFlag = None,
     display: DisplayFlag = "auto", log_file: LogFileFlag = None, log_format: LogFormatFlag = None,
-    log_level: LogLevelFlag = None, detach: DetachFlag = False,
+    log_level: LogLevelFlag = None, name: NameFlag = None, detach: DetachFlag = False,
 ) -> None:  # fmt: skip
     """Run the coordinator's node of an event that was created in this home: bootstrap, history, exports."""
     from ..home import Home
@@ -50,7 +51,7 @@ def seed(
     settings = settings_of(
         config, home=home, host=host, port=port, gossip_port=gossip_port, reachability=reachability, metrics_port=metrics_port,
         device=device, threads=threads, micro_batch=micro_batch, data_dir=data_dir, log_file=log_file,
-        log_format=log_format, log_level=log_level,
+        log_format=log_format, log_level=log_level, name=name,
     )  # fmt: skip
     node_home = Home(settings.home)
     manifest = node_home.find_event(event).manifest().open()
@@ -70,7 +71,7 @@ def join(
     metrics_port: MetricsPortFlag = None, device: DeviceFlag = None, threads: ThreadsFlag = None,
     micro_batch: MicroBatchFlag = None, data_dir: DataFlag = None, max_rounds: MaxRoundsFlag = None,
     display: DisplayFlag = "auto", log_file: LogFileFlag = None, log_format: LogFormatFlag = None,
-    log_level: LogLevelFlag = None, detach: DetachFlag = False,
+    log_level: LogLevelFlag = None, name: NameFlag = None, detach: DetachFlag = False,
 ) -> None:  # fmt: skip
     """Join an event and train until told to stop: Ctrl-C once leaves in order, twice at once."""
     from ..home import Home
@@ -81,7 +82,7 @@ def join(
     settings = settings_of(
         config, home=home, host=host, port=port, gossip_port=gossip_port, reachability=reachability, metrics_port=metrics_port,
         device=device, threads=threads, micro_batch=micro_batch, data_dir=data_dir, log_file=log_file,
-        log_format=log_format, log_level=log_level,
+        log_format=log_format, log_level=log_level, name=name,
     )  # fmt: skip
     node_home = Home(settings.home)
     parsed = given or remembered_invite(node_home, event)

@@ -67,6 +67,7 @@ class Standing:
     round: int = 0
     trains: bool = False
     version: str = ""
+    name: str = ""
 
 
 @dataclass
@@ -243,6 +244,7 @@ class Network:
                 round=standing.round,
                 trains=standing.trains,
                 version=standing.version,
+                name=standing.name,
                 expires=expires_in(3 * self.options.announce_seconds),
             )
         )
