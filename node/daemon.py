@@ -97,7 +97,7 @@ async def _begin(node: Node) -> None:
 
 
 def _background(node: Node) -> list[Coroutine[Any, Any, None]]:
-    return [node.host.run(), node.network.failed(), update_health(node, _HEALTH_SECONDS)]
+    return [node.host.run(), node.network.failed(), update_health(node, _HEALTH_SECONDS), node.keeper.run()]
 
 
 async def _until(stop: asyncio.Event, main: Coroutine[Any, Any, None], *others: Coroutine[Any, Any, None]) -> None:

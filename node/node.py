@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 
 import structlog
@@ -26,6 +26,8 @@ from .files import atomic_write
 from .ipc import ChannelClosed, RemoteFailure
 from .keys import load
 from .leaderboard import Leaderboard, remember_names
+from .manners.keeper import Keeper, Kept
+from .manners.senses import Senses
 from .metrics import Metrics
 from .net.errors import NetworkError
 from .net.gossip import GossipMessage
@@ -92,10 +94,28 @@ class Node:
         self.driver: RoundDriver | None = None
         self.leaderboard = Leaderboard(store)
         self.pausing = Pausing(options.home.pause_path, lambda: self.host, self._on_rest)
+        self.keeper = Keeper(self._kept(), options.settings.limits)
         self.restarts = False
         self._leaves_after: int | None = None
         self._heard: deque[Signed] = deque(maxlen=_HEARD)
         self._counted = (-1, 0)
+
+    def _kept(self) -> Kept:
+        return Kept(
+            home=self.options.home, pausing=self.pausing, traffic=self.network.traffic, upload=self.network.blobs.pacer,
+            download=self.network.fetcher.pacer, senses=Senses(self._gpu_worker), reopen=self._reopen, trains=self.options.trains,
+        )  # fmt: skip
+
+    def _gpu_worker(self) -> int | None:
+        worker = self.host.supervisor.current
+        return worker.pid if worker is not None and self.host.opened.device.startswith("cuda") else None
+
+    async def _reopen(self, changes: Mapping[str, int]) -> None:
+        """Start the worker again with other limits; it goes on where it was."""
+        self.host.reopen_with(**changes)
+        await self.host.rest()
+        if not self.pausing.reason:
+            self.host.wake()
 
     # Getting ready
 
@@ -170,8 +190,8 @@ class Node:
         self.phase = "preparing the model and the data"
         settings = self.options.settings
         request = open_request(
-            self.event, self.identity.peer_id, self.options.folder.worker_path, settings, data=True
-        )  # fmt: skip
+            self.event, self.identity.peer_id, self.options.folder.worker_path, settings, self.keeper.limits, data=True
+        )
         self.weights = Weights(self.event, self.host, self.store, self.fetcher, self.catch_up.offers, self.metrics)
         self.contributor = Contributor(self.event, self.identity.peer_id, self._admission, self.store, self.host)
         await asyncio.gather(self.host.start(request), self._ask_around())

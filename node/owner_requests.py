@@ -33,7 +33,14 @@ def care(node: Node) -> dict[str, Handler]:
         node.stop.set()
         return {}
 
-    return {"pause": pause, "resume": resume, "leave": leave, "restart": restart}
+    async def limits(request: Message) -> Mapping[str, Any]:
+        return node.keeper.state()
+
+    async def set_limit(request: Message) -> Mapping[str, Any]:
+        await node.keeper.change(str(request.get("key", "")), str(request.get("value", "")))
+        return node.keeper.state()
+
+    return {"limits": limits, "set": set_limit, "pause": pause, "resume": resume, "leave": leave, "restart": restart}
 
 
 def _line(text: object) -> str:

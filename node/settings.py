@@ -14,6 +14,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from ..protocol.names import Name
 from .errors import UserError
+from .manners.limits import Limits
 
 APPLICATION = "collab-node"
 ENVIRONMENT_PREFIX = "COLLAB_"
@@ -22,8 +23,8 @@ Port = Annotated[int, Field(ge=0, le=65535)]
 Folder = Annotated[Path, AfterValidator(Path.expanduser)]
 
 
-class Settings(BaseSettings):
-    """The settings of one node. Ports of 0 are chosen by the system."""
+class Settings(BaseSettings, Limits):
+    """The settings of one node. Ports of 0 are chosen by the system. The limits among them can be changed while it runs."""
 
     model_config = SettingsConfigDict(env_prefix=ENVIRONMENT_PREFIX, env_ignore_empty=True, extra="forbid", frozen=True)
 
@@ -43,12 +44,16 @@ class Settings(BaseSettings):
     metrics_port: Port = 0
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    threads: Annotated[int, Field(ge=0, le=1024)] = 0
     micro_batch: Annotated[int, Field(ge=0, le=1 << 20)] = 0
 
     log_file: Folder | None = None
     log_format: Literal["text", "json"] = "text"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @property
+    def limits(self) -> Limits:
+        """The owner's limits alone."""
+        return Limits(**{name: getattr(self, name) for name in Limits.model_fields})
 
     @field_validator("announce", mode="before")
     @classmethod

@@ -12,6 +12,7 @@ import structlog
 from ..protocol.event import EventManifest
 from .errors import UserError
 from .ipc import ChannelClosed, RemoteFailure
+from .manners.limits import Limits
 from .settings import Settings
 from .supervise import Supervisor
 from .trainer import messages
@@ -159,9 +160,10 @@ class WorkerHost:
 
 
 def open_request(
-    event: EventManifest, peer_id: str, work_dir: Path, settings: Settings, *, data: bool
+    event: EventManifest, peer_id: str, work_dir: Path, settings: Settings, limits: Limits | None = None, *, data: bool
 ) -> messages.Open:
-    """Return how the worker is opened: `data` False for a node that neither trains nor evaluates."""
+    """Return how the worker is opened, within `limits` (default: the settings'); without `data` it neither trains nor tests."""
+    limits = limits or settings.limits
     work_dir.mkdir(parents=True, exist_ok=True)
     settings.cache_dir.mkdir(parents=True, exist_ok=True)
     return messages.Open(
@@ -171,7 +173,8 @@ def open_request(
         data_dir=str((settings.data_dir or Path.cwd()).absolute()),
         cache_dir=str(settings.cache_dir.absolute()),
         device=settings.device,
-        threads=settings.threads,
+        threads=limits.threads,
+        gpu_memory=limits.gpu_memory,
         micro_batch=settings.micro_batch,
         data=data,
     )

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from . import credit, event, inspect, key, run, volunteer
+from . import credit, event, inspect, key, manners, run, volunteer
 from .commands import Commands
 
 app = typer.Typer(
@@ -40,8 +40,12 @@ app.add_typer(key.app, name="key")
 app.command("seed")(run.seed)
 app.command("join")(run.join)
 app.command("stop")(run.stop)
-for command in (volunteer.logs, volunteer.pause, volunteer.resume, volunteer.leave, volunteer.restart, credit.credits):
+_PLAIN = (
+    volunteer.logs, volunteer.pause, volunteer.resume, volunteer.leave, volunteer.restart, manners.limits, credit.credits,
+)  # fmt: skip
+for command in _PLAIN:
     app.command(command.__name__)(command)
+app.command("set")(manners.set_limit)
 app.command("status")(inspect.status)
 app.command("log")(inspect.log)
 app.command("export")(inspect.export)

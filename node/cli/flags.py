@@ -21,6 +21,10 @@ GossipPortFlag = Annotated[int | None, typer.Option("--gossip-port", metavar="N"
 MetricsPortFlag = Annotated[int | None, typer.Option("--metrics-port", metavar="N", help="Port of /metrics; 0: any free one.")]
 DeviceFlag = Annotated[str | None, typer.Option("--device", metavar="NAME", help="auto, cpu or cuda.")]
 ThreadsFlag = Annotated[int | None, typer.Option("--threads", metavar="N", help="CPU threads for training; 0: torch's choice.")]
+LimitFlag = Annotated[
+    list[str] | None,
+    typer.Option("--limit", metavar="KEY=VALUE", help="One of what `collab-node limits` lists, such as upload_rate=1MB."),
+]
 MicroBatchFlag = Annotated[
     int | None, typer.Option("--micro-batch", metavar="N", help="Samples that go through the model at once; 0: all of a batch.")
 ]
@@ -37,11 +41,13 @@ DisplayFlag = Annotated[str, typer.Option("--display", metavar="KIND", help="liv
 MaxRoundsFlag = Annotated[int | None, typer.Option("--max-rounds", metavar="N", min=1, help="Leave after N commits.")]
 
 
-def settings_of(config: Path | None, **flags: Any) -> Settings:
-    """Return the settings, `flags` included. Raises UserError."""
+def settings_of(config: Path | None, limits: list[str] | None = None, **flags: Any) -> Settings:
+    """Return the settings, `flags` and `limits` (KEY=VALUE) included. Raises UserError."""
+    from ..manners.limits import parse_assignments
     from ..settings import load_settings
 
-    return load_settings(config, flags)
+    given = {name: value for name, value in flags.items() if value is not None}
+    return load_settings(config, {**parse_assignments(limits or []), **given})
 
 
 def home_of(home: Path | None, config: Path | None = None) -> Home:

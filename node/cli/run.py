@@ -17,6 +17,7 @@ from .flags import (
     GossipPortFlag,
     HomeFlag,
     HostFlag,
+    LimitFlag,
     LogFileFlag,
     LogFormatFlag,
     LogLevelFlag,
@@ -42,15 +43,16 @@ def seed(
     metrics_port: MetricsPortFlag = None, device: DeviceFlag = None, threads: ThreadsFlag = None,
     micro_batch: MicroBatchFlag = None, data_dir: DataFlag = None, max_rounds: MaxRoundsFlag = None,
     display: DisplayFlag = "auto", log_file: LogFileFlag = None, log_format: LogFormatFlag = None,
-    log_level: LogLevelFlag = None, name: NameFlag = None, detach: DetachFlag = False,
+    log_level: LogLevelFlag = None, name: NameFlag = None, limit: LimitFlag = None,
+    detach: DetachFlag = False,
 ) -> None:  # fmt: skip
     """Run the coordinator's node of an event that was created in this home: bootstrap, history, exports."""
     from ..home import Home
     from ..options import NodeOptions
 
     settings = settings_of(
-        config, home=home, host=host, port=port, gossip_port=gossip_port, reachability=reachability, metrics_port=metrics_port,
-        device=device, threads=threads, micro_batch=micro_batch, data_dir=data_dir, log_file=log_file,
+        config, limit, home=home, host=host, port=port, gossip_port=gossip_port, reachability=reachability,
+        metrics_port=metrics_port, device=device, threads=threads, micro_batch=micro_batch, data_dir=data_dir, log_file=log_file,
         log_format=log_format, log_level=log_level, name=name,
     )  # fmt: skip
     node_home = Home(settings.home)
@@ -71,7 +73,8 @@ def join(
     metrics_port: MetricsPortFlag = None, device: DeviceFlag = None, threads: ThreadsFlag = None,
     micro_batch: MicroBatchFlag = None, data_dir: DataFlag = None, max_rounds: MaxRoundsFlag = None,
     display: DisplayFlag = "auto", log_file: LogFileFlag = None, log_format: LogFormatFlag = None,
-    log_level: LogLevelFlag = None, name: NameFlag = None, detach: DetachFlag = False,
+    log_level: LogLevelFlag = None, name: NameFlag = None, limit: LimitFlag = None,
+    detach: DetachFlag = False,
 ) -> None:  # fmt: skip
     """Join an event and train until told to stop: Ctrl-C once leaves in order, twice at once."""
     from ..home import Home
@@ -80,8 +83,8 @@ def join(
 
     given = read_invite(invite) if invite else None
     settings = settings_of(
-        config, home=home, host=host, port=port, gossip_port=gossip_port, reachability=reachability, metrics_port=metrics_port,
-        device=device, threads=threads, micro_batch=micro_batch, data_dir=data_dir, log_file=log_file,
+        config, limit, home=home, host=host, port=port, gossip_port=gossip_port, reachability=reachability,
+        metrics_port=metrics_port, device=device, threads=threads, micro_batch=micro_batch, data_dir=data_dir, log_file=log_file,
         log_format=log_format, log_level=log_level, name=name,
     )  # fmt: skip
     node_home = Home(settings.home)
