@@ -145,6 +145,7 @@ class WorkerHost:
         try:
             self._opened = await worker.open(self._request)
         except BaseException:
+            worker.kill()  # it holds nothing that is not on the disk, and would notice a closed channel only after its imports
             await worker.stop()
             raise
         return worker

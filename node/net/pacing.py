@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -36,7 +37,7 @@ class Pacer:
     """What a direction of traffic waits at. `closed`: nothing more may go (a quota is used up)."""
 
     def __init__(
-        self, clock: Callable[[], float] | None = None, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+        self, clock: Callable[[], float] = time.monotonic, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     ) -> None:
         self.closed = False
         self._bucket: TokenBucket | None = None
@@ -51,7 +52,7 @@ class Pacer:
     def limit(self, rate: float) -> None:
         """Let `rate` bytes a second pass from now on; 0: all."""
         if rate != self.rate:
-            self._bucket = TokenBucket(rate, self._now()) if rate else None
+            self._bucket = TokenBucket(rate, self._clock()) if rate else None
 
     def allows(self, streams: int) -> bool:
         """Say whether one more stream beside `streams` gets enough of the rate to be of use."""
@@ -59,7 +60,7 @@ class Pacer:
 
     async def take(self, count: int) -> None:
         """Wait until `count` more bytes may pass."""
-        wait = self._bucket.take(count, self._now()) if self._bucket is not None else 0.0
+        wait = self._bucket.take(count, self._clock()) if self._bucket is not None else 0.0
         if wait > 0:
             await self._sleep(wait)
 
@@ -73,6 +74,3 @@ class Pacer:
             return limits
         streams = max(1, min(_MOST_STREAMS, int(self.rate // _STREAM_RATE)))
         return replace(limits, part_bytes=min(limits.part_bytes, _PART_BYTES), streams=streams, streams_per_peer=1)
-
-    def _now(self) -> float:
-        return self._clock() if self._clock is not None else asyncio.get_running_loop().time()
