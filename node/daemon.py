@@ -15,14 +15,18 @@ import uvloop
 
 from .background import RESTART
 from .control import ControlServer
+from .discovery import check_sharing, scrape_targets
 from .display import make_display, run_display
 from .errors import UserError
+from .evaluating import evaluate_commits
+from .health import measure_disk, measure_health
 from .keys import load_or_create
 from .logs import configure_logs, route_library_logs
 from .metrics import Metrics
 from .metrics_server import MetricsServer
+from .net.addresses import is_loopback
 from .node import Node
-from .observe import observe, update_health
+from .observe import observe
 from .options import NodeOptions
 from .requests import requests
 from .store.store import Store
@@ -32,6 +36,7 @@ log = structlog.get_logger()
 
 _FAREWELL_SECONDS = 5.0
 _HEALTH_SECONDS = 2.0
+_DISK_SECONDS = 30.0
 _INTERRUPTED = 130
 
 
@@ -52,9 +57,15 @@ async def _run(node: Node) -> int:
     stop = node.stop
     _stop_on_signals(stop)
     settings = node.options.settings
+    check_sharing(settings)
     server = None
     if settings.metrics:
-        server = MetricsServer.start(node.metrics.registry, settings.metrics_host, settings.metrics_port)
+        server = MetricsServer.start(
+            node.metrics.registry,
+            settings.metrics_host,
+            settings.metrics_port,
+            lambda: scrape_targets(node.network.peers.values(), loopback=is_loopback(settings.host)),
+        )
         node.metrics_port = server.port
     node.metrics.build({"version": VERSION, "python": platform.python_version()})
     node.metrics.read_traffic(node.network.traffic)
@@ -90,6 +101,7 @@ async def _live(node: Node, stop: asyncio.Event) -> None:
 async def _begin(node: Node) -> None:
     await node.connect()
     event = await node.learn()
+    node.metrics.event(event.digest, event.name)
     log.info("event", name=event.name, id=event.digest.hex()[:16], peer=node.identity.peer_id)
     await node.prepare()
     opened = node.host.opened
@@ -97,7 +109,15 @@ async def _begin(node: Node) -> None:
 
 
 def _background(node: Node) -> list[Coroutine[Any, Any, None]]:
-    return [node.host.run(), node.network.failed(), update_health(node, _HEALTH_SECONDS), node.keeper.run()]
+    return [
+        node.host.run(),
+        node.network.failed(),
+        node.clock_skew.run(),
+        node.keeper.run(),
+        measure_health(node, _HEALTH_SECONDS),
+        measure_disk(node, _DISK_SECONDS),
+        evaluate_commits(node, _HEALTH_SECONDS),
+    ]
 
 
 async def _until(stop: asyncio.Event, main: Coroutine[Any, Any, None], *others: Coroutine[Any, Any, None]) -> None:

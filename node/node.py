@@ -7,6 +7,7 @@ import time
 from collections import deque
 from collections.abc import Collection, Mapping
 from contextlib import suppress
+from dataclasses import replace
 
 import structlog
 
@@ -19,6 +20,7 @@ from ..protocol.manifest import SignedManifest
 from ..protocol.messages import Signed, admission_bytes
 from . import remembered
 from .catch_up import CatchUp, HistoryServer, fetch_manifest, restore_history
+from .clock_skew import ClockSkew
 from .contributing import Contributor
 from .errors import UserError
 from .fetching import Fetcher, Unavailable
@@ -37,6 +39,7 @@ from .pausing import Pausing
 from .peers import Peers
 from .recipe import FULL_MERGE, codec_of
 from .round_driver import Finalised, RoundDriver, RoundTools
+from .rounds_table import RoundRow
 from .store.store import Store
 from .trainer.client import Worker
 from .trainer.messages import Evaluate, Notice, Opened, Progress
@@ -91,6 +94,7 @@ class Node:
         self.peers = Peers(self.network)
         self.fetcher = Fetcher(store.blobs, self.peers.download, self._likely_peers)
         self.host = WorkerHost(on_notice=self._on_notice, on_ready=self._on_worker_ready, on_death=self._on_death)
+        self.clock_skew = ClockSkew(self.network.rpc, lambda: self.peers.likely(0), metrics.health.clock_skew.set)
         self.driver: RoundDriver | None = None
         self.leaderboard = Leaderboard(store)
         self.pausing = Pausing(options.home.pause_path, lambda: self.host, self._on_rest)
@@ -341,6 +345,7 @@ class Node:
                 return
             self.taken += taken
             self.store.count("accepted_samples", taken)
+            self.metrics.accepted_samples.inc(taken)
             self.metrics.accepted.inc(len(commit.accepted))
             for _, claim in commit.contributions():
                 self.metrics.staleness.observe(commit.round - 1 - claim.round)
@@ -358,6 +363,10 @@ class Node:
         self.metrics.head_samples.set(head.samples)
         self.metrics.head_timestamp.set(self.head_at)
         self.metrics.contributors.set(len(head.accepted))
+        self.metrics.payload_bytes.set(RoundRow.of(head).bytes_sent)
+        self.metrics.roster.set(len(head.roster))
+        if head.loss is not None:
+            self.metrics.head_loss.set(head.loss)
 
     async def evaluate(self, samples: int = 0) -> float:
         """Return the held-out loss of the newest weights, in nats a token."""
@@ -376,6 +385,7 @@ class Node:
         except RemoteProtocolError as error:
             self.metrics.refused(error.reason)
             return
+        self.network.traffic.messages[f"received_{signed.kind}"] += 1
         if self.driver is not None:
             self.driver.deliver(signed)
         else:
@@ -404,7 +414,7 @@ class Node:
         if self.stop.is_set():
             return  # a terminal's Ctrl-C goes to p2pd too
         log.warning("a part died and is started again", part=name, why=reason)
-        self.metrics.restarted(name)
+        self.metrics.health.restarted(name)
 
     def _on_fetched(self, digest: bytes, size: int, donors: Collection[str]) -> None:
         log.debug("fetched", blob=digest.hex()[:16], size=size, donors=sorted(peer[-8:] for peer in donors))
@@ -412,6 +422,7 @@ class Node:
     # What the parts ask of us
 
     async def _publish(self, signed: Signed) -> None:
+        self.network.traffic.messages[f"sent_{signed.kind}"] += 1
         with suppress(NetworkError):
             await self.network.publish(signed.encode())
 
@@ -419,11 +430,12 @@ class Node:
         return self.peers.likely(self.history.head.round)
 
     def _standing(self) -> Standing:
-        trains, name = self.options.trains and not self.pausing.reason, self.options.settings.name
-        if self.driver is None:
-            return Standing(trains=trains, version=VERSION, name=name)
-        head = self.history.head
-        return Standing(head=head.digest, round=head.round, trains=trains, version=VERSION, name=name)
+        settings = self.options.settings
+        shared = self.metrics_port if settings.metrics_shared else 0
+        trains = self.options.trains and not self.pausing.reason
+        standing = Standing(trains=trains, version=VERSION, metrics_port=shared, name=settings.name)
+        head = self.history.head if self.driver is not None else None
+        return standing if head is None else replace(standing, head=head.digest, round=head.round)
 
     async def farewell(self) -> None:
         """Tell the swarm that we leave, so that nobody waits for us."""

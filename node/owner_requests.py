@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from .control import Handler
 from .frames import Message
 from .pausing import OWNER_REASON
+from .probing import probe
 
 if TYPE_CHECKING:
     from .node import Node
@@ -40,7 +41,13 @@ def care(node: Node) -> dict[str, Handler]:
         await node.keeper.change(str(request.get("key", "")), str(request.get("value", "")))
         return node.keeper.state()
 
-    return {"limits": limits, "set": set_limit, "pause": pause, "resume": resume, "leave": leave, "restart": restart}
+    async def examine(request: Message) -> Mapping[str, Any]:
+        return await probe(node)
+
+    return {
+        "probe": examine, "limits": limits, "set": set_limit,
+        "pause": pause, "resume": resume, "leave": leave, "restart": restart,
+    }  # fmt: skip
 
 
 def _line(text: object) -> str:

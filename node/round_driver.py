@@ -93,6 +93,7 @@ class RoundDriver:
     def __init__(self, tools: RoundTools) -> None:
         self.machine: RoundMachine | None = None
         self.training: messages.Progress | None = None
+        self.began = 0.0
         self._tools = tools
         self._inbox: asyncio.Queue[Input] = asyncio.Queue()
         self._early = EarlyMessages()
@@ -166,7 +167,7 @@ class RoundDriver:
         `interrupt` ends it earlier.
         """
         tools = self._tools
-        self._outcome, self.training = None, None
+        self._outcome, self.training, self.began = None, None, _now()
         self.machine = machine = RoundMachine(
             tools.history,
             base.digest,

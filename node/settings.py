@@ -24,7 +24,11 @@ Folder = Annotated[Path, AfterValidator(Path.expanduser)]
 
 
 class Settings(BaseSettings, Limits):
-    """The settings of one node. Ports of 0 are chosen by the system. The limits among them can be changed while it runs."""
+    """The settings of one node. Ports of 0 are chosen by the system. The limits among them can be changed while it runs.
+
+    `metrics_shared`: tell the event's nodes where our metrics are, so that its monitoring scrapes them. `evaluate_every`: compute
+    the held-out loss of every so many commits; 0: only when asked.
+    """
 
     model_config = SettingsConfigDict(env_prefix=ENVIRONMENT_PREFIX, env_ignore_empty=True, extra="forbid", frozen=True)
 
@@ -42,6 +46,8 @@ class Settings(BaseSettings, Limits):
     metrics: bool = True
     metrics_host: str = "127.0.0.1"
     metrics_port: Port = 0
+    metrics_shared: bool = False
+    evaluate_every: Annotated[int, Field(ge=0, le=1 << 20)] = 0
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
     micro_batch: Annotated[int, Field(ge=0, le=1 << 20)] = 0

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from . import credit, event, inspect, key, manners, run, volunteer
+from . import credit, doctor, event, inspect, key, manners, run, volunteer
 from .commands import Commands
 
 app = typer.Typer(
@@ -42,6 +42,7 @@ app.command("join")(run.join)
 app.command("stop")(run.stop)
 _PLAIN = (
     volunteer.logs, volunteer.pause, volunteer.resume, volunteer.leave, volunteer.restart, manners.limits, credit.credits,
+    doctor.doctor,
 )  # fmt: skip
 for command in _PLAIN:
     app.command(command.__name__)(command)

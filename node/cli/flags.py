@@ -19,6 +19,9 @@ HostFlag = Annotated[str | None, typer.Option("--host", metavar="ADDRESS", help=
 PortFlag = Annotated[int | None, typer.Option("--port", metavar="N", help="Port for peers; 0: any that is free.")]
 GossipPortFlag = Annotated[int | None, typer.Option("--gossip-port", metavar="N", help="Port for gossip; 0: any that is free.")]
 MetricsPortFlag = Annotated[int | None, typer.Option("--metrics-port", metavar="N", help="Port of /metrics; 0: any free one.")]
+ShareMetricsFlag = Annotated[
+    bool | None, typer.Option("--share-metrics/--keep-metrics", help="Let the event's monitoring scrape this node's metrics.")
+]
 DeviceFlag = Annotated[str | None, typer.Option("--device", metavar="NAME", help="auto, cpu or cuda.")]
 ThreadsFlag = Annotated[int | None, typer.Option("--threads", metavar="N", help="CPU threads for training; 0: torch's choice.")]
 LimitFlag = Annotated[

@@ -27,6 +27,7 @@ from .flags import (
     NameFlag,
     PortFlag,
     ReachFlag,
+    ShareMetricsFlag,
     ThreadsFlag,
     home_of,
     settings_of,
@@ -41,6 +42,7 @@ def seed(
     train: Annotated[bool, typer.Option("--train/--no-train", help="Train as well, as volunteers do.")] = False,
     host: HostFlag = None, port: PortFlag = None, gossip_port: GossipPortFlag = None, reachability: ReachFlag = None,
     metrics_port: MetricsPortFlag = None, device: DeviceFlag = None, threads: ThreadsFlag = None,
+    metrics_shared: ShareMetricsFlag = None,
     micro_batch: MicroBatchFlag = None, data_dir: DataFlag = None, max_rounds: MaxRoundsFlag = None,
     display: DisplayFlag = "auto", log_file: LogFileFlag = None, log_format: LogFormatFlag = None,
     log_level: LogLevelFlag = None, name: NameFlag = None, limit: LimitFlag = None,
@@ -53,7 +55,7 @@ def seed(
     settings = settings_of(
         config, limit, home=home, host=host, port=port, gossip_port=gossip_port, reachability=reachability,
         metrics_port=metrics_port, device=device, threads=threads, micro_batch=micro_batch, data_dir=data_dir, log_file=log_file,
-        log_format=log_format, log_level=log_level, name=name,
+        log_format=log_format, log_level=log_level, name=name, metrics_shared=metrics_shared,
     )  # fmt: skip
     node_home = Home(settings.home)
     manifest = node_home.find_event(event).manifest().open()
@@ -71,6 +73,7 @@ def join(
     train: Annotated[bool, typer.Option("--train/--no-train", help="Follow and check the merges without training.")] = True,
     host: HostFlag = None, port: PortFlag = None, gossip_port: GossipPortFlag = None, reachability: ReachFlag = None,
     metrics_port: MetricsPortFlag = None, device: DeviceFlag = None, threads: ThreadsFlag = None,
+    metrics_shared: ShareMetricsFlag = None,
     micro_batch: MicroBatchFlag = None, data_dir: DataFlag = None, max_rounds: MaxRoundsFlag = None,
     display: DisplayFlag = "auto", log_file: LogFileFlag = None, log_format: LogFormatFlag = None,
     log_level: LogLevelFlag = None, name: NameFlag = None, limit: LimitFlag = None,
@@ -85,7 +88,7 @@ def join(
     settings = settings_of(
         config, limit, home=home, host=host, port=port, gossip_port=gossip_port, reachability=reachability,
         metrics_port=metrics_port, device=device, threads=threads, micro_batch=micro_batch, data_dir=data_dir, log_file=log_file,
-        log_format=log_format, log_level=log_level, name=name,
+        log_format=log_format, log_level=log_level, name=name, metrics_shared=metrics_shared,
     )  # fmt: skip
     node_home = Home(settings.home)
     parsed = given or remembered_invite(node_home, event)

@@ -68,6 +68,7 @@ class Standing:
     trains: bool = False
     version: str = ""
     name: str = ""
+    metrics_port: int = 0
 
 
 @dataclass
@@ -245,6 +246,7 @@ class Network:
                 trains=standing.trains,
                 version=standing.version,
                 name=standing.name,
+                metrics_port=standing.metrics_port,
                 expires=expires_in(3 * self.options.announce_seconds),
             )
         )
