@@ -63,6 +63,8 @@ class Open(Request):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     threads: int = 0
     """CPU threads of torch; 0 leaves the choice to torch."""
+    gpu_memory: int = 0
+    """MiB that the worker may take on the GPU; 0: all that is free."""
     micro_batch: int = 0
     """Samples that go through the model at once; 0: the recipe's whole batch. Halved by itself when memory runs out."""
     data: bool = True
