@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from . import event, inspect, run
+from . import dashboard, event, inspect, run
 from .commands import Commands
 
 app = typer.Typer(
@@ -42,3 +42,4 @@ app.command("stop")(run.stop)
 app.command("status")(inspect.status)
 app.command("log")(inspect.log)
 app.command("export")(inspect.export)
+app.command("dashboard")(dashboard.dashboard)

@@ -1,0 +1,55 @@
+// The page: what changed is drawn once a frame, by whichever part shows it.
+
+import { charts } from "./charts.js";
+import { byId, setAttribute, setText } from "./dom.js";
+import { day, moment } from "./format.js";
+import { Live } from "./live.js";
+import { now } from "./now.js";
+import { people } from "./people.js";
+import { rounds } from "./rounds.js";
+import { State } from "./state.js";
+import { swarm } from "./swarm.js";
+import { works } from "./works.js";
+
+const LINKS = { live: "Live", lost: "Connection lost, trying again", waiting: "Connecting" };
+
+const state = new State();
+const parts = [now(), charts(), swarm(), people(), rounds(), works()];
+const changed = new Set();
+let planned = false;
+
+function draw() {
+  planned = false;
+  const names = new Set(changed);
+  changed.clear();
+  for (const part of parts) {
+    if (part.needs.some((name) => names.has(name))) part.draw(state, names);
+  }
+}
+
+function take(names) {
+  for (const name of names) changed.add(name);
+  if (!planned) requestAnimationFrame(draw);
+  planned = true;
+}
+
+function showLink(kind, words = LINKS[kind]) {
+  setAttribute(byId("link"), "data-state", kind);
+  setText(byId("link"), words);
+}
+
+const stored = byId("snapshot");
+if (stored === null) {
+  new Live({
+    onState: (data) => take(state.whole(data)),
+    onDelta: (data) => take(state.change(data)),
+    onLink: showLink,
+  });
+} else {
+  const { taken, ...data } = JSON.parse(stored.textContent);
+  take(state.whole(data));
+  showLink("stored", `As of ${moment(taken)}, ${day(taken).split(" ").pop()}`);
+}
+
+// For tests, which compare it with the node's.
+window.dashboardState = state;
