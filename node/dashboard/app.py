@@ -27,6 +27,9 @@ def make_app(feed: Feed, access: Access) -> ASGIApp:
     async def page(request: Request) -> Response:
         return FileResponse(STATIC / "index.html")
 
+    async def icon(request: Request) -> Response:
+        return FileResponse(STATIC / "icon.svg")
+
     async def data(request: Request) -> Response:
         return Response(to_json(feed.state.whole()), media_type="application/json", headers=_NOT_KEPT)
 
@@ -42,6 +45,7 @@ def make_app(feed: Feed, access: Access) -> ASGIApp:
         Route("/", page),
         Route("/data.json", data),
         Route("/events", events),
+        Route("/favicon.ico", icon),
         Mount("/static", StaticFiles(directory=STATIC)),
     ]
     return Guard(Starlette(routes=routes), access)

@@ -12,6 +12,7 @@ import asyncio
 import secrets
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 
 from .state import State, difference, to_json
 
@@ -42,15 +43,22 @@ class Feed:
         try:
             while True:
                 await self.refresh()
-                self._wanted.clear()
-                try:
-                    async with asyncio.timeout(self._period if self.watchers else self._period * _IDLE_PERIODS):
-                        await self._wanted.wait()
-                except TimeoutError:
-                    continue
+                await self._pause()
         finally:
-            self._closed = True
-            self._news.set()
+            self.close()
+
+    def close(self) -> None:
+        """End all streams in order."""
+        self._closed = True
+        self._news.set()
+
+    async def _pause(self) -> None:
+        if self.state.values.get("reading", {}).get("left"):
+            return  # a long history is read piece by piece, so that the page shows what is there
+        self._wanted.clear()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._period if self.watchers else self._period * _IDLE_PERIODS):
+                await self._wanted.wait()
 
     async def refresh(self) -> None:
         """Read once, and tell the watchers what changed."""
@@ -74,15 +82,14 @@ class Feed:
         try:
             version = self._known(seen)
             while not self._closed:
-                news = self._news
-                for event in self._since(version):
+                news, events, version = self._news, self._since(version), self._version
+                for event in events:
                     yield event
-                version = self._version
                 try:
                     async with asyncio.timeout(_BEAT_SECONDS):
                         await news.wait()
                 except TimeoutError:
-                    yield b": still here\n\n"
+                    yield b"event: beat\ndata:\n\n"
         finally:
             self.watchers -= 1
 

@@ -68,17 +68,22 @@ async def _serve(reader: Reader, serving: Serving, access: Access, listener: soc
         ))  # fmt: skip
         work = [asyncio.create_task(feed.run())]
         if serving.evaluates is not False:
-            evaluation = Evaluation(reader, serving.evaluates)
+            evaluation = Evaluation(reader.evaluate, serving.evaluates)
             work.append(asyncio.create_task(evaluation.run(feed, lambda: loop.run_in_executor(measuring, evaluation.measure))))
+
+        def stop() -> None:
+            feed.close()
+            server.stop()
+
         for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, server.stop)
+            loop.add_signal_handler(number, stop)
         serving_task = asyncio.create_task(server.serve(sockets=[listener]))
         try:
             done, _ = await asyncio.wait([*work, serving_task], return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 task.result()
         finally:
-            server.stop()
+            stop()
             for task in work:
                 task.cancel()
             await asyncio.gather(*work, return_exceptions=True)
@@ -103,8 +108,9 @@ class _Server(uvicorn.Server):
 class Evaluation:
     """Has the node measure its newest weights after a commit, and leaves it most of its time for other things."""
 
-    def __init__(self, reader: Reader, always: bool | None) -> None:
-        self._reader = reader
+    def __init__(self, evaluate: Callable[[float], None], always: bool | None) -> None:
+        """`evaluate` takes the seconds after which to give up. `always`: see `Serving.evaluates`."""
+        self._evaluate = evaluate
         self._always = always
         self._took = 0.0
 
@@ -112,7 +118,7 @@ class Evaluation:
         """Measure whenever there is a new commit, until cancelled."""
         measured = ""
         while True:
-            commit = self._wanted(feed)
+            commit = self.wanted(feed.state)
             if commit and commit != measured:
                 await measure()
                 measured = commit
@@ -122,11 +128,12 @@ class Evaluation:
         """Measure once; what goes wrong shows on the page as a value that is missing."""
         began = time.monotonic()
         with contextlib.suppress(ControlError):
-            self._reader.evaluate(_EVALUATION_SECONDS)
+            self._evaluate(_EVALUATION_SECONDS)
         self._took = time.monotonic() - began
 
-    def _wanted(self, feed: Feed) -> str:
-        node, totals = (feed.state.values.get(name, {}) for name in ("node", "totals"))
+    def wanted(self, state: State) -> str:
+        """Return the commit to measure in this state, "" if none."""
+        node, totals = (state.values.get(name, {}) for name in ("node", "totals"))
         wanted = node.get("running") and (self._always or not node.get("trains"))
         return str(totals.get("commit", "")) if wanted else ""
 

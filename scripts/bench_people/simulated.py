@@ -8,14 +8,14 @@ from __future__ import annotations
 import asyncio
 import math
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
 from collab.node import held_out
-from collab.node.control import ControlServer
+from collab.node.control import ControlServer, Handler
 from collab.node.event_file import embedded_event
 from collab.node.files import atomic_write
 from collab.node.frames import Message
@@ -48,6 +48,7 @@ class SimulatedSwarm:
 
     def __post_init__(self) -> None:
         self._random = Random(self.seed)
+        self._turn = 0
         self.identities = [Identity(sha256(b"simulated" + number.to_bytes(4, "big"))) for number in range(self.nodes)]
         self._speeds = [self._random.lognormvariate(2.5, 0.6) for _ in self.identities]
         coordinator = self.identities[0]
@@ -108,8 +109,13 @@ class SimulatedSwarm:
 
     # What the daemon would say
 
-    def status(self, turn: int) -> dict[str, Any]:
-        """Return the view of the coordinator's node in the `turn`th question."""
+    def answers(self) -> dict[str, Callable[[], Mapping[str, Any]]]:
+        """Return what `answering` needs."""
+        return {"status": self._status, "swarm": self._swarm}
+
+    def _status(self) -> dict[str, Any]:
+        self._turn += 1
+        turn = self._turn
         phase = _PHASES[turn // 4 % len(_PHASES)]
         return NodeView(
             event=self.event.name, event_id=self.event.digest.hex(), peer=self.identities[0].peer_id, trains=False,
@@ -118,8 +124,8 @@ class SimulatedSwarm:
             gossip_peers=min(12, self.nodes - 1), device="cpu",
         ).to_dict()  # fmt: skip
 
-    def swarm(self, turn: int) -> dict[str, Any]:
-        """Return the peers as the coordinator's node sees them: every one a little further each time."""
+    def _swarm(self) -> dict[str, Any]:
+        turn = self._turn
         peers = {identity.peer_id: self._peer(number, turn) for number, identity in enumerate(self.identities)}
         return {
             "peers": peers,
@@ -145,23 +151,19 @@ def _accepted(signed: Signed, samples: int, of: int) -> Accepted:
 
 
 @contextmanager
-def answering(swarm: SimulatedSwarm) -> Iterator[None]:
-    """Answer on the home's control socket, from a thread, as a daemon would."""
+def answering(home: Home, answers: Mapping[str, Callable[[], Mapping[str, Any]]]) -> Iterator[None]:
+    """Answer these questions on the home's control socket, from a thread, as a daemon would."""
     loop = asyncio.new_event_loop()
-    stop = asyncio.Event()
-    ready = threading.Event()
-    turn = 0
+    stop, ready = asyncio.Event(), threading.Event()
 
-    async def status(request: Message) -> Mapping[str, Any]:
-        nonlocal turn
-        turn += 1
-        return swarm.status(turn)
+    def handler(answer: Callable[[], Mapping[str, Any]]) -> Handler:
+        async def handle(request: Message) -> Mapping[str, Any]:
+            return answer()
 
-    async def peers(request: Message) -> Mapping[str, Any]:
-        return swarm.swarm(turn)
+        return handle
 
     async def run() -> None:
-        async with ControlServer(swarm.home.control_path, {"status": status, "swarm": peers}):
+        async with ControlServer(home.control_path, {name: handler(answer) for name, answer in answers.items()}):
             ready.set()
             await stop.wait()
 

@@ -52,12 +52,12 @@ export class Chart {
   }
 
   draw() {
-    const width = this.box.clientWidth;
     const known = this.rows.flatMap((row) => row.ys.filter((y) => y !== null));
     this.box.hidden = known.length === 0;
     this.details.hidden = known.length === 0;
     if (this.legend) this.legend.hidden = known.length === 0;
     this.empty.hidden = known.length > 0;
+    const width = this.box.clientWidth;
     if (!known.length || width < 80) return;
     this.scaleTo(width, known);
     setAttribute(this.svg, "viewBox", `0 0 ${width} ${this.height}`);
@@ -70,7 +70,7 @@ export class Chart {
   scaleTo(width, known) {
     const [low, high] = widened(this.fromZero ? 0 : Math.min(...known), Math.max(...known));
     const [first, last] = [this.rows[0].x, this.rows.at(-1).x];
-    this.ticksY = ticks(low, high, 4);
+    this.ticksY = ticks(low, high, this.height / 50);
     this.place = {
       x: scale(first, last === first ? first + 1 : last, MARGIN.left, width - MARGIN.right),
       y: scale(low, high, this.height - MARGIN.bottom, MARGIN.top),
@@ -173,7 +173,7 @@ function widened(low, high) {
 export function ticks(low, high, wanted) {
   const rough = (high - low) / Math.max(1, wanted) || 1;
   const power = 10 ** Math.floor(Math.log10(rough));
-  const step = [1, 2, 5, 10].map((factor) => factor * power).find((size) => size >= rough) ?? 10 * power;
+  const step = [1, 2, 2.5, 5, 10].map((factor) => factor * power).find((size) => size >= rough) ?? 10 * power;
   const found = [];
   for (let n = Math.ceil(low / step); n * step <= high + step * 1e-9; n += 1) found.push(Number((n * step).toPrecision(12)));
   return found;

@@ -21,6 +21,7 @@ export class Live {
     this.heard = Date.now();
     source.addEventListener("open", () => this.handlers.onLink("live"));
     source.addEventListener("error", () => this.onError(source));
+    source.addEventListener("beat", () => (this.heard = Date.now()));
     source.addEventListener("state", (event) => this.take(event, this.handlers.onState));
     source.addEventListener("delta", (event) => this.take(event, this.handlers.onDelta));
   }

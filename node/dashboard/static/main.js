@@ -2,7 +2,7 @@
 
 import { charts } from "./charts.js";
 import { byId, setAttribute, setText } from "./dom.js";
-import { day, moment } from "./format.js";
+import { fullMoment } from "./format.js";
 import { Live } from "./live.js";
 import { now } from "./now.js";
 import { people } from "./people.js";
@@ -48,7 +48,7 @@ if (stored === null) {
 } else {
   const { taken, ...data } = JSON.parse(stored.textContent);
   take(state.whole(data));
-  showLink("stored", `As of ${moment(taken)}, ${day(taken).split(" ").pop()}`);
+  showLink("stored", `As of ${fullMoment(taken)}`);
 }
 
 // For tests, which compare it with the node's.

@@ -119,7 +119,7 @@ function summary(rows) {
   const neighbours = by((row) => row.gossip);
   const parts = [
     plural(rows.length, "peer"), `${count(by((row) => kindOf(row) === "trains"))} training`,
-    `${count(by((row) => row.done))} have contributed`, `${count(by((row) => row.committee))} on the committee`,
+    `${count(by((row) => row.done))} done with this round`, `${count(by((row) => row.committee))} on the committee`,
   ];
   return parts.join(", ") + (neighbours ? `. This node talks to ${count(neighbours)} of them directly.` : ".");
 }
