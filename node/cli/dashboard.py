@@ -25,13 +25,14 @@ EvaluateFlag = Annotated[
     bool | None,
     typer.Option("--evaluate/--no-evaluate", help="Measure commits on held-out data; default: if the node does not train."),
 ]
+EveryFlag = Annotated[float, typer.Option("--every", metavar="SECONDS", min=0.02, max=3600, help="How often the page gets news.")]
 ExportFlag = Annotated[Path | None, typer.Option("--export", metavar="DIR", help="Write the page as it is now into DIR; end.")]
 
 
 def dashboard(
     home: HomeFlag = None, config: ConfigFlag = None, event: EventFlag = "", host: ServeFlag = "127.0.0.1",
     port: PagePortFlag = 8421, token: TokenFlag = "", allow_host: NamesFlag = None, evaluate: EvaluateFlag = None,
-    export: ExportFlag = None,
+    every: EveryFlag = 2.0, export: ExportFlag = None,
 ) -> None:  # fmt: skip
     """Show the event as a web page, which follows what happens until Ctrl-C."""
     from ..dashboard.reader import Reader
@@ -47,5 +48,5 @@ def dashboard(
         return
     if allow_host and is_loopback(host) and not token:
         raise UsageError("--allow-host without a token would let any page of that name in", "add --token")
-    serving = Serving(host, port, token, frozenset(allow_host or ()), evaluate)
+    serving = Serving(host, port, token, frozenset(allow_host or ()), evaluate, every)
     serve(reader, serving, lambda address: typer.echo(f"dashboard: {address}  (Ctrl-C ends it)"))

@@ -105,6 +105,11 @@ class Feed:
             return [self.whole()]
         return list(self._deltas)[len(self._deltas) - behind :]
 
+    @property
+    def seen(self) -> str:
+        """What a page has seen that holds the newest state."""
+        return f"{self._run}-{self._version}"
+
     def _known(self, seen: str) -> int:
         run, _, number = seen.partition("-")
         known = int(number) if run == self._run and number.isascii() and number.isdecimal() and len(number) < 16 else -1

@@ -23,24 +23,28 @@ from .guard import Access
 from .reader import Reader
 from .state import State
 
-_PERIOD = 2.0
 _BACKLOG = 64
 _CONNECTIONS = 256
 _SHORTEST_TOKEN = 16
 _EVALUATION_SECONDS = 300.0
+_EVALUATION_PAUSE = 2.0
 # Of the trainer's time, at most this part goes into measuring.
 _EVALUATION_SHARE = 0.05
 
 
 @dataclass(frozen=True)
 class Serving:
-    """Where and to whom. `evaluates`: have the node measure each commit on held-out data; None: if it does not train."""
+    """Where, to whom, and every how many seconds there is news.
+
+    `evaluates`: have the node measure each commit on held-out data; None: if it does not train.
+    """
 
     host: str = "127.0.0.1"
     port: int = 0
     token: str = ""
     names: frozenset[str] = frozenset()
     evaluates: bool | None = None
+    period: float = 2.0
 
 
 def serve(reader: Reader, serving: Serving, announce: Callable[[str], None]) -> None:
@@ -60,7 +64,7 @@ async def _serve(reader: Reader, serving: Serving, access: Access, listener: soc
         async def read() -> State:
             return await loop.run_in_executor(reading, reader.read)
 
-        feed = Feed(read, _PERIOD)
+        feed = Feed(read, serving.period)
         server = _Server(uvicorn.Config(
             make_app(feed, access), http="h11", ws="none", lifespan="off", log_config=None, log_level="critical",
             access_log=False, server_header=False, proxy_headers=False, backlog=_BACKLOG, limit_concurrency=_CONNECTIONS,
@@ -122,7 +126,7 @@ class Evaluation:
             if commit and commit != measured:
                 await measure()
                 measured = commit
-            await asyncio.sleep(max(_PERIOD, self._took / _EVALUATION_SHARE if self._took else 0.0))
+            await asyncio.sleep(max(_EVALUATION_PAUSE, self._took / _EVALUATION_SHARE))
 
     def measure(self) -> None:
         """Measure once; what goes wrong shows on the page as a value that is missing."""

@@ -8,8 +8,8 @@ import re
 import pytest
 from dashboard.kit import StoredHome
 
-from collab.node.dashboard.app import STATIC
-from collab.node.dashboard.export import export_page, joined_modules, page_with
+from collab.node.dashboard.export import export_page
+from collab.node.dashboard.page import STATIC, joined_modules, page_with
 from collab.node.errors import UserError
 
 ATTACK = "</script><script>alert(1)</script><img src=x onerror=alert(1)>"
@@ -60,12 +60,6 @@ def test_all_modules_are_joined_and_nothing_is_left_of_their_syntax() -> None:
     for module in STATIC.glob("*.js"):
         assert script.count(f"modules.{module.stem} = ") == 1
     assert not re.search(r"^\s*(import|export) ", script, re.MULTILINE)
-
-
-def test_modules_are_all_preloaded() -> None:
-    page = (STATIC / "index.html").read_text()
-    named = set(re.findall(r'href="static/(\w+)\.js"', page)) | {"main"}
-    assert named == {module.stem for module in STATIC.glob("*.js")}
 
 
 def test_no_file_names_another_host() -> None:

@@ -4,9 +4,10 @@
 const SILENCE = 40000;
 
 export class Live {
-  constructor({ onState, onDelta, onLink }) {
-    this.handlers = { onState, onDelta, onLink };
-    this.seen = "";
+  // `seen` names the newest event that the page holds; `handlers` are { onState, onDelta, onLink }.
+  constructor(seen, handlers) {
+    this.seen = seen;
+    this.handlers = handlers;
     this.source = null;
     this.heard = 0;
     document.addEventListener("visibilitychange", () => (document.hidden ? this.close() : this.open()));

@@ -4,6 +4,7 @@ export class State {
   constructor() {
     this.values = {};
     this.tables = {};
+    this.updates = 0;
   }
 
   // Take the whole state; return the names of all its parts.
@@ -15,6 +16,7 @@ export class State {
 
   // Take a delta; return the names of the parts that changed.
   change({ values = {}, tables = {} }) {
+    this.updates += 1;
     for (const [name, value] of Object.entries(values)) {
       if (value === null) delete this.values[name];
       else this.values[name] = value;
