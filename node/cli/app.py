@@ -6,7 +6,23 @@ from typing import Annotated
 
 import typer
 
-from . import credit, doctor, event, gate, history, inspect, integrity, key, manners, mending, refs, run, volunteer, weights
+from . import (
+    credit,
+    dashboard,
+    doctor,
+    event,
+    gate,
+    history,
+    inspect,
+    integrity,
+    key,
+    manners,
+    mending,
+    refs,
+    run,
+    volunteer,
+    weights,
+)
 from .commands import Commands
 
 app = typer.Typer(
@@ -54,6 +70,7 @@ app.add_typer(key.app, name="key", rich_help_panel=_NODE)
 
 app.add_typer(event.app, name="event", rich_help_panel=_EVENT)
 app.command("seed", rich_help_panel=_EVENT)(run.seed)
+app.command("dashboard", rich_help_panel=_EVENT)(dashboard.dashboard)
 app.command("credits", rich_help_panel=_EVENT)(credit.credits)
 app.add_typer(credit.certificate_app, name="certificate", rich_help_panel=_EVENT)
 app.add_typer(gate.app, name="gate", rich_help_panel=_EVENT)
