@@ -56,9 +56,18 @@ class LocalRun:
             assert self.event.start.seed is not None
             _ask(service, messages.Init(seed=self.event.start.seed))
 
+    @property
+    def parameters(self) -> int:
+        """How many parameters the model has."""
+        return self._services[0].session.layout.numel()
+
     def close(self) -> None:
         """Close the store."""
         self.store.close()
+
+    def reopened(self) -> Store:
+        """Return the closed run's store, for reading."""
+        return Store.open(self.folder.store_path, read_only=True)
 
     def round(self, *, silent: int | None = None, spoiler: int | None = None, spoil: Spoil | None = None) -> Commit:
         """Let everyone train on the head and merge what they made; `silent` sits out, `spoiler` sends what `spoil` makes."""
