@@ -120,12 +120,13 @@ class LocalRun:
                 for each in parts(draft.commit)
             ),
         )  # fmt: skip
-        for service in self._services:
-            merged: Any = _ask(service, request)
-            self.state = merged.state
+        first = self._services[0]
+        merged: Any = _ask(first, request)
+        self.state = merged.state
         commit = draft.complete(self.state, int(time.time()))
-        for service in self._services:
-            _ask(service, messages.Adopt(key=request.key, commit=commit.digest))
+        _ask(first, messages.Adopt(key=request.key, commit=commit.digest))
+        for service in self._services[1:]:  # a state never changes, so they may share it
+            service.session.restart_from(first.session.require_base(), self.state, commit.digest, carry=False)
         return commit, self._certify(base, commit)
 
     def _path(self, blob: Blob) -> str:
