@@ -67,7 +67,7 @@ def _bench(folder: Path, arguments: argparse.Namespace, show: Callable[[str], No
     local.write_weights(files[0])
     for round in range(1, arguments.rounds + 1):
         show(f"round {round} of {arguments.rounds}")
-        local.round(**({"spoiler": 1, "spoil": noise} if round == broken else {}))
+        local.round(spoilt=(1, noise) if round == broken else None)
         files.append(folder / f"whole-{round}")
         local.write_weights(files[-1])
     local.close()

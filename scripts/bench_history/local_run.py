@@ -69,14 +69,14 @@ class LocalRun:
         """Return the closed run's store, for reading."""
         return Store.open(self.folder.store_path, read_only=True)
 
-    def round(self, *, silent: int | None = None, spoiler: int | None = None, spoil: Spoil | None = None) -> Commit:
-        """Let everyone train on the head and merge what they made; `silent` sits out, `spoiler` sends what `spoil` makes."""
+    def round(self, *, silent: int | None = None, spoilt: tuple[int, Spoil] | None = None) -> Commit:
+        """Let everyone train on the head and merge what they made; `silent` sits out, one sends what is `spoilt` instead."""
         base = self.history.head
         claims = []
         for number, service in enumerate(self._services):
             if number != silent:
                 self._train(service, base)
-                claims.append(self._contribute(number, service, base, spoil if number == spoiler else None))
+                claims.append(self._contribute(number, service, base, spoilt[1] if spoilt and spoilt[0] == number else None))
         commit, certificate = self._merge(base, claims)
         self._take(commit, certificate)
         return commit
