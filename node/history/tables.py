@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import islice
 
 from rich import box
@@ -104,13 +104,13 @@ def rejected_table(commit: Commit) -> Table:
     return table
 
 
-def moves_table(moves: Sequence[Move], sizes: Mapping[str, int]) -> Table:
-    """How far a commit moved each tensor; `sizes` are those of all tensors, moved or not."""
+def moves_table(moves: Sequence[Move], size: int) -> Table:
+    """How far a commit moved each tensor; `size` is that of the whole model, moved or not."""
     table = _table(["tensor"], ["coordinates", "of all", "norm", "largest"])
     for move in moves:
         table.add_row(*_move_cells(move, move.size))
     table.add_section()
-    table.add_row(*_move_cells(summed(moves), sum(sizes.values())))
+    table.add_row(*_move_cells(summed(moves), size))
     return table
 
 

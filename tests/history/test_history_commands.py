@@ -12,6 +12,7 @@ import pytest
 import torch
 from history.kit import ALICE, BOB, CAROL, World
 
+from collab.kernels.merge.portions import PORTIONS
 from collab.node.history.payloads import Payloads
 from collab.protocol.commit import Commit
 
@@ -162,6 +163,18 @@ def test_a_pruned_payload_is_named(world: World, objects: Objects, lines: Lines,
         assert "lacks what the weights of round 4" in failure("diff", "@3", "@4")
     finally:
         path.write_bytes(kept)
+
+
+def test_commits_that_payloads_do_not_explain_are_told_apart(
+    world: World, run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(PORTIONS, "sparse-average")
+    for words in (("blame", "norm.weight"), ("log", "--tensor", "norm.weight")):
+        done = run(*words, home=world.home.path)
+        assert done.exit_code == 0
+        assert "not counted: round 1-4, no merge of contributions" in done.stderr
+    assert "no merge of contributions" in run("log", "--stat", "-n", "1", home=world.home.path).stdout.splitlines()[1]
+    assert "(sparse-average) is no merge of contributions" in run("show", home=world.home.path).stdout
 
 
 def test_reading_the_log_needs_no_torch(world: World) -> None:
