@@ -25,6 +25,8 @@ from ..trainer.client import Worker
 from ..weights import StateMismatch, Weights
 from ..worker_host import WorkerHost, open_request
 
+_FETCH = "start the node, so that it fetches it, or `collab-node unbundle` a history that has it"
+
 
 class Replay(Weights):
     """The weights of one commit after another; `applied` counts the merges that were replayed for them."""
@@ -53,10 +55,13 @@ class Replay(Weights):
         await self.adopt(commit)
 
     async def go_to(self, commit: Commit) -> None:
-        """Go to any commit from the nearest state, which may be a snapshot. Raises StateMismatch, Unavailable, RemoteFailure."""
+        """Go to any commit from the nearest state, which may be a snapshot. Raises StateMismatch, RemoteFailure, UserError."""
         if self.base != commit.digest:
             self.base = self.base if self._is_near(commit) else None
-            await self.bring_to(commit, carry=False)
+            try:
+                await self.bring_to(commit, carry=False)
+            except Unavailable as error:
+                raise UserError(f"this store lacks what the weights of round {commit.round} are made of", _FETCH) from error
 
     def _is_near(self, commit: Commit) -> bool:
         """Say whether we are an ancestor with no snapshot on the way from it."""
@@ -85,6 +90,8 @@ async def replaying(event: EventManifest, store: Store, settings: Settings, *, d
     """Give a `Replay` while the block runs. `data`: prepare the event's data, to evaluate on. Raises UserError."""
     host = WorkerHost(on_notice=lambda notice: None, on_ready=_ready, on_death=lambda name, why: None)
     with tempfile.TemporaryDirectory(prefix="collab-replay-") as folder:
+        if not data:
+            settings = settings.model_copy(update={"cache_dir": Path(folder)})
         try:
             with as_user_errors():
                 await host.start(open_request(event, event.coordinator, Path(folder), settings, data=data))
@@ -101,8 +108,7 @@ def as_user_errors() -> Iterator[None]:
     except RemoteFailure as failure:
         raise UserError(failure.text) from failure
     except Unavailable as error:
-        hint = "start the node, so that it fetches it, or `collab-node unbundle` a history that has it"
-        raise UserError(f"this store lacks what a version is made of: {error}", hint) from error
+        raise UserError(f"this store lacks what a version is made of: {error}", _FETCH) from error
     except StateMismatch as error:
         raise UserError(f"the store is damaged: {error}", "`collab-node verify` says where") from error
     except ChannelClosed as error:
