@@ -18,6 +18,7 @@ from ..units import short
 from .bisect_state import Limit, State, StateFile
 from .metric import Metric, finite, metric_named, status_of
 from .replay import Replay, replaying
+from .revisions import read_commit
 
 Tell = Callable[[str], None]
 
@@ -124,7 +125,7 @@ class _Trial:
     async def value(self, digest: bytes) -> float | None:
         """Return a version's value; it is kept before this returns. Raises UserError."""
         if digest.hex() not in self._state.values:
-            await self._weights.go_to(self._store.commit(digest))
+            await self._weights.go_to(read_commit(self._store, digest))
             value = finite(await self._metric(self._weights))
             failpoint("bisect-evaluated")
             self._state.values[digest.hex()] = value

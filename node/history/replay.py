@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 from ...protocol.commit import Commit
+from ...protocol.errors import RemoteProtocolError
 from ...protocol.event import EventManifest
 from ..errors import UserError
 from ..fetching import Fetcher, Unavailable
@@ -56,21 +57,29 @@ class Replay(Weights):
 
     async def go_to(self, commit: Commit) -> None:
         """Go to any commit from the nearest state, which may be a snapshot. Raises StateMismatch, RemoteFailure, UserError."""
-        if self.base != commit.digest:
+        if self.base == commit.digest:
+            return
+        try:
             self.base = self.base if self._is_near(commit) else None
-            try:
-                await self.bring_to(commit, carry=False)
-            except Unavailable as error:
-                raise UserError(f"this store lacks what the weights of round {commit.round} are made of", _FETCH) from error
+            await self.bring_to(commit, carry=False)
+        except Unavailable as error:
+            raise UserError(f"this store lacks what the weights of round {commit.round} are made of", _FETCH) from error
+        except (KeyError, RemoteProtocolError) as error:
+            problem = f"a commit before round {commit.round} is missing or damaged ({error})"
+            raise UserError(problem, "`collab-node fsck` says what to do") from error
 
     def _is_near(self, commit: Commit) -> bool:
         """Say whether we are an ancestor with no snapshot on the way from it."""
         at = commit
-        while self._store.snapshot_of(at.digest) is None and at.parents:
+        while at.parents and not self._has_snapshot(at):
             at = self._store.commit(at.base)
             if at.digest == self.base:
                 return True
         return False
+
+    def _has_snapshot(self, commit: Commit) -> bool:
+        blob = self._store.snapshot_of(commit.digest)
+        return blob is not None and self._store.blobs.has(blob)
 
     async def write(self, out: Path, *, weights_only: bool = True) -> messages.Written:
         """Write the weights, or the whole state, to `out` (an absolute path) as safetensors, whole or not at all."""

@@ -109,6 +109,12 @@ def test_a_version_that_cannot_be_rebuilt_leaves_the_bisection_as_it_was(run: Ru
     done = run("bisect", "@2", "@8", "--gate", "loss", "--above", 5.3)
     assert done.exit_code == 1
     assert "lacks what the weights of round" in done.stderr
+    commit = sample.blob_path(sample.commit(5).digest)
+    kept = commit.read_bytes()
+    for damage in (kept[:100], b""):
+        commit.write_bytes(damage)
+        assert "is missing or damaged" in run("bisect").stderr
+    commit.write_bytes(kept)
     shutil.move(tmp_path / "payload", away)
     assert found(run("bisect", "--json"))["round"] == BROKEN
 
