@@ -194,9 +194,9 @@ class Weights:
         self, base_state: bytes, merged: Sequence[Part], method: MergeMethod, full: bool
     ) -> worker_messages.Merged:
         """Fetch the payloads and merge them into a candidate named after its inputs. Raises Unavailable, RemoteFailure."""
-        files = await asyncio.gather(*(self._files(part) for part in merged))
+        files = await self.fetch(merged)
         key = candidate_key(base_state, merged, method, full)
-        request = worker_messages.Merge(key=key, base=base_state, parts=tuple(files), method=method, full=full)
+        request = worker_messages.Merge(key=key, base=base_state, parts=files, method=method, full=full)
         return await self._call(lambda worker: worker.merge(request))
 
     async def merge_changes(self, base_state: bytes, merge: ProposalMerge) -> worker_messages.Merged:
@@ -227,7 +227,11 @@ class Weights:
 
     async def files_of(self, commit: Commit) -> tuple[worker_messages.Part, ...]:
         """Fetch what a round's commit merged. Raises Unavailable."""
-        return tuple(await asyncio.gather(*(self._files(part) for part in parts(commit))))
+        return await self.fetch(parts(commit))
+
+    async def fetch(self, merged: Sequence[Part]) -> tuple[worker_messages.Part, ...]:
+        """Fetch the payloads, so that a merge of them waits for nobody. Raises Unavailable."""
+        return tuple(await asyncio.gather(*(self._files(part) for part in merged)))
 
     async def _files(self, part: Part) -> worker_messages.Part:
         claim, sources = part.contribution, (part.signed.signer,)

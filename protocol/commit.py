@@ -13,6 +13,7 @@ from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, mod
 
 from .canonical import DOCUMENT_LIMITS
 from .event import EventManifest, MergeMethod
+from .gates import gate_of
 from .identity import PeerId
 from .messages import Attestation, Contribution, Envelope, Round, Signed, View
 from .record import Count, Digest, Finite, Record, Word
@@ -57,7 +58,7 @@ class Commit(Record):
     """One version of the model, given its parent.
 
     `state` is the state hash after the merge; `samples` counts all samples since the root; `loss` is the sample-weighted mean
-    of the contributions' training losses (None for the root). `time` is the proposer's clock, for people only.
+    of the contributions' training losses (None where there are none). `time` is the proposer's clock, for people only.
 
     `statement` is the signed message of whoever made a commit that no round made (`proposal.ProposalMerge`, `revert.Revert`); a
     commit of a round has none, and its bytes do not mention it.
@@ -114,6 +115,11 @@ class Commit(Record):
     def contributions(self) -> list[tuple[Signed, Contribution]]:
         """Return the accepted contributions, opened. Raises RemoteProtocolError if one is not what it says."""
         return [open_contribution(accepted.envelope) for accepted in self.accepted]
+
+    def failed_gates(self) -> list[tuple[Signed, Contribution]]:
+        """Return the contributions that a gate refused, opened. Raises RemoteProtocolError if one is not what it says."""
+        refused = (rejected for rejected in self.rejected if gate_of(rejected.reason) is not None)
+        return [open_contribution(rejected.envelope) for rejected in refused]
 
 
 @lru_cache(maxsize=8192)

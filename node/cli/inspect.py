@@ -1,4 +1,4 @@
-"""`status` and `key`: reading a node, whether it runs or not."""
+"""`status`: reading a node, whether it runs or not."""
 
 from __future__ import annotations
 
@@ -6,22 +6,7 @@ import json
 
 import typer
 
-from ..errors import UserError
 from .flags import ConfigFlag, EventFlag, HomeFlag, JsonFlag, home_of
-
-key_app = typer.Typer(help="This node's identity.", no_args_is_help=True)
-
-
-@key_app.command()
-def show(home: HomeFlag = None, config: ConfigFlag = None) -> None:
-    """Print this node's peer id."""
-    from .. import keys
-
-    path = home_of(home, config).identity_path
-    try:
-        typer.echo(keys.load(path).peer_id)
-    except FileNotFoundError as error:
-        raise UserError(f"there is no key {path} yet", "`event create` and `join` make one") from error
 
 
 def status(home: HomeFlag = None, config: ConfigFlag = None, event: EventFlag = "", as_json: JsonFlag = False) -> None:

@@ -85,6 +85,10 @@ class Replay(Weights):
         """Write the weights, or the whole state, to `out` (an absolute path) as safetensors, whole or not at all."""
         return await self._call(lambda worker: worker.snapshot(str(out), weights_only=weights_only))
 
+    async def gate(self, request: messages.RunGate) -> messages.GateRun:
+        """Run a gate in the worker. Raises RemoteFailure."""
+        return await self._call(lambda worker: worker.gate(request))
+
     async def loss(self, samples: int = 0) -> float:
         """Return the held-out loss in nats a token; of the event's number of samples if `samples` is 0."""
         return (await self._call(lambda worker: worker.evaluate(messages.Evaluate(samples=samples)))).loss

@@ -132,6 +132,10 @@ class Worker:
         """See messages.Evaluate; by default the base on the event's held-out samples."""
         return await self._ask(request or messages.Evaluate(), messages.Evaluated)
 
+    async def gate(self, request: messages.RunGate) -> messages.GateRun:
+        """See messages.RunGate."""
+        return await self._ask(request, messages.GateRun)
+
     async def save(self, commit: bytes | None = None) -> None:
         """See messages.Save."""
         await self._ask(messages.Save(commit=commit), messages.Done)

@@ -52,8 +52,8 @@ class Candidates:
             return made
         with translated("merging"):
             contributions = [contribution_of(session, part) for part in request.parts]
-            update = _update(session, request, contributions)
-            state = outer_step(session, base, update, request.full)
+            update = _update(session, request, contributions) if contributions else {}
+            state = outer_step(session, base, update, request.full) if contributions else base
         clips = tuple(contribution.clip for contribution in contributions)
         answer = Merged(state=state.hash(), norm=kernels.norm(update), clips=clips)
         self._keep(request.key, Candidate(state, answer, session.base_hash))

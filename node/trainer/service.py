@@ -12,6 +12,7 @@ from torch import Tensor
 from . import contribute, messages
 from .errors import WorkerError, translated
 from .evaluate import mean_loss
+from .gates.request import run_gate
 from .merging import Candidates
 from .round import RoundTraining
 from .session import Session, open_session
@@ -33,7 +34,7 @@ class Service:
         self._handlers: dict[str, Callable[[Any], messages.Message]] = {
             "open": self._open, "init": self._init, "load": self._load, "snapshot": self._snapshot, "train": self._train,
             "stop": self._stop, "compress": self._compress, "settle": self._settle, "inspect": self._inspect,
-            "merge": self._merge, "adopt": self._adopt, "evaluate": self._evaluate, "save": self._save,
+            "merge": self._merge, "adopt": self._adopt, "evaluate": self._evaluate, "gate": self._gate, "save": self._save,
             "merge_changes": self._merge_changes, "undo": self._undo, "overlap": self._overlap,
         }  # fmt: skip
 
@@ -182,6 +183,9 @@ class Service:
         if request.of == "candidate":
             return self._candidates.get(request.key).state.weights
         return base.weights if request.of == "base" else None
+
+    def _gate(self, request: messages.RunGate) -> messages.GateRun:
+        return run_gate(self.session, self._candidates, request)
 
     def _save(self, request: messages.Save) -> messages.Done:
         self.session.require_base()

@@ -100,7 +100,8 @@ async def find_broken(
     good, bad = store.at_round(0), store.head()
     assert good is not None
     assert bad is not None
-    question = Question(good=good.hex(), bad=bad.hex(), gate="loss", limit=Limit(side="above", threshold=_UNTRAINED))
+    limit = Limit(side="above", threshold=_UNTRAINED)
+    question = Question(good=good.hex(), bad=bad.hex(), measure="metric", name="loss", limit=limit)
     found = await bisect(event, store, StateFile(folder / "bisect.json"), State(question=question), settings, progress)
     return {
         "bisect_versions": found.versions,

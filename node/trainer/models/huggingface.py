@@ -30,8 +30,16 @@ class HuggingFace(LanguageModel):
         self.deviation = float(getattr(config, "initializer_range", _DEVIATION))
 
     def forward(self, inputs: Tensor, targets: Tensor) -> Tensor:
-        logits: Tensor = self.network(input_ids=inputs).logits
+        logits = self.logits(inputs)
         return F.cross_entropy(logits.view(-1, logits.shape[-1]).float(), targets.reshape(-1), ignore_index=IGNORED)
+
+    def logits(self, inputs: Tensor) -> Tensor:
+        logits: Tensor = self.network(input_ids=inputs).logits
+        return logits
+
+    def hidden(self, inputs: Tensor) -> Tensor:
+        hidden: Tensor = self.network(input_ids=inputs, output_hidden_states=True).hidden_states[-1]
+        return hidden
 
     def initialise(self, seed: int) -> None:
         """Keep the constants that the architecture starts with (norms, biases); draw the rest anew, reproducibly."""
