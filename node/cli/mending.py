@@ -66,6 +66,8 @@ def bisect(
 def _question(
     event: EventManifest, store: Store, good: str, bad: str, gate: str, run: str, limit: Limit | None, samples: int
 ) -> Question:
+    from functools import partial
+
     from ..history.bisect import suspects
     from ..history.bisect_state import Question
     from ..history.metric import METRICS
@@ -75,16 +77,16 @@ def _question(
         raise UsageError("a bisection needs a GOOD and a BAD version, and --gate NAME or --run COMMAND")
     ends = digest_of(store, good), digest_of(store, bad)
     suspects(store, *ends)
-    asked = {"good": ends[0].hex(), "bad": ends[1].hex(), "samples": samples}
+    asked = partial(Question, good=ends[0].hex(), bad=ends[1].hex(), samples=samples)
     gates = [each.name for each in event.gate]
     if run:
-        return Question(**asked, measure="command", name=run, limit=_decided(limit, "a command's exit status"))
+        return asked(measure="command", name=run, limit=_decided(limit, "a command's exit status"))
     if gate in gates and not (limit and gate in METRICS):
-        return Question(**asked, measure="gate", name=gate, limit=_decided(limit, "a gate"))
+        return asked(measure="gate", name=gate, limit=_decided(limit, "a gate"))
     if gate not in METRICS:
         known = ", ".join([*METRICS, *gates])
         raise UserError(f"there is no metric or gate {gate!r}", f"there is {known}; --run COMMAND takes any command")
-    return Question(**asked, measure="metric", name=gate, limit=limit)
+    return asked(measure="metric", name=gate, limit=limit)
 
 
 def _decided(limit: Limit | None, what: str) -> Limit:
