@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from . import event, inspect, integrity, run
+from . import event, inspect, integrity, proposals, run
 from .commands import Commands
 
 app = typer.Typer(
@@ -45,3 +45,6 @@ app.command("export")(inspect.export)
 app.command("verify")(integrity.verify)
 app.command("fsck")(integrity.fsck)
 app.command("gc")(integrity.gc)
+app.command("propose")(proposals.propose)
+app.command("review")(proposals.review)
+app.command("merge")(proposals.merge)
