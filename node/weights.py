@@ -21,6 +21,7 @@ from ..protocol.merging import Part, parts
 from ..protocol.messages import Blob
 from ..protocol.proposal import ProposalMerge, open_merge
 from ..protocol.record import sha256
+from ..protocol.revert import Revert, open_revert, undone_by
 from .failpoints import failpoint
 from .fetching import Fetcher, Unavailable
 from .ipc import RemoteFailure
@@ -177,8 +178,10 @@ class Weights:
         """Merge what `commit` merged, and compare. Raises StateMismatch, Unavailable, RemoteFailure."""
         started = time.monotonic()
         base_state = self._store.commit(commit.base).state
-        if commit.statement is not None:
+        if commit.method == "proposals":
             merged = await self.merge_changes(base_state, open_merge(commit)[1])
+        elif commit.method == "revert":
+            merged = await self.undo(base_state, open_revert(commit)[1])
         else:
             merged = await self.merge(base_state, parts(commit), commit.round_method, commit.full)
         self._metrics.replay_seconds.observe(time.monotonic() - started)
@@ -191,9 +194,9 @@ class Weights:
         self, base_state: bytes, merged: Sequence[Part], method: MergeMethod, full: bool
     ) -> worker_messages.Merged:
         """Fetch the payloads and merge them into a candidate named after its inputs. Raises Unavailable, RemoteFailure."""
-        files = await asyncio.gather(*(self._files(part) for part in merged))
+        files = await self.fetch(merged)
         key = candidate_key(base_state, merged, method, full)
-        request = worker_messages.Merge(key=key, base=base_state, parts=tuple(files), method=method, full=full)
+        request = worker_messages.Merge(key=key, base=base_state, parts=files, method=method, full=full)
         return await self._call(lambda worker: worker.merge(request))
 
     async def merge_changes(self, base_state: bytes, merge: ProposalMerge) -> worker_messages.Merged:
@@ -209,6 +212,26 @@ class Weights:
             method=merge.method, parameters=merge.parameters,
         )  # fmt: skip
         return await self._call(lambda worker: worker.merge_changes(request))
+
+    async def undo(self, base_state: bytes, revert: Revert) -> worker_messages.Merged:
+        """Take out of a candidate what a revert takes out. Raises Unavailable, RemoteFailure, RemoteProtocolError."""
+        undone = tuple([
+            worker_messages.Unmerge(
+                parts=await self.files_of(each.commit), kept=each.kept, method=each.commit.round_method, weight=each.weight,
+                momentum=each.momentum,
+            )
+            for each in undone_by(self._event, revert, self._store.commit)
+        ])  # fmt: skip
+        request = worker_messages.Undo(key=revert_key(base_state, revert), base=base_state, undone=undone)
+        return await self._call(lambda worker: worker.undo(request))
+
+    async def files_of(self, commit: Commit) -> tuple[worker_messages.Part, ...]:
+        """Fetch what a round's commit merged. Raises Unavailable."""
+        return await self.fetch(parts(commit))
+
+    async def fetch(self, merged: Sequence[Part]) -> tuple[worker_messages.Part, ...]:
+        """Fetch the payloads, so that a merge of them waits for nobody. Raises Unavailable."""
+        return tuple(await asyncio.gather(*(self._files(part) for part in merged)))
 
     async def _files(self, part: Part) -> worker_messages.Part:
         claim, sources = part.contribution, (part.signed.signer,)
@@ -240,14 +263,21 @@ class Weights:
 
 def key_of(base_state: bytes, commit: Commit) -> str:
     """Return the name of the candidate that a commit's merge gives."""
-    if commit.statement is not None:
+    if commit.method == "proposals":
         return changes_key(base_state, open_merge(commit)[1])
+    if commit.method == "revert":
+        return revert_key(base_state, open_revert(commit)[1])
     return candidate_key(base_state, parts(commit), commit.method, commit.full)
 
 
 def changes_key(base_state: bytes, merge: ProposalMerge) -> str:
     """As `candidate_key`, of proposals; what the maintainer wrote about the merge is no part of it."""
     return sha256(encode([base_state, merge.proposals, merge.method, merge.parameters])).hex()
+
+
+def revert_key(base_state: bytes, revert: Revert) -> str:
+    """As `candidate_key`, of a revert."""
+    return sha256(encode([base_state, revert.commits, revert.peers, Revert.KIND])).hex()
 
 
 def candidate_key(base_state: bytes, merged: Sequence[Part], method: str, full: bool) -> str:

@@ -71,6 +71,10 @@ class Replay(Weights):
         """Write the weights, or the whole state, to `out` (an absolute path) as safetensors, whole or not at all."""
         return await self._call(lambda worker: worker.snapshot(str(out), weights_only=weights_only))
 
+    async def gate(self, request: messages.RunGate) -> messages.GateRun:
+        """Run a gate in the worker. Raises RemoteFailure."""
+        return await self._call(lambda worker: worker.gate(request))
+
     async def loss(self, samples: int = 0, candidate: str = "") -> float:
         """Return the held-out loss in nats a token, of where we are or of a merge by its key.
 
@@ -78,6 +82,10 @@ class Replay(Weights):
         """
         request = messages.Evaluate(of="candidate" if candidate else "base", key=candidate, samples=samples)
         return (await self._call(lambda worker: worker.evaluate(request))).loss
+
+    async def overlap(self, request: messages.Overlap) -> messages.Overlaps:
+        """See messages.Overlap. Raises RemoteFailure."""
+        return await self._call(lambda worker: worker.overlap(request))
 
 
 @asynccontextmanager
