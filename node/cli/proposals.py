@@ -153,10 +153,11 @@ def merge(
 
     from ...protocol.proposal import open_merge
     from ..history.replay import replaying
+    from ..history.revert import branch_to_take
     from ..history.revisions import find_commit
     from ..proposals.board import find_proposals
     from ..proposals.conflicts import compare
-    from ..proposals.merging import AUTO, check_merge, keep_merge, merge_proposals, parent_of
+    from ..proposals.merging import AUTO, check_merge, keep_merge, merge_proposals
     from ..proposals.printing import tried_lines
     from ..store import Store
     from ..units import short
@@ -180,7 +181,7 @@ def merge(
     with Store.open_beside(folder.store_path) as store:
         chosen = find_proposals(store, proposals)
         check_merge(manifest, identity, len(chosen), method, chosen_parameters)
-        name, expected, parent = parent_of(store, into, find_commit(store, onto))
+        name, expected, parent = branch_to_take(store, into, find_commit(store, onto))
         compared, commit = offline(work(store, parent, chosen))
         if commit is None:
             if as_json:

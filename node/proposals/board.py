@@ -14,6 +14,7 @@ from ...protocol.messages import Signed
 from ...protocol.proposal import ModelProposal, open_proposal
 from ...protocol.record import sha256
 from ..errors import UserError
+from ..failpoints import failpoint
 from ..files import atomic_write
 from ..store import Proposed, Store
 
@@ -39,6 +40,7 @@ def keep(store: Store, signed: Signed, payload: bytes) -> None:
     """Keep a proposal and its payload, durably and together. Raises StoreFull."""
     with store.transaction():
         store.blobs.put_bytes(payload)
+        failpoint("proposal-kept")
         store.proposals.add(signed)
 
 

@@ -11,10 +11,9 @@ from ...protocol.commit import Commit
 from ...protocol.event import EventManifest
 from ...protocol.identity import Identity
 from ...protocol.proposal import MAX_PROPOSALS, ProposalMerge, Tried, merge_commit
-from ...protocol.refs import MAIN, branch_name
 from ..errors import UserError
+from ..failpoints import failpoint
 from ..history.replay import Replay
-from ..history.revisions import ref_errors
 from ..ipc import RemoteFailure
 from ..store import Proposed, Store
 from ..weights import changes_key
@@ -81,22 +80,10 @@ async def _chosen(replay: Replay, parent: Commit, draft: ProposalMerge) -> Propo
     return draft.model_copy(update={"method": choice.winner, "tried": tuple(tried)})
 
 
-def parent_of(store: Store, branch: str, onto: Commit) -> tuple[str, bytes | None, Commit]:
-    """Return the full name of the branch that is to take a merge, where it is now, and the commit to merge into.
-
-    Raises UserError. A branch that is there goes on from where it is; a new one starts from `onto`.
-    """
-    with ref_errors():
-        name = branch_name(branch)
-    if name == MAIN:
-        raise UserError("main moves with the swarm's rounds", "merge --into another branch")
-    now = store.refs.get(name)
-    return name, now, onto if now is None else store.commit(now)
-
-
 def keep_merge(store: Store, name: str, expected: bytes | None, commit: Commit, chosen: Sequence[Proposed]) -> None:
     """Keep the commit, move the branch to it and note what it merged: all of it or nothing. Raises RefMoved, StoreFull."""
     with store.transaction():
         digest = store.add_commit(commit)
+        failpoint("merge-commit")
         store.refs.update(name, digest, expected)
         store.proposals.mark_merged((each.digest for each in chosen), digest)

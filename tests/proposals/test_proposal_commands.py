@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from history_integrity.samples import Sample
+from history_integrity.samples import Sample, killed_at
 from proposals.conftest import Proposing
 from safetensors.torch import load_file
 from typer.testing import Result
@@ -132,6 +132,17 @@ def test_what_cannot_be_is_said_in_one_line(run: Run, sample: Sample, original: 
         assert "Traceback" not in done.output
     with sample.store(read_only=True) as store:
         assert "heads/merged" not in store.refs.all()
+
+
+def test_killed_while_it_writes_nothing_is_half_there(run: Run, sample: Sample, original: Proposing) -> None:
+    killed_at(sample, "merge-commit", "merge", original.first, "--method", "average")
+    killed_at(sample, "proposal-kept", "review", original.file)
+    assert "no errors" in run("fsck").stdout
+    with sample.store(read_only=True) as store:
+        assert "heads/merged" not in store.refs.all()
+        assert [each.merged for each in store.proposals.all()] == [None] * 3
+    assert run("merge", original.first, "--method", "average").exit_code == 0
+    assert "no errors" in run("fsck").stdout
 
 
 def test_only_the_coordinator_merges(run: Run, sample: Sample, original: Proposing) -> None:
