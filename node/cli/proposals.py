@@ -98,7 +98,8 @@ def review(
     from ..history.revisions import find_commit
     from ..proposals.board import find_proposals, keep, read_file
     from ..proposals.conflicts import compare
-    from ..proposals.printing import printable, proposal_fields, proposals_table
+    from ..proposals.merged import printable
+    from ..proposals.printing import proposal_fields, proposals_table
     from ..store import Store
 
     _, folder = event_of(home, config, event)
@@ -157,8 +158,8 @@ def merge(
     from ..history.revisions import find_commit
     from ..proposals.board import find_proposals
     from ..proposals.conflicts import compare
+    from ..proposals.merged import tried_lines
     from ..proposals.merging import AUTO, check_merge, keep_merge, merge_proposals
-    from ..proposals.printing import tried_lines
     from ..store import Store
     from ..units import short
 

@@ -1,4 +1,4 @@
-"""Proposals, conflicts and merges, as a terminal shows them: at most 80 columns."""
+"""Proposals and conflicts, as a terminal shows them: at most 80 columns."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from rich.table import Table
 from rich.text import Text
 
 from ...kernels.conflict import Conflict
-from ...protocol.proposal import ProposalMerge
 from ..store import Proposed, Store
-from ..units import bytes_text, loss_text, short
+from ..units import bytes_text, short
 from .conflicts import Comparison
+from .merged import printable
 
 ROWS = 12
 """Tensors in a table, those most in conflict first; --json tells of all."""
@@ -50,11 +50,6 @@ def conflict_fields(comparison: Comparison) -> dict[str, Any]:
     return {"ours": comparison.ours, "theirs": comparison.theirs, "whole": whole, "tensors": tensors}
 
 
-def printable(message: str) -> str:
-    """Return a stranger's message without what could steer a terminal."""
-    return "".join(letter if letter.isprintable() or letter == "\n" else "\N{REPLACEMENT CHARACTER}" for letter in message)
-
-
 def proposals_table(store: Store, found: Iterable[Proposed]) -> Table:
     """Return a line a proposal."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
@@ -85,12 +80,3 @@ def proposal_fields(proposed: Proposed) -> dict[str, Any]:
         "samples": proposal.samples, "message": proposal.message, "time": proposal.time,
         "merged": None if proposed.merged is None else proposed.merged.hex(),
     }  # fmt: skip
-
-
-def tried_lines(merge: ProposalMerge) -> list[str]:
-    """Return what each method came to, where methods were compared."""
-    return [
-        f"{'*' if each.method == merge.method else ' '} {each.method:<16} "
-        + (f"loss {loss_text(each.loss)}" if each.loss is not None else each.reason)
-        for each in merge.tried
-    ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from io import StringIO
 from pathlib import Path
 from typing import Any, cast
@@ -19,12 +20,13 @@ from collab.node.history.replay import Replay
 from collab.node.proposals.board import keep
 from collab.node.proposals.conflicts import Comparison
 from collab.node.proposals.making import make_proposal
+from collab.node.proposals.merged import merged_fields, merged_lines, printable
 from collab.node.proposals.merging import keep_merge
-from collab.node.proposals.printing import ROWS, conflict_table, printable
+from collab.node.proposals.printing import ROWS, conflict_table
 from collab.node.store import RefMoved
 from collab.protocol.commit import Commit, root_commit
 from collab.protocol.messages import Blob, Signed
-from collab.protocol.proposal import ModelProposal, ProposalMerge, merge_commit, open_proposal
+from collab.protocol.proposal import ModelProposal, ProposalMerge, Tried, merge_commit, open_proposal
 from collab.protocol.record import sha256
 
 
@@ -106,6 +108,29 @@ def test_a_merge_is_kept_whole_or_not_at_all(sample: Sample) -> None:
         keep_merge(store, "heads/merged", None, commit, chosen)
         assert store.refs.get("heads/merged") == commit.digest
         assert {each.digest for each in store.proposals.all() if each.merged == commit.digest} == {signed.digest}
+
+
+def test_a_merge_says_what_it_took_and_why(run: Run, sample: Sample) -> None:
+    signed, parent = signed_proposal(sample, message="\x1bone"), sample.commit(5)
+    tried = (Tried(method="ties", loss=1.25), Tried(method="fisher", loss=None, reason="needs a Fisher"))
+    made = ProposalMerge(
+        event=sample.event.digest, base=parent.digest, state=bytes(32), proposals=(signed.encode(),), method="ties",
+        parameters={"density": 0.5}, tried=tried, message="why", time=4,
+    )  # fmt: skip
+    commit = merge_commit(sample.identity, parent, None, made)
+    maker, short = sample.identity.peer_id, signed.digest.hex()[:12]
+    assert merged_lines(commit) == [
+        "merged by ties density=0.5", "  why", f"  {short} by {maker}: sparse, 7 B, 5 samples", "    \ufffdone",
+        "* ties             loss 1.2500", "  fisher           needs a Fisher",
+    ]  # fmt: skip
+    fields = merged_fields(commit)
+    assert (fields["method"], fields["parameters"], fields["message"]) == ("ties", {"density": 0.5}, "why")
+    assert [each["proposal"] for each in fields["proposals"]] == [signed.digest.hex()]
+    with sample.store() as store:
+        store.refs.update("heads/next", store.add_commit(commit), None)
+    shown = run("show", "next")
+    assert "merged by ties density=0.5" in shown.stdout
+    assert json.loads(run("show", "next", "--json").stdout)["merged"] == json.loads(json.dumps(fields))
 
 
 def test_gc_keeps_the_payloads_of_proposals(run: Run, sample: Sample) -> None:
