@@ -44,4 +44,6 @@ def merged_fields(commit: Commit) -> dict[str, Any]:
         for signed, proposal in merge.opened()
     ]  # fmt: skip
     tried = [each.model_dump() for each in merge.tried]
-    return {"method": merge.method, "parameters": merge.parameters, "message": merge.message, "tried": tried, "proposals": proposals}
+    return {
+        "method": merge.method, "parameters": merge.parameters, "message": merge.message, "tried": tried, "proposals": proposals,
+    }  # fmt: skip
