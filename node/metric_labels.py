@@ -3,10 +3,17 @@
 from collections.abc import Collection
 from typing import Final
 
+from ..protocol.messages import MESSAGES
+
 OTHER: Final = "other"
-PHASES = ("training", "collecting", "voting", "final", "catching_up")
+ROUND_PHASES = ("training", "collecting", "voting", "final")
+PHASES = (*ROUND_PHASES, "catching_up")
 CHILDREN = ("worker", "sidecar", "p2pd")
-BYTE_KINDS = ("blob", "rpc", "gossip", "dht")
+PARTS = (*CHILDREN, "dht")
+DIRECTIONS = ("sent", "received")
+BYTE_KINDS = ("blob", "rpc", "gossip")
+MESSAGE_KINDS = tuple(MESSAGES)
+QUANTILES = ("0", "0.5", "1")
 CHANNELS = ("blob", "rpc", "gossip", "record")
 REASONS = frozenset({
     "bad_certificate", "bad_proof", "bad_signature", "banned", "busy", "disputed", "duplicate", "equivocation",

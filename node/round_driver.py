@@ -59,6 +59,11 @@ class Overtaken:
 
 
 @dataclass(frozen=True)
+class Interrupted:
+    """The round was left, to be taken up again later or not at all."""
+
+
+@dataclass(frozen=True)
 class Finalised:
     """The round made a commit."""
 
@@ -91,11 +96,12 @@ class RoundDriver:
     def __init__(self, tools: RoundTools) -> None:
         self.machine: RoundMachine | None = None
         self.training: messages.Progress | None = None
+        self.began = 0.0
         self._tools = tools
         self._inbox: asyncio.Queue[Input] = asyncio.Queue()
         self._early = EarlyMessages()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._outcome: Finalised | Overtaken | None = None
+        self._outcome: Finalised | Overtaken | Interrupted | None = None
         self._asking = Asking()
         self._clock = PhaseClock(tools.metrics.phase)
         self._gatekeeper = Gatekeeper(tools.event, tools.weights, tools.host)
@@ -125,8 +131,21 @@ class RoundDriver:
 
     def resume(self) -> None:
         """The worker was restarted: let it train on where its last checkpoint was."""
-        if self.machine is not None and self.machine.setting.trains:
+        if self._runs and self.machine is not None and self.machine.setting.trains:
             self._spawn(self._train(self.machine.setting.base), "train")
+
+    def interrupt(self) -> None:
+        """End the round that runs, if one does, as when the daemon is stopped: what was voted and trained is kept."""
+        if self._runs:
+            self._put(self._interrupt)
+
+    def _interrupt(self, machine: RoundMachine, now: float) -> list[effects.Effect]:
+        self._outcome = self._outcome or Interrupted()
+        return []
+
+    @property
+    def _runs(self) -> bool:
+        return self.machine is not None and self._outcome is None
 
     def _put(self, item: Input) -> None:
         self._inbox.put_nowait(item)  # only what others say is bounded: our own answers must not be lost in a flood
@@ -146,10 +165,13 @@ class RoundDriver:
 
     # One round
 
-    async def run(self, base: Commit, *, train: bool) -> Finalised | Overtaken:
-        """Run the round on `base` until its commit is final, here or proven by others; `train` in it, or only vote."""
+    async def run(self, base: Commit, *, train: bool) -> Finalised | Overtaken | Interrupted:
+        """Run the round on `base` until its commit is final, here or proven by others; `train` in it, or only vote.
+
+        `interrupt` ends it earlier.
+        """
         tools = self._tools
-        self._outcome, self.training = None, None
+        self._outcome, self.training, self.began = None, None, _now()
         self.machine = machine = RoundMachine(
             tools.history,
             base.digest,
@@ -324,9 +346,8 @@ class RoundDriver:
     async def _merged(self, commit: Commit, draft: Draft) -> bytes | None:
         started = _now()
         base = self._tools.store.commit(commit.base)
-        assert commit.method != "root"
         try:
-            merged = await self._tools.weights.merge(base.state, draft.parts, commit.method, commit.full)
+            merged = await self._tools.weights.merge(base.state, draft.parts, commit.round_method, commit.full)
         except (Unavailable, RemoteFailure, ChannelClosed) as error:
             log.warning("the merge failed", why=str(error))
             return None
@@ -399,4 +420,4 @@ def _now() -> float:
     return time.monotonic()
 
 
-__all__ = ["Finalised", "Overtaken", "RoundDriver", "RoundTools"]
+__all__ = ["Finalised", "Interrupted", "Overtaken", "RoundDriver", "RoundTools"]

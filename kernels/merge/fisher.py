@@ -25,6 +25,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 import torch
 from torch import Tensor
@@ -52,10 +53,29 @@ def fisher(
     return merge.result()
 
 
+def fisher_portions(
+    layout: Layout, contributions: Sequence[Contribution], policy: Policy, backend: Backend
+) -> Iterator[dict[str, Tensor]]:
+    """Yield sᵢ clipᵢ δᵢ, contribution after contribution."""
+    merge = _Merge(layout, contributions, policy, backend)
+    merge.add_up()
+    merge.temper()
+    portions = groupby(merge.steps(), key=lambda step: step[0].contributor)
+    following, steps = next(portions, (len(contributions), iter(())))
+    for contributor in range(len(contributions)):
+        portion = layout.zeros()
+        if contributor == following:  # who has no weight takes no steps
+            for part, step in steps:
+                part.entries.put(portion[part.name], step)
+            following, steps = next(portions, (len(contributions), iter(())))
+        yield portion
+
+
 @dataclass(frozen=True)
 class _Part:
     """One contributor's say about one tensor: its patch and, entry by entry, its fᵢ."""
 
+    contributor: int
     name: str
     weight: Tensor
     clip: Tensor
@@ -91,12 +111,16 @@ class _Merge:
             before = part.entries.gather(self._tempers[part.name])
             part.entries.put(self._tempers[part.name], torch.where(gain > 0, torch.minimum(before, allowed), before))
 
-    def result(self) -> dict[str, Tensor]:
-        merged = self._layout.zeros()
+    def steps(self) -> Iterator[tuple[_Part, Tensor]]:
+        """Yield what each part adds to the merge, entry by entry."""
         for part in self._parts():
             gain = part.entries.gather(self._tempers[part.name]) * self._gain(part)
             share = torch.minimum(part.weight + gain, self._limit)
-            step = (share * part.clip) * part.entries.values
+            yield part, (share * part.clip) * part.entries.values
+
+    def result(self) -> dict[str, Tensor]:
+        merged = self._layout.zeros()
+        for part, step in self.steps():
             part.entries.put(merged[part.name], part.entries.gather(merged[part.name]) + step)
         return merged
 
@@ -107,13 +131,13 @@ class _Merge:
 
     def _parts(self) -> Iterator[_Part]:
         """Decode one contribution after another, in the order given."""
-        for contribution, weight in self._weighted:
+        for at, (contribution, weight) in enumerate(self._weighted):
             if weight == 0:
                 continue
             patch = self._backend.entries(contribution.payload, self._layout)
             relative = self._relative(contribution, patch)
             for name, entries in patch.items():
-                yield _Part(name, scalar(weight), scalar(contribution.clip), entries, relative[name] + self._damping)
+                yield _Part(at, name, scalar(weight), scalar(contribution.clip), entries, relative[name] + self._damping)
 
     def _relative(self, contribution: Contribution, patch: dict[str, Entries]) -> dict[str, Tensor]:
         """Each Fisher value over the mean of all, clamped; ones if there is none or all are zero."""

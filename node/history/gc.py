@@ -1,11 +1,14 @@
 """`gc`: deletes what nothing reaches. Only whoever holds the home's lock may: so no node runs, and no second gc.
 
 Rows go first, in one transaction that also finds out what is reachable, so that a branch or tag that is made meanwhile either
-keeps its commits or is refused. Then the files. Killed in between, gc leaves files that no row names: the next one removes them.
+keeps its commits or is refused. Then the files, in a transaction of their own: commands that may run beside a node put a blob and
+the row that names it into one transaction, so none is seen between the two. Killed in between, gc leaves files that no row names:
+the next one removes them.
 """
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -48,8 +51,8 @@ def gc(event: EventManifest, path: Path, *, dry_run: bool = False) -> Garbage:
                 _rows(event, store, index, kept, found, dry_run=False)
                 failpoint("gc-transaction")
             failpoint("gc-rows")
-        with disk_errors(path):
-            _files(path, blobs, kept, found, dry_run=dry_run)
+        with disk_errors(path), nullcontext() if dry_run else store.transaction():
+            _files(path, blobs, _reached(event, store, index), found, dry_run=dry_run)
     return found
 
 

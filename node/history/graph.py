@@ -6,15 +6,15 @@ from ..store import Store
 
 
 class StoreGraph:
-    """Implements `protocol.refs.Graph`, with who descends from whom read at once: a question then costs no query."""
+    """Implements `protocol.refs.Graph`. Who descends from whom is read at once, when it is first asked."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._links = store.links()
+        self._links: dict[bytes, tuple[int, tuple[bytes, ...]]] = {}
 
     def _link(self, commit: bytes) -> tuple[int, tuple[bytes, ...]]:
-        if commit not in self._links and self._store.has_commit(commit):
-            self._links = self._store.links()  # a running node adds commits
+        if commit not in self._links and self._store.has_commit(commit):  # the first, or one that a running node added
+            self._links = self._store.links()
         return self._links[commit]
 
     def parents(self, commit: bytes) -> tuple[bytes, ...]:
@@ -27,7 +27,7 @@ class StoreGraph:
 
     def with_prefix(self, prefix: str) -> list[bytes]:
         """See Graph."""
-        return [commit for commit in self._links if commit.hex().startswith(prefix)]
+        return self._store.with_prefix(prefix)
 
     def ref(self, name: str) -> bytes | None:
         """See Graph."""

@@ -12,7 +12,9 @@ from ...protocol.errors import LocalProtocolError, RemoteProtocolError
 from ...protocol.event import EventManifest
 from ...protocol.merging import verify_commit
 from ...protocol.messages import Blob
+from ...protocol.proposal import open_merge
 from ...protocol.record import sha256
+from ...protocol.statement import verify_statement
 from ..store import Store
 from ..units import short
 from .findings import Broken, Finding
@@ -67,6 +69,9 @@ def _check(event: EventManifest, store: Store, window: deque[Commit], commit: Co
     where = f"commit {short(commit.digest)} of round {commit.round}"
     try:
         ancestry = Ancestry([*window][::-1])
+        if commit.statement is not None:
+            verify_statement(event, ancestry.base, commit, store.commit)
+            return
         verify_commit(event, ancestry, commit)
     except (RemoteProtocolError, LocalProtocolError) as error:
         raise _broken("commit", f"{where} breaks the rules: {error}", commit) from error
@@ -87,6 +92,8 @@ def _broken(kind: str, text: str, commit: Commit) -> Broken:
 
 def blobs_of_commit(commit: Commit) -> list[Blob]:
     """Return the payloads that a commit merged, Fisher payloads included."""
+    if commit.method == "proposals":
+        return [proposal.payload for _, proposal in open_merge(commit)[1].opened()]
     found = [blob for _, claim in commit.contributions() for blob in (claim.payload, claim.fisher)]
     return [blob for blob in found if blob is not None]
 

@@ -79,6 +79,10 @@ class Replay(Weights):
         """Return the held-out loss in nats a token; of the event's number of samples if `samples` is 0."""
         return (await self._call(lambda worker: worker.evaluate(messages.Evaluate(samples=samples)))).loss
 
+    async def overlap(self, request: messages.Overlap) -> messages.Overlaps:
+        """See messages.Overlap. Raises RemoteFailure."""
+        return await self._call(lambda worker: worker.overlap(request))
+
 
 @asynccontextmanager
 async def replaying(event: EventManifest, store: Store, settings: Settings, *, data: bool = False) -> AsyncIterator[Replay]:

@@ -7,9 +7,12 @@ from contextlib import contextmanager
 
 from ...protocol import refs
 from ...protocol.commit import Commit
+from ...protocol.errors import RemoteProtocolError
 from ..errors import UserError
 from ..store import Store
 from .graph import StoreGraph
+
+FSCK = "`collab-node fsck` says what else is damaged"
 
 
 @contextmanager
@@ -59,9 +62,13 @@ def _ends(graph: StoreGraph, expression: str) -> tuple[bytes, bytes]:
 
 
 def read_commit(store: Store, digest: bytes) -> Commit:
-    """Return a commit that the index knows. Raises UserError if its bytes are lost."""
+    """Return a commit that the index knows. Raises UserError if its bytes are lost, or are others."""
     try:
-        return store.commit(digest)
+        commit = store.commit(digest)
     except KeyError as error:
-        problem = f"the store lacks the bytes of commit {digest.hex()[:16]}"
-        raise UserError(problem, "`collab-node fsck` says what else") from error
+        raise UserError(f"the store lacks the bytes of commit {digest.hex()[:16]}", FSCK) from error
+    except RemoteProtocolError as error:
+        raise UserError(f"the bytes of commit {digest.hex()[:16]} are damaged ({error})", FSCK) from error
+    if commit.digest != digest:
+        raise UserError(f"the bytes of commit {digest.hex()[:16]} are those of {commit.digest.hex()[:16]}", FSCK)
+    return commit

@@ -129,6 +129,12 @@ class Store:
             raise KeyError(digest.hex())
         return decode_commit(data)
 
+    def with_prefix(self, prefix: str) -> list[bytes]:
+        """Return the commits whose digest in lower-case hex starts with `prefix`, in order."""
+        ends = [bytes.fromhex(prefix.ljust(64, digit)) for digit in "0f"]
+        rows = self._index.rows("SELECT digest FROM commits WHERE digest BETWEEN ? AND ? ORDER BY digest", ends)
+        return [bytes(digest) for (digest,) in rows]
+
     def links(self) -> dict[bytes, tuple[int, tuple[bytes, ...]]]:
         """Return every commit's round and parents, from the index alone; a parent need not be here."""
         query = 'SELECT digest, round, commits.parent, merged.parent FROM commits LEFT JOIN merged ON digest = "commit"'

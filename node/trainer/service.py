@@ -18,6 +18,7 @@ from .round import RoundTraining
 from .session import Session, open_session
 from .start import first_state
 from .state import SharedState
+from .undoing import overlap
 
 
 class Service:
@@ -34,6 +35,7 @@ class Service:
             "open": self._open, "init": self._init, "load": self._load, "snapshot": self._snapshot, "train": self._train,
             "stop": self._stop, "compress": self._compress, "settle": self._settle, "inspect": self._inspect,
             "merge": self._merge, "adopt": self._adopt, "evaluate": self._evaluate, "gate": self._gate, "save": self._save,
+            "merge_changes": self._merge_changes, "undo": self._undo, "overlap": self._overlap,
         }  # fmt: skip
 
     @property
@@ -151,6 +153,15 @@ class Service:
 
     def _merge(self, request: messages.Merge) -> messages.Merged:
         return self._candidates.merge(self.session, request)
+
+    def _merge_changes(self, request: messages.MergeChanges) -> messages.Merged:
+        return self._candidates.merge_changes(self.session, request)
+
+    def _undo(self, request: messages.Undo) -> messages.Merged:
+        return self._candidates.undo(self.session, request)
+
+    def _overlap(self, request: messages.Overlap) -> messages.Overlaps:
+        return overlap(self.session, request)
 
     def _adopt(self, request: messages.Adopt) -> messages.State:
         self._end_training()

@@ -14,7 +14,7 @@ from ...protocol.errors import RemoteProtocolError
 from ...protocol.event import EventManifest
 from . import checkpoint
 from .data import Batches, prepare
-from .device import choose_device, use_bf16
+from .device import choose_device, limit_memory, use_bf16
 from .errors import WorkerError, translated
 from .gates import Gates
 from .messages import Open, Restored
@@ -158,6 +158,7 @@ def open_session(request: Open) -> tuple[Session, Restored | None]:
     if request.threads:
         torch.set_num_threads(request.threads)
     device = choose_device(request.device)
+    limit_memory(device, request.gpu_memory)
     bf16 = use_bf16(device, event.inner.bf16)
     with translated("building the model"):
         model = build(event).to(device)

@@ -102,6 +102,16 @@ class RoundMachine:
         """The newest progress of every peer that trains on this base."""
         return self._presence.training(self._now)
 
+    @property
+    def present(self) -> frozenset[PeerId]:
+        """The peers that were heard of lately on this base, whether they train or not."""
+        return self._presence.present(self._now)
+
+    @property
+    def own_progress(self) -> Progress:
+        """What we have to say of our own training."""
+        return self._progress(done=self._closed_at is not None)
+
     # Inputs
 
     def start(self, now: float) -> list[Effect]:
@@ -378,24 +388,23 @@ class RoundMachine:
             self._reviews.check(claim)
 
     def _tell(self, now: float, *, done: bool) -> None:
+        self._sequence += 1
+        self._out.append(self._send(self._progress(done)))
+
+    def _progress(self, done: bool) -> Progress:
         samples, steps, loss, rate = self._own
         base = self.setting.base
-        self._sequence += 1
-        self._out.append(
-            self._send(
-                Progress(
-                    event=self.setting.event.digest,
-                    base=base.digest,
-                    round=base.round,
-                    samples=samples,
-                    steps=steps,
-                    loss=loss,
-                    rate=rate,
-                    trains=self.setting.trains,
-                    done=done,
-                    sequence=self._sequence,
-                )
-            )
+        return Progress(
+            event=self.setting.event.digest,
+            base=base.digest,
+            round=base.round,
+            samples=samples,
+            steps=steps,
+            loss=loss,
+            rate=rate,
+            trains=self.setting.trains,
+            done=done,
+            sequence=self._sequence,
         )
 
     def _send(self, message: Message) -> Send:

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from collab import kernels
 from collab.node.create import create_event
 from collab.node.home import EventFolder, Home
@@ -141,6 +143,13 @@ class LocalRun:
     def write_weights(self, path: Path) -> None:
         """Write the head's whole state as safetensors, as somebody without patches would keep it."""
         _ask(self._services[0], messages.Snapshot(path=str(path)))
+
+
+def noise(layout: kernels.Layout) -> bytes:
+    """Return a payload that moves every tensor at random, as far as the clip lets it."""
+    draw = torch.Generator().manual_seed(0)
+    delta = {name: 4 * torch.randn(shape, generator=draw) for name, shape in layout.tensors}
+    return kernels.compress(delta, None, kernels.Codec(kind="sparse"))[0]
 
 
 def _identity(number: int) -> Identity:

@@ -16,6 +16,8 @@ sys.path.append(str(Path(__file__).parents[2] / "scripts"))
 
 from history_integrity.samples import Sample, make_sample
 
+Run = Callable[..., Result]
+
 
 @pytest.fixture(scope="session")
 def original(tmp_path_factory: pytest.TempPathFactory) -> Sample:
@@ -30,11 +32,21 @@ def sample(original: Sample, tmp_path: Path) -> Sample:
 
 
 @pytest.fixture
-def run(sample: Sample, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
-    """Run `collab-node` with these arguments in this process, in the sample's home."""
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(sample.home.path / "config"))
-    monkeypatch.setenv("COLLAB_HOME", str(sample.home.path))
-    monkeypatch.setenv("COLLAB_DATA_DIR", str(sample.data))
-    monkeypatch.setenv("COLLAB_CACHE_DIR", str(sample.home.path / "cache"))
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    return lambda *arguments: CliRunner().invoke(app, [str(each) for each in arguments], prog_name="collab-node")
+def run_in(monkeypatch: pytest.MonkeyPatch) -> Callable[[Sample], Run]:
+    """Make what runs `collab-node` in this process, in a sample's home."""
+
+    def runner(sample: Sample) -> Run:
+        monkeypatch.setenv("XDG_CONFIG_HOME", str(sample.home.path / "config"))
+        monkeypatch.setenv("COLLAB_HOME", str(sample.home.path))
+        monkeypatch.setenv("COLLAB_DATA_DIR", str(sample.data))
+        monkeypatch.setenv("COLLAB_CACHE_DIR", str(sample.home.path / "cache"))
+        monkeypatch.setenv("OMP_NUM_THREADS", "1")
+        return lambda *arguments: CliRunner().invoke(app, [str(each) for each in arguments], prog_name="collab-node")
+
+    return runner
+
+
+@pytest.fixture
+def run(run_in: Callable[[Sample], Run], sample: Sample) -> Run:
+    """Run `collab-node` with these arguments, in the sample's home."""
+    return run_in(sample)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -11,8 +12,6 @@ from functools import cached_property
 from importlib import import_module
 from pathlib import Path
 from typing import Any
-
-from daemon.workkit import write_data
 
 from collab.node.failpoints import VARIABLE
 from collab.node.home import EventFolder, Home
@@ -101,15 +100,24 @@ def draft(**parts: Any) -> EventDraft:
     return EventDraft(**(fields | parts))
 
 
-def make_sample(folder: Path, rounds: int = ROUNDS, **parts: Any) -> Sample:
-    """Make the history; contributor 2 sits out round 3."""
-    write_data(folder / "data")
+def make_sample(folder: Path, rounds: int = ROUNDS, *, broken: int = 0, **parts: Any) -> Sample:
+    """Make the history; contributor 2 sits out round 3, and sends noise in round `broken`."""
+    (folder / "data").mkdir(parents=True)
+    (folder / "data" / "text.txt").write_text(_text())
     sample = Sample(folder / "home", folder / "data")
-    local = import_module("bench_history.local_run").LocalRun(sample.home, draft(**parts), 3, sample.data)
-    for number in range(rounds):
-        local.round(silent=2 if number == 2 else None)
+    local_run = import_module("bench_history.local_run")
+    local = local_run.LocalRun(sample.home, draft(**parts), 3, sample.data)
+    for number in range(1, rounds + 1):
+        spoiled = {"spoiler": 2, "spoil": local_run.noise} if number == broken else {}
+        local.round(silent=2 if number == 3 else None, **spoiled)
     local.close()
     return sample
+
+
+def _text() -> str:
+    draw = random.Random(7)
+    words = ["merge", "round", "patch", "commit", "swarm", "peer", "weight", "replay"]
+    return "\n\n".join(" ".join(draw.choices(words, k=20)) for _ in range(300))
 
 
 _VICTIM = """

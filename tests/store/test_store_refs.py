@@ -132,6 +132,13 @@ def test_second_parents_are_links_too(store: Store, chain: Chain, commits: list[
     }  # fmt: skip
 
 
+def test_commits_are_found_by_the_first_digits_of_their_ids(store: Store, commits: list[bytes]) -> None:
+    for length in (0, 1, 2, 3, 8, 63, 64):
+        for commit in commits:
+            prefix = commit.hex()[:length]
+            assert store.with_prefix(prefix) == sorted(other for other in commits if other.hex().startswith(prefix))
+
+
 VICTIM = """
 import os, signal, sys
 from pathlib import Path
