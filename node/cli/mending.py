@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def bisect(
     good: Annotated[str, typer.Argument(metavar="[GOOD]", help="A version that was good.")] = "",
     bad: Annotated[str, typer.Argument(metavar="[BAD]", help="A later one that is bad.")] = "",
-    gate: Annotated[str, typer.Option("--gate", metavar="METRIC", help="What to measure: loss, on the held-out samples.")] = "",
+    gate: Annotated[str, typer.Option("--gate", metavar="METRIC", help="What to measure: loss, or one of the gates.")] = "",
     run: Annotated[
         str, typer.Option("--run", metavar="COMMAND", help="A command instead: 0 is good, 1 to 124 bad; for $COLLAB_WEIGHTS.")
     ] = "",

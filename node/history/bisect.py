@@ -80,7 +80,7 @@ async def bisect(
     question = state.question
     good, bad = bytes.fromhex(question.good), bytes.fromhex(question.bad)
     path = suspects(store, good, bad)
-    metric = status_of(question.run) if question.run else metric_named(question.gate, question.samples)
+    metric = status_of(question.run) if question.run else metric_named(question.gate, question.samples, event.gate)
     async with replaying(event, store, settings, data=not question.run) as weights:
         trial = _Trial(store, weights, metric, file, state, tell)
         limit = question.limit or half_way(await trial.value(good), await trial.value(bad))

@@ -1,6 +1,6 @@
 """What can be measured of a version: a number from the weights at it.
 
-A `Metric` is given a replay that stands at the version. Whoever has another one (a gate of the event's) adds it to `METRICS`.
+A `Metric` is given a replay that stands at the version. There are those of `METRICS`, and the event's gates.
 """
 
 from __future__ import annotations
@@ -9,10 +9,13 @@ import asyncio
 import math
 import os
 import tempfile
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 
+from ...protocol.gates import EventGate
+from ...protocol.verdict import Measurement
 from ..errors import UserError
+from ..trainer import messages
 from .replay import Replay
 
 Metric = Callable[[Replay], Awaitable[float]]
@@ -54,10 +57,25 @@ METRICS: Mapping[str, Callable[[int], Metric]] = {"loss": held_out_loss}
 """By name, from the number of samples to the metric."""
 
 
-def metric_named(name: str, samples: int) -> Metric:
-    """Return the metric of this name. Raises UserError."""
+def measure_of(gate: EventGate) -> Metric:
+    """Return what a gate measures, on all the samples that it may look at, the same ones for every version."""
+
+    async def measure(at: Replay) -> float:
+        answer = await at.gate(messages.RunGate(gate=gate.encode(), candidate=messages.VersionRef(), whole=True))
+        value = Measurement.decode(answer.measurement).candidate
+        return math.nan if value is None else value
+
+    return measure
+
+
+def metric_named(name: str, samples: int, gates: Sequence[EventGate] = ()) -> Metric:
+    """Return the metric of this name, or what the gate of this name measures. Raises UserError."""
+    gate = next((gate for gate in gates if gate.name == name), None)
+    if gate is not None:
+        return measure_of(gate)
     if name not in METRICS:
-        raise UserError(f"there is no metric {name!r}", f"there is {', '.join(METRICS)}; --run COMMAND takes any command")
+        known = ", ".join([*METRICS, *(gate.name for gate in gates)])
+        raise UserError(f"there is no metric {name!r}", f"there is {known}; --run COMMAND takes any command")
     return METRICS[name](samples)
 
 
