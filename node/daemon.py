@@ -13,6 +13,7 @@ from typing import Any
 import structlog
 import uvloop
 
+from .background import RESTART
 from .control import ControlServer
 from .discovery import check_sharing, scrape_targets
 from .display import make_display, run_display
@@ -40,8 +41,11 @@ _INTERRUPTED = 130
 
 
 def run_node(options: NodeOptions) -> int:
-    """Run a node until it is told to stop or has done what it was asked to, and return the exit code. Raises UserError."""
-    configure_logs(options.settings.log_format, options.settings.log_level)
+    """Run a node until it is told to stop or has done what it was asked to, and return the exit code. Raises UserError.
+
+    RESTART instead of an exit code: it was asked to be started again, by whoever started it.
+    """
+    configure_logs(options.settings.log_format, options.settings.log_level, options.settings.log_file)
     route_library_logs()
     with options.home.lock():
         identity = load_or_create(options.home.identity_path)
@@ -80,7 +84,7 @@ async def _run(node: Node) -> int:
         if server is not None:
             server.close()
     log.info("goodbye", seconds=round(time.monotonic() - started), accepted_samples=node.taken)
-    return 0
+    return RESTART if node.restarts else 0
 
 
 async def _live(node: Node, stop: asyncio.Event) -> None:
@@ -109,6 +113,7 @@ def _background(node: Node) -> list[Coroutine[Any, Any, None]]:
         node.host.run(),
         node.network.failed(),
         node.clock_skew.run(),
+        node.keeper.run(),
         measure_health(node, _HEALTH_SECONDS),
         measure_disk(node, _DISK_SECONDS),
         evaluate_commits(node, _HEALTH_SECONDS),

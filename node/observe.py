@@ -34,6 +34,8 @@ def observe(node: Node) -> NodeView:
     }
     if node.driver is not None:
         view |= _round(node)
+    if node.pausing.reason:
+        view |= {"paused": node.pausing.reason, "phase": "paused", "message": f"paused: {node.pausing.reason}"}
     return NodeView(**view)  # type: ignore[arg-type]
 
 

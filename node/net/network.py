@@ -67,6 +67,7 @@ class Standing:
     round: int = 0
     trains: bool = False
     version: str = ""
+    name: str = ""
     metrics_port: int = 0
 
 
@@ -244,6 +245,7 @@ class Network:
                 round=standing.round,
                 trains=standing.trains,
                 version=standing.version,
+                name=standing.name,
                 metrics_port=standing.metrics_port,
                 expires=expires_in(3 * self.options.announce_seconds),
             )
