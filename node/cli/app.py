@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from . import credit, doctor, event, inspect, key, manners, run, volunteer
+from . import credit, doctor, event, inspect, key, manners, run, service, volunteer
 from .commands import Commands
 
 app = typer.Typer(
@@ -36,6 +36,7 @@ def options(
 
 app.add_typer(event.app, name="event")
 app.add_typer(credit.certificate_app, name="certificate")
+app.add_typer(service.app, name="service")
 app.add_typer(key.app, name="key")
 app.command("seed")(run.seed)
 app.command("join")(run.join)
