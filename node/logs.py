@@ -79,6 +79,11 @@ def configure_logs(format: LogFormat = "text", level: str = "info", file: Path |
     route_library_logs()
 
 
+def quiet_logs() -> None:
+    """Log warnings and errors only from now on."""
+    logging.getLogger(OUR_LOGGER).setLevel(logging.WARNING)
+
+
 def route_library_logs() -> None:
     """Take the libraries' own handlers away, so that their warnings come out of ours. Again after importing hivemind."""
     for name in _LIBRARIES:

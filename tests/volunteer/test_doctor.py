@@ -25,7 +25,8 @@ from collab.node.settings import Settings
 PEER = identity(1).peer_id
 PROBED: dict[str, Any] = {
     "reachability": "auto", "host": "0.0.0.0", "addresses": [f"/ip4/8.8.8.8/tcp/4001/p2p/{PEER}"], "port": 4001,
-    "gossip_port": 4002, "metrics_port": 0, "peers": 3, "gossip_peers": 2, "connections": 5, "dht": 4, "alive": {"p2pd": True, "worker": True},
+    "gossip_port": 4002, "metrics_port": 0, "peers": 3,
+    "gossip_peers": 2, "connections": 5, "dht": 4, "alive": {"p2pd": True, "worker": True},
     "clock_ahead": 0.2, "round_trip": 0.02, "upload": 2e6, "download": None,
 }  # fmt: skip
 
