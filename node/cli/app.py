@@ -21,6 +21,7 @@ from . import (
     proposals,
     refs,
     run,
+    service,
     volunteer,
     weights,
 )
@@ -68,6 +69,7 @@ app.command("stop", rich_help_panel=_NODE)(run.stop)
 app.command("leave", rich_help_panel=_NODE)(volunteer.leave)
 app.command("restart", rich_help_panel=_NODE)(volunteer.restart)
 app.command("doctor", rich_help_panel=_NODE)(doctor.doctor)
+app.add_typer(service.app, name="service", rich_help_panel=_NODE)
 app.add_typer(key.app, name="key", rich_help_panel=_NODE)
 
 app.add_typer(event.app, name="event", rich_help_panel=_EVENT)
