@@ -32,6 +32,11 @@ REASONS = {
 }  # fmt: skip
 
 
+_GATE = "gate."
+
+
 def words(reason: str) -> str:
     """Return a refusal's reason as the end of a sentence."""
+    if reason.startswith(_GATE):
+        return f"with it the gate {reason.removeprefix(_GATE)} failed"
     return REASONS.get(reason, reason.replace("_", " "))
