@@ -22,7 +22,7 @@ from typing import Any
 
 from ...protocol.event import EventManifest
 from .. import held_out, keys
-from ..control import ControlError, call
+from ..control import ControlError, NotRunning, call
 from ..errors import UserError
 from ..home import EventFolder, Home
 from ..reading import open_store
@@ -115,9 +115,11 @@ class Reader:
             view = NodeView.from_dict(call(self._home.path, "status", timeout=_ASK_SECONDS))
             if view.event_id == self._event.digest.hex():
                 return view, call(self._home.path, "swarm", timeout=_ASK_SECONDS)
-        except ControlError as error:
-            return self._stopped(error.message), {}
-        return self._stopped("the node in this home is in another event now"), {}
+        except NotRunning:
+            return self._stopped("does not run: this is its history"), {}
+        except ControlError:
+            return self._stopped("does not answer: this is its history"), {}
+        return self._stopped("is in another event now: this is its history of this one"), {}
 
     def _stopped(self, message: str) -> NodeView:
         newest = self._ledger.newest
@@ -136,7 +138,7 @@ class Reader:
 def event_values(event: EventManifest) -> dict[str, Any]:
     """Return what the page says of the event."""
     model = event.model
-    size = "" if model.family == "huggingface" else f", {model.layers} layers, width {model.width}"
+    size = "" if model.family == "huggingface" else f", layers {model.layers}, width {model.width}"
     what = model.architecture if model.family == "huggingface" else model.family
     return {
         "id": event.digest.hex(),

@@ -103,7 +103,7 @@ def test_a_server_that_comes_back_is_found_again(watched: Watched, stored: Store
     stored.grow()
     with local_dashboard(stored.home.path, "--port", port):
         playwright.expect(page).to_have_title("sample · round 2", timeout=20_000)
-        page.wait_for_selector("#link[data-state=live]")
+        page.wait_for_selector("#link[data-state=idle]")
     watched.problems = [problem for problem in watched.problems if "ERR_CONNECTION_REFUSED" not in problem]
     watched.problems = [problem for problem in watched.problems if "ERR_INCOMPLETE_CHUNKED_ENCODING" not in problem]
 

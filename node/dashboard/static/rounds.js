@@ -16,13 +16,14 @@ export function rounds() {
     ["Held-out", (row) => loss(row.held_out), "number"],
     ["Training", (row) => loss(row.loss), "number"],
     ["Merged", (row) => (row.round ? count(row.contributors) : "root"), "number"],
-    ["Refused", (row) => (row.refused ? count(row.refused) : "–"), "number"],
+    ["Refused", (row) => (row.refused ? count(row.refused) : "–"), "number wide"],
     ["Samples", (row) => brief(row.samples), "number wide"],
     ["Sent", (row) => bytes(row.size), "number wide"],
     ["Took", (row) => (row.round > 1 ? duration(row.seconds) : "–"), "number wide"],
     ["Method", (row) => (row.full ? `${row.method}, full` : row.method), "wide"],
   ], (row) => row.commit);
-  byId("rounds").append(table.table);
+  const none = element("p", { class: "muted" }, "None yet.");
+  byId("rounds").append(table.table, none);
   const more = byId("rounds-more");
   more.addEventListener("click", () => {
     all = !all;
@@ -32,6 +33,8 @@ export function rounds() {
   function show() {
     const newest = last.slice(0, MOST);
     table.show(all ? newest : newest.slice(0, SHOWN));
+    table.table.hidden = !newest.length;
+    none.hidden = newest.length > 0;
     more.hidden = newest.length <= SHOWN;
     setText(more, all ? `Show the newest ${SHOWN}` : `Show the newest ${count(newest.length)}`);
     more.setAttribute("aria-expanded", String(all));
