@@ -13,15 +13,20 @@ from typing import Any
 import structlog
 import uvloop
 
+from .background import RESTART
 from .control import ControlServer
+from .discovery import check_sharing, scrape_targets
 from .display import make_display, run_display
 from .errors import UserError
+from .evaluating import evaluate_commits
+from .health import measure_disk, measure_health
 from .keys import load_or_create
 from .logs import configure_logs, route_library_logs
 from .metrics import Metrics
 from .metrics_server import MetricsServer
+from .net.addresses import is_loopback
 from .node import Node
-from .observe import observe, update_health
+from .observe import observe
 from .options import NodeOptions
 from .requests import requests
 from .store.store import Store
@@ -31,12 +36,16 @@ log = structlog.get_logger()
 
 _FAREWELL_SECONDS = 5.0
 _HEALTH_SECONDS = 2.0
+_DISK_SECONDS = 30.0
 _INTERRUPTED = 130
 
 
 def run_node(options: NodeOptions) -> int:
-    """Run a node until it is told to stop or has done what it was asked to, and return the exit code. Raises UserError."""
-    configure_logs(options.settings.log_format, options.settings.log_level)
+    """Run a node until it is told to stop or has done what it was asked to, and return the exit code. Raises UserError.
+
+    RESTART instead of an exit code: it was asked to be started again, by whoever started it.
+    """
+    configure_logs(options.settings.log_format, options.settings.log_level, options.settings.log_file)
     route_library_logs()
     with options.home.lock():
         identity = load_or_create(options.home.identity_path)
@@ -48,9 +57,15 @@ async def _run(node: Node) -> int:
     stop = node.stop
     _stop_on_signals(stop)
     settings = node.options.settings
+    check_sharing(settings)
     server = None
     if settings.metrics:
-        server = MetricsServer.start(node.metrics.registry, settings.metrics_host, settings.metrics_port)
+        server = MetricsServer.start(
+            node.metrics.registry,
+            settings.metrics_host,
+            settings.metrics_port,
+            lambda: scrape_targets(node.network.peers.values(), loopback=is_loopback(settings.host)),
+        )
         node.metrics_port = server.port
     node.metrics.build({"version": VERSION, "python": platform.python_version()})
     node.metrics.read_traffic(node.network.traffic)
@@ -69,7 +84,7 @@ async def _run(node: Node) -> int:
         if server is not None:
             server.close()
     log.info("goodbye", seconds=round(time.monotonic() - started), accepted_samples=node.taken)
-    return 0
+    return RESTART if node.restarts else 0
 
 
 async def _live(node: Node, stop: asyncio.Event) -> None:
@@ -86,6 +101,7 @@ async def _live(node: Node, stop: asyncio.Event) -> None:
 async def _begin(node: Node) -> None:
     await node.connect()
     event = await node.learn()
+    node.metrics.event(event.digest, event.name)
     log.info("event", name=event.name, id=event.digest.hex()[:16], peer=node.identity.peer_id)
     await node.prepare()
     opened = node.host.opened
@@ -93,7 +109,15 @@ async def _begin(node: Node) -> None:
 
 
 def _background(node: Node) -> list[Coroutine[Any, Any, None]]:
-    return [node.host.run(), node.network.failed(), update_health(node, _HEALTH_SECONDS)]
+    return [
+        node.host.run(),
+        node.network.failed(),
+        node.clock_skew.run(),
+        node.keeper.run(),
+        measure_health(node, _HEALTH_SECONDS),
+        measure_disk(node, _DISK_SECONDS),
+        evaluate_commits(node, _HEALTH_SECONDS),
+    ]
 
 
 async def _until(stop: asyncio.Event, main: Coroutine[Any, Any, None], *others: Coroutine[Any, Any, None]) -> None:

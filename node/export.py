@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from ..protocol.commit import Commit
@@ -20,20 +21,31 @@ from .net.errors import NetworkError
 from .offers import SnapshotOffers
 from .store import Store
 from .trainer import messages
+from .trainer.client import Worker
 from .weights import StateMismatch, Weights
 from .worker_host import WorkerHost
 
 
 async def export_weights(event: EventManifest, store: Store, commit: Commit, out: Path) -> None:
     """Write the weights after `commit` to `out` (an absolute path), whole or not at all. Raises UserError."""
+    await export_versions(event, store, [(commit, out)])
+
+
+async def export_versions(event: EventManifest, store: Store, versions: Sequence[tuple[Commit, Path]]) -> None:
+    """Write the weights after each commit to the file beside it, in this order: cheapest where each follows the one before.
+
+    Paths are absolute; a file is there whole or not at all. Raises UserError.
+    """
+    commit = versions[0][0]
     with tempfile.TemporaryDirectory(prefix="collab-export-") as folder:
         host = WorkerHost(on_notice=lambda notice: None, on_ready=_ready, on_death=lambda name, why: None)
         fetcher = Fetcher(store.blobs, _offline, lambda: ())
         weights = Weights(event, host, store, fetcher, SnapshotOffers(), Metrics(), keeps_snapshots=False)
         try:
             await host.start(_open_request(event, folder))
-            await weights.bring_to(commit)
-            await host.use(lambda worker: worker.snapshot(str(out), weights_only=True))
+            for commit, out in versions:
+                await weights.bring_to(commit)
+                await host.use(partial(_write, out))
         except RemoteFailure as failure:
             raise UserError(failure.text) from failure
         except Unavailable as error:
@@ -45,6 +57,10 @@ async def export_weights(event: EventManifest, store: Store, commit: Commit, out
             raise UserError("the process that holds the weights ended; is there enough memory?") from error
         finally:
             await host.stop()
+
+
+async def _write(out: Path, worker: Worker) -> None:
+    await worker.snapshot(str(out), weights_only=True)
 
 
 async def _ready(worker: object, opened: messages.Opened) -> None:

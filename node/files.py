@@ -37,6 +37,23 @@ def replacing(path: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+def write_private(path: Path, data: bytes) -> None:
+    """Write `data` to a file that must not exist yet, readable by its owner alone from the first moment. Raises UserError."""
+    with disk_errors(path.parent):
+        make_folder(path.parent)
+        temporary = temporary_name(path)
+        try:
+            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(data)
+            sync(temporary)
+            # Unlike a rename, a link never replaces: of two processes that write at once, one finds the other's.
+            os.link(temporary, path)
+            sync(path.parent)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
 def temporary_name(path: Path) -> Path:
     """Return a free name beside `path` that no other process uses."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}{TEMPORARY_SUFFIX}")
@@ -73,3 +90,16 @@ def remove_temporaries(folder: Path) -> None:
     """Remove what a killed process left behind. Only whoever holds the home's lock may call this."""
     for path in folder.rglob(f".*{TEMPORARY_SUFFIX}"):
         path.unlink(missing_ok=True)
+
+
+def is_running(pid: str) -> bool:
+    """Say whether another process has this id: a folder of a killed one is nobody's."""
+    if not pid.isdecimal() or int(pid) == os.getpid():
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass  # somebody else's process is a process
+    return True

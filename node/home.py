@@ -2,8 +2,10 @@
 
     identity.key            the 32-byte seed, in hex
     daemon.lock             held by the running daemon, and says its process id
+    node.log                the log of a node in the background; node.log.1 … are older
+    paused, limits.json     what the owner asked for; usage.json: what went over the network
     control.sock            (or a short path in the runtime folder, where the home's is too long for a socket)
-    events/<16 hex digits>/ manifest, store/, admission.key, and what the trainer keeps
+    events/<16 hex digits>/ manifest, invite, store/, admission.key, and what the trainer keeps
 """
 
 from __future__ import annotations
@@ -49,6 +51,11 @@ class EventFolder:
         return self.path / "worker"
 
     @property
+    def invite_path(self) -> Path:
+        """The invite that this node joined with, for the next time."""
+        return self.path / "invite"
+
+    @property
     def admission_key_path(self) -> Path:
         """The seed of the admission key; only the coordinator of an invited event has one."""
         return self.path / "admission.key"
@@ -90,6 +97,26 @@ class Home:
     def lock_path(self) -> Path:
         """The file that the running daemon holds locked."""
         return self.path / "daemon.lock"
+
+    @property
+    def log_path(self) -> Path:
+        """The log of a node that runs in the background."""
+        return self.path / "node.log"
+
+    @property
+    def pause_path(self) -> Path:
+        """Is there while the owner has paused the node, and holds the reason."""
+        return self.path / "paused"
+
+    @property
+    def limits_path(self) -> Path:
+        """What the owner set while a node ran."""
+        return self.path / "limits.json"
+
+    @property
+    def usage_path(self) -> Path:
+        """The bytes of this month by day."""
+        return self.path / "usage.json"
 
     @property
     def events_path(self) -> Path:

@@ -7,8 +7,8 @@ import stat
 from pathlib import Path
 
 from ..protocol.identity import Identity
-from .errors import UserError, disk_errors
-from .files import make_folder, sync, temporary_name
+from .errors import UserError
+from .files import write_private
 
 _SEED_BYTES = 32
 _MAX_FILE_BYTES = 128
@@ -25,21 +25,12 @@ def load_or_create(path: Path) -> Identity:
 def create(path: Path, identity: Identity | None = None) -> Identity:
     """Write `identity` (default: a new one) to a file that must not exist yet. Raises UserError."""
     identity = identity or Identity.generate()
-    with disk_errors(path.parent):
-        make_folder(path.parent)
-        temporary = temporary_name(path)
-        try:
-            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(identity.seed.hex().encode() + b"\n")
-            sync(temporary)
-            # Unlike a rename, a link never replaces: of two processes that make a key at once, one finds the other's.
-            os.link(temporary, path)
-            sync(path.parent)
-        except FileExistsError:
+    try:
+        write_private(path, identity.seed.hex().encode() + b"\n")
+    except UserError as error:
+        if isinstance(error.__cause__, FileExistsError):
             return load(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        raise
     return identity
 
 

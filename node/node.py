@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from contextlib import suppress
+from dataclasses import replace
 
 import structlog
 
@@ -19,19 +20,26 @@ from ..protocol.manifest import SignedManifest
 from ..protocol.messages import Signed, admission_bytes
 from . import held_out, remembered
 from .catch_up import CatchUp, HistoryServer, fetch_manifest, restore_history
+from .clock_skew import ClockSkew
 from .contributing import Contributor
 from .errors import UserError
 from .fetching import Fetcher, Unavailable
+from .files import atomic_write
 from .ipc import ChannelClosed, RemoteFailure
 from .keys import load
+from .leaderboard import Leaderboard, remember_names
+from .manners.keeper import Keeper, Kept
+from .manners.senses import Senses
 from .metrics import Metrics
 from .net.errors import NetworkError
 from .net.gossip import GossipMessage
 from .net.network import Network, NetworkCallbacks, NetworkOptions, Standing
 from .options import NodeOptions
+from .pausing import Pausing
 from .peers import Peers
 from .recipe import FULL_MERGE, codec_of
 from .round_driver import Finalised, RoundDriver, RoundTools
+from .rounds_table import RoundRow
 from .store.store import Store
 from .trainer.client import Worker
 from .trainer.messages import Evaluate, Notice, Opened, Progress
@@ -44,6 +52,7 @@ log = structlog.get_logger()
 _RETRY_SECONDS = 2.0
 _HEARD = 2048
 _CATCH_UP_PEERS = 4
+_FOLLOW_SECONDS = 10.0
 # Checkpoint, its successor while it is written, a snapshot, and payloads of some rounds.
 _BYTES_A_PARAMETER = 64
 
@@ -85,9 +94,32 @@ class Node:
         self.peers = Peers(self.network)
         self.fetcher = Fetcher(store.blobs, self.peers.download, self._likely_peers)
         self.host = WorkerHost(on_notice=self._on_notice, on_ready=self._on_worker_ready, on_death=self._on_death)
+        self.clock_skew = ClockSkew(self.network.rpc, lambda: self.peers.likely(0), metrics.health.clock_skew.set)
         self.driver: RoundDriver | None = None
+        self.leaderboard = Leaderboard(store)
+        self.pausing = Pausing(options.home.pause_path, lambda: self.host, self._on_rest)
+        self.keeper = Keeper(self._kept(), options.settings.limits)
+        self.restarts = False
+        self._leaves_after: int | None = None
         self._heard: deque[Signed] = deque(maxlen=_HEARD)
         self._counted = (-1, 0)
+
+    def _kept(self) -> Kept:
+        return Kept(
+            home=self.options.home, pausing=self.pausing, traffic=self.network.traffic, upload=self.network.blobs.pacer,
+            download=self.network.fetcher.pacer, senses=Senses(self._gpu_worker), reopen=self._reopen, trains=self.options.trains,
+        )  # fmt: skip
+
+    def _gpu_worker(self) -> int | None:
+        worker = self.host.supervisor.current
+        return worker.pid if worker is not None and self.host.opened.device.startswith("cuda") else None
+
+    async def _reopen(self, changes: Mapping[str, int]) -> None:
+        """Start the worker again with other limits; it goes on where it was."""
+        self.host.reopen_with(**changes)
+        await self.host.rest()
+        if not self.pausing.reason:
+            self.host.wake()
 
     # Getting ready
 
@@ -162,15 +194,21 @@ class Node:
         self.phase = "preparing the model and the data"
         settings = self.options.settings
         request = open_request(
-            self.event, self.identity.peer_id, self.options.folder.worker_path, settings, data=True
-        )  # fmt: skip
+            self.event, self.identity.peer_id, self.options.folder.worker_path, settings, self.keeper.limits, data=True
+        )
         self.weights = Weights(self.event, self.host, self.store, self.fetcher, self.catch_up.offers, self.metrics)
         self.contributor = Contributor(self.event, self.identity.peer_id, self._admission, self.store, self.host)
         await asyncio.gather(self.host.start(request), self._ask_around())
         self.options.home.ensure_space(_BYTES_A_PARAMETER * self.host.opened.parameters)
         self.driver = RoundDriver(self._tools())
+        self._remember_invite()
         while self._heard:  # gossip brings nothing twice
             self.driver.deliver(self._heard.popleft())
+
+    def _remember_invite(self) -> None:
+        """Keep the invite that worked, so that `join` alone takes the event up again."""
+        if self.options.invite is not None:
+            atomic_write(self.options.folder.invite_path, self.options.invite.text().encode(), 0o600)
 
     def _tools(self) -> RoundTools:
         layout = Layout(self.host.opened.layout)
@@ -219,14 +257,45 @@ class Node:
         self._accounted = self._open_since()
         await self._account()
         while not self._is_enough():
-            if await self._reach(self.history.head):
+            if self.pausing.reason:
+                await self._rest()
+            elif await self._reach(self.history.head):
                 self.phase = "round"
                 await self._round(self.driver, self.history.head, train=self.options.trains)
         self.phase = "serving"
+        stays = self.options.serves and self._leaves_after is None
         with suppress(TimeoutError):
-            async with asyncio.timeout(None if self.options.serves else self.event.rounds.view):
+            async with asyncio.timeout(None if stays else self.event.rounds.view):
                 while True:
                     await self._round(self.driver, self.history.head, train=False)
+
+    async def _rest(self) -> None:
+        """Follow the history without a worker, a round or a vote until the node goes on."""
+        self.phase = "paused"
+        await self.pausing.enforce()
+        while not await self.pausing.ended(_FOLLOW_SECONDS):
+            await self._ask_around()
+        self.phase = "round"
+
+    async def _on_rest(self) -> None:
+        """Tell the swarm not to wait for us, and leave the round."""
+        if self.driver is not None:
+            await self.driver.goodbye()
+            self.driver.interrupt()
+
+    async def leave(self) -> float:
+        """End with this round: hand in what was trained so far. Return how many seconds that may take."""
+        working = self.phase == "round" and self.options.trains and not self.pausing.reason
+        if not working or self.driver is None or self._is_enough():
+            self.stop.set()
+            return 0.0
+        rounds = self.event.rounds
+        self._leaves_after = self.history.head.round
+        limit = rounds.collect + 4 * rounds.view
+        asyncio.get_running_loop().call_later(limit, self.stop.set)
+        with suppress(RemoteFailure, ChannelClosed):
+            await self.host.use(lambda worker: worker.stop_training())
+        return limit
 
     async def _round(self, driver: RoundDriver, head: Commit, *, train: bool) -> None:
         outcome = await driver.run(head, train=train)
@@ -239,6 +308,8 @@ class Node:
     def _is_enough(self) -> bool:
         last, wanted = self.event.rounds.last_round, self.options.max_rounds
         over = 0 < last <= self.history.head.round
+        if self._leaves_after is not None and self._leaves_after < self.history.head.round:
+            return True
         return over or (wanted is not None and self.commits_made >= wanted)
 
     async def _reach(self, head: Commit) -> bool:
@@ -274,19 +345,28 @@ class Node:
                 return
             self.taken += taken
             self.store.count("accepted_samples", taken)
+            self.metrics.accepted_samples.inc(taken)
             self.metrics.accepted.inc(len(commit.accepted))
             for _, claim in commit.contributions():
                 self.metrics.staleness.observe(commit.round - 1 - claim.round)
             self._accounted = commit.digest
         self.head_at = time.time()
         self._note_head(head)
-        remembered.save_peers(self.store, (record.p2p for _, record in sorted(self.network.peers.items())))
+        known = sorted(self.network.peers.items())
+        remembered.save_peers(self.store, (record.p2p for _, record in known))
+        named = [*((peer, record.name) for peer, record in known), (self.identity.peer_id, self.options.settings.name)]
+        remember_names(self.store, named, (member.peer for member in head.roster))
+        await self.leaderboard.update()
 
     def _note_head(self, head: Commit) -> None:
         self.metrics.head_round.set(head.round)
         self.metrics.head_samples.set(head.samples)
         self.metrics.head_timestamp.set(self.head_at)
         self.metrics.contributors.set(len(head.accepted))
+        self.metrics.payload_bytes.set(RoundRow.of(head).bytes_sent)
+        self.metrics.roster.set(len(head.roster))
+        if head.loss is not None:
+            self.metrics.head_loss.set(head.loss)
 
     async def evaluate(self, samples: int = 0) -> float:
         """Return the held-out loss of the newest weights, in nats a token."""
@@ -301,11 +381,14 @@ class Node:
     # What the parts tell us
 
     def _on_message(self, message: GossipMessage) -> None:
+        if self.phase == "paused":
+            return  # what matters is said again, and nobody would take it out of the inbox
         try:
             signed = Signed.decode(message.data)
         except RemoteProtocolError as error:
             self.metrics.refused(error.reason)
             return
+        self.network.traffic.messages[f"received_{signed.kind}"] += 1
         if self.driver is not None:
             self.driver.deliver(signed)
         else:
@@ -334,7 +417,7 @@ class Node:
         if self.stop.is_set():
             return  # a terminal's Ctrl-C goes to p2pd too
         log.warning("a part died and is started again", part=name, why=reason)
-        self.metrics.restarted(name)
+        self.metrics.health.restarted(name)
 
     def _on_fetched(self, digest: bytes, size: int, donors: Collection[str]) -> None:
         log.debug("fetched", blob=digest.hex()[:16], size=size, donors=sorted(peer[-8:] for peer in donors))
@@ -342,6 +425,7 @@ class Node:
     # What the parts ask of us
 
     async def _publish(self, signed: Signed) -> None:
+        self.network.traffic.messages[f"sent_{signed.kind}"] += 1
         with suppress(NetworkError):
             await self.network.publish(signed.encode())
 
@@ -349,10 +433,12 @@ class Node:
         return self.peers.likely(self.history.head.round)
 
     def _standing(self) -> Standing:
-        if self.driver is None:
-            return Standing(trains=self.options.trains, version=VERSION)
-        head = self.history.head
-        return Standing(head=head.digest, round=head.round, trains=self.options.trains, version=VERSION)
+        settings = self.options.settings
+        shared = self.metrics_port if settings.metrics_shared else 0
+        trains = self.options.trains and not self.pausing.reason
+        standing = Standing(trains=trains, version=VERSION, metrics_port=shared, name=settings.name)
+        head = self.history.head if self.driver is not None else None
+        return standing if head is None else replace(standing, head=head.digest, round=head.round)
 
     async def farewell(self) -> None:
         """Tell the swarm that we leave, so that nobody waits for us."""

@@ -1,14 +1,11 @@
-"""Reading a node: the view that displays and `status` show, and the health that /metrics shows."""
+"""Reading a node: the view that displays and `status` show."""
 
 from __future__ import annotations
 
-import asyncio
 import time
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from ..protocol.merging import parts
-from .net.errors import NetworkError
 from .view import NodeView
 
 if TYPE_CHECKING:
@@ -37,6 +34,8 @@ def observe(node: Node) -> NodeView:
     }
     if node.driver is not None:
         view |= _round(node)
+    if node.pausing.reason:
+        view |= {"paused": node.pausing.reason, "phase": "paused", "message": f"paused: {node.pausing.reason}"}
     return NodeView(**view)  # type: ignore[arg-type]
 
 
@@ -88,18 +87,3 @@ def _words(node: Node) -> str:
         case "voting":
             return f"the committee replays the merge of {claims} contributions"
     return "the commit is final"
-
-
-async def update_health(node: Node, seconds: float) -> None:
-    """Keep the gauges of the network's and the processes' health up to date, for ever."""
-    metrics, network = node.metrics, node.network
-    while True:
-        metrics.peers.set(len(network.peers))
-        metrics.gossip_peers.set(len(network.gossip_peers))
-        metrics.dht_nodes.set(network.directory.size)
-        with suppress(NetworkError):
-            metrics.connections.set(await network.host.connections())
-        for part, works in network.alive.items():
-            metrics.healthy(part, works)
-        metrics.healthy("worker", node.host.supervisor.alive)
-        await asyncio.sleep(seconds)

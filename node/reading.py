@@ -78,7 +78,7 @@ def commit_fields(commit: Commit) -> dict[str, Any]:
             }
             for accepted, (signed, claim) in zip(commit.accepted, commit.contributions(), strict=True)
         ],
-        "rejected": [{"peer": _signer(rejected.envelope), "reason": rejected.reason} for rejected in commit.rejected],
+        "rejected": [{"peer": signer_of(rejected.envelope), "reason": rejected.reason} for rejected in commit.rejected],
         "roster": len(commit.roster),
         "proposer": commit.proposer,
         "time": commit.time,
@@ -90,7 +90,8 @@ def share_of(accepted: Accepted) -> Fraction:
     return Fraction(int.from_bytes(accepted.numerator, "big"), int.from_bytes(accepted.denominator, "big"))
 
 
-def _signer(envelope: bytes) -> str | None:
+def signer_of(envelope: bytes) -> str | None:
+    """Return who signed an envelope that a commit rejected; None if it cannot be told."""
     try:
         return Signed.decode(envelope).signer
     except RemoteProtocolError:

@@ -12,6 +12,7 @@ from .frames import Message
 from .ipc import ChannelClosed, RemoteFailure
 from .observe import observe
 from .observe_swarm import observe_swarm
+from .owner_requests import care
 
 if TYPE_CHECKING:
     from .node import Node
@@ -41,6 +42,8 @@ def requests(node: Node, stop: asyncio.Event) -> dict[str, Handler]:
 
     async def evaluate(request: Message) -> Mapping[str, Any]:
         _require_ready(node)
+        if node.pausing.reason:
+            raise UserError(f"the node is paused: {node.pausing.reason}", "`collab-node resume` first")
         samples = _number(request, "samples", 0)
         try:
             return {"loss": await node.evaluate(samples), "round": node.history.head.round}
@@ -49,7 +52,7 @@ def requests(node: Node, stop: asyncio.Event) -> dict[str, Handler]:
         except ChannelClosed as error:
             raise UserError("the trainer ended while it was asked", "ask again") from error
 
-    return {"status": status, "swarm": swarm, "stop": end, "commit": commit, "evaluate": evaluate}
+    return {"status": status, "swarm": swarm, "stop": end, "commit": commit, "evaluate": evaluate, **care(node)}
 
 
 def _require_ready(node: Node) -> None:

@@ -18,9 +18,10 @@ import structlog
 from ..protocol.commit import Certificate, Commit, decode_commit
 from ..protocol.errors import LocalProtocolError, RemoteProtocolError
 from ..protocol.event import EventManifest
+from ..protocol.gates import refusal_of
 from ..protocol.history import History
 from ..protocol.identity import Identity
-from ..protocol.merging import Draft
+from ..protocol.merging import Draft, group_parts, parts
 from ..protocol.messages import Blob, Contribution, Signed
 from ..protocol.rounds import effects
 from ..protocol.rounds.machine import RoundMachine
@@ -29,6 +30,7 @@ from .catch_up import CatchUp
 from .contributing import Contributor
 from .failpoints import failpoint
 from .fetching import Fetcher, Unavailable
+from .gatekeeper import Gatekeeper
 from .ipc import ChannelClosed, RemoteFailure
 from .metrics import Metrics
 from .neighbourhood import Asking, EarlyMessages, UpTo
@@ -44,6 +46,7 @@ log = structlog.get_logger()
 Input: TypeAlias = Callable[[RoundMachine, float], list[effects.Effect]]
 
 _INBOX = 8192
+_GATE_RETRY_SECONDS = 5.0
 # Anyone could have written the named signer into such a message.
 _NOT_THE_SIGNERS = frozenset({"bad_signature", "unknown_kind"})
 _CONTRIBUTE = "contribute"
@@ -53,6 +56,11 @@ _CATCH_UP = "catch up"
 @dataclass(frozen=True)
 class Overtaken:
     """The head moved while the round ran: somebody proved that it is over."""
+
+
+@dataclass(frozen=True)
+class Interrupted:
+    """The round was left, to be taken up again later or not at all."""
 
 
 @dataclass(frozen=True)
@@ -88,13 +96,15 @@ class RoundDriver:
     def __init__(self, tools: RoundTools) -> None:
         self.machine: RoundMachine | None = None
         self.training: messages.Progress | None = None
+        self.began = 0.0
         self._tools = tools
         self._inbox: asyncio.Queue[Input] = asyncio.Queue()
         self._early = EarlyMessages()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._outcome: Finalised | Overtaken | None = None
+        self._outcome: Finalised | Overtaken | Interrupted | None = None
         self._asking = Asking()
         self._clock = PhaseClock(tools.metrics.phase)
+        self._gatekeeper = Gatekeeper(tools.event, tools.weights, tools.host)
 
     # Inputs from outside
 
@@ -121,8 +131,21 @@ class RoundDriver:
 
     def resume(self) -> None:
         """The worker was restarted: let it train on where its last checkpoint was."""
-        if self.machine is not None and self.machine.setting.trains:
+        if self._runs and self.machine is not None and self.machine.setting.trains:
             self._spawn(self._train(self.machine.setting.base), "train")
+
+    def interrupt(self) -> None:
+        """End the round that runs, if one does, as when the daemon is stopped: what was voted and trained is kept."""
+        if self._runs:
+            self._put(self._interrupt)
+
+    def _interrupt(self, machine: RoundMachine, now: float) -> list[effects.Effect]:
+        self._outcome = self._outcome or Interrupted()
+        return []
+
+    @property
+    def _runs(self) -> bool:
+        return self.machine is not None and self._outcome is None
 
     def _put(self, item: Input) -> None:
         self._inbox.put_nowait(item)  # only what others say is bounded: our own answers must not be lost in a flood
@@ -142,10 +165,13 @@ class RoundDriver:
 
     # One round
 
-    async def run(self, base: Commit, *, train: bool) -> Finalised | Overtaken:
-        """Run the round on `base` until its commit is final, here or proven by others; `train` in it, or only vote."""
+    async def run(self, base: Commit, *, train: bool) -> Finalised | Overtaken | Interrupted:
+        """Run the round on `base` until its commit is final, here or proven by others; `train` in it, or only vote.
+
+        `interrupt` ends it earlier.
+        """
         tools = self._tools
-        self._outcome, self.training = None, None
+        self._outcome, self.training, self.began = None, None, _now()
         self.machine = machine = RoundMachine(
             tools.history,
             base.digest,
@@ -242,6 +268,8 @@ class RoundDriver:
                 self._spawn(self._fetch(blob, sources), "fetch")
             case effects.ReplayCommit(commit):
                 self._spawn(self._replay(commit), "replay")
+            case effects.CheckRefusals(commit):
+                self._spawn(self._check_refusals(commit), "refusals")
             case effects.Finalise(commit, certificate):
                 self._outcome = Finalised(commit, certificate)
             case effects.Behind(peer):
@@ -300,15 +328,26 @@ class RoundDriver:
         return found.norm if found.ok else found.reason
 
     async def _build(self, draft: Draft) -> None:
-        state = await self._merged(draft.commit, draft)
-        self._put(lambda machine, now: machine.built(draft.key, state, int(time.time()), now))
+        assert self.machine is not None
+        try:
+            async with self._gatekeeper.turn(draft.parts):
+                state = await self._merged(draft.commit, draft)
+                failure = await self._gatekeeper.find_failure(draft, self.machine.setting.ancestry) if state else None
+        except (Unavailable, RemoteFailure, ChannelClosed) as error:
+            log.error("the gates cannot be run", why=str(error))
+            await asyncio.sleep(_GATE_RETRY_SECONDS)  # the machine asks again at once
+            state = failure = None
+        if failure is not None:
+            reason, at_fault = refusal_of(failure.gate), failure.at_fault
+            self._put(lambda machine, now: machine.failed_gate(draft.key, at_fault, reason, now))
+        else:
+            self._put(lambda machine, now: machine.built(draft.key, state, int(time.time()), now))
 
     async def _merged(self, commit: Commit, draft: Draft) -> bytes | None:
         started = _now()
         base = self._tools.store.commit(commit.base)
-        assert commit.method != "root"
         try:
-            merged = await self._tools.weights.merge(base.state, draft.parts, commit.method, commit.full)
+            merged = await self._tools.weights.merge(base.state, draft.parts, commit.round_method, commit.full)
         except (Unavailable, RemoteFailure, ChannelClosed) as error:
             log.warning("the merge failed", why=str(error))
             return None
@@ -326,9 +365,13 @@ class RoundDriver:
         self._put(lambda machine, now: machine.commit_fetched(commit, now))
 
     async def _replay(self, commit: Commit) -> None:
+        assert self.machine is not None
         problem: str | None = None
         try:
-            await self._tools.weights.replay(commit)
+            async with self._gatekeeper.turn(parts(commit)):
+                await self._tools.weights.replay(commit)
+                failed = await self._gatekeeper.failed_gate(commit, self.machine.setting.ancestry)
+            problem = refusal_of(failed) if failed is not None else None
         except StateMismatch as error:
             log.warning("a proposed commit does not replay", why=str(error))
             problem = "state_mismatch"
@@ -336,6 +379,17 @@ class RoundDriver:
             log.warning("a proposed commit cannot be replayed", why=str(error))
             problem = "unavailable"
         self._put(lambda machine, now: machine.replayed(commit.digest, problem, now))
+
+    async def _check_refusals(self, commit: Commit) -> None:
+        assert self.machine is not None
+        upheld: frozenset[bytes] = frozenset()
+        try:
+            accused = group_parts(self._tools.event, self.machine.setting.ancestry, commit.failed_gates())
+            async with self._gatekeeper.turn(accused):
+                upheld = await self._gatekeeper.upheld(commit, self.machine.setting.ancestry)
+        except (Unavailable, RemoteFailure, ChannelClosed) as error:
+            log.warning("refusals for a gate cannot be checked", why=str(error))
+        self._put(lambda machine, now: machine.refusals_checked(commit.digest, upheld, now))
 
     # Being behind
 
@@ -366,4 +420,4 @@ def _now() -> float:
     return time.monotonic()
 
 
-__all__ = ["Finalised", "Overtaken", "RoundDriver", "RoundTools"]
+__all__ = ["Finalised", "Interrupted", "Overtaken", "RoundDriver", "RoundTools"]

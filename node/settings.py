@@ -12,7 +12,9 @@ import platformdirs
 from pydantic import AfterValidator, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from ..protocol.names import Name
 from .errors import UserError
+from .manners.limits import Limits
 
 APPLICATION = "collab-node"
 ENVIRONMENT_PREFIX = "COLLAB_"
@@ -21,14 +23,19 @@ Port = Annotated[int, Field(ge=0, le=65535)]
 Folder = Annotated[Path, AfterValidator(Path.expanduser)]
 
 
-class Settings(BaseSettings):
-    """The settings of one node. Ports of 0 are chosen by the system."""
+class Settings(BaseSettings, Limits):
+    """The settings of one node. Ports of 0 are chosen by the system. The limits among them can be changed while it runs.
+
+    `metrics_shared`: tell the event's nodes where our metrics are, so that its monitoring scrapes them. `evaluate_every`: compute
+    the held-out loss of every so many commits; 0: only when asked.
+    """
 
     model_config = SettingsConfigDict(env_prefix=ENVIRONMENT_PREFIX, env_ignore_empty=True, extra="forbid", frozen=True)
 
     home: Folder = Field(default_factory=lambda: platformdirs.user_data_path(APPLICATION))
     cache_dir: Folder = Field(default_factory=lambda: platformdirs.user_cache_path(APPLICATION))
     data_dir: Folder | None = None
+    name: Name = ""
 
     host: str = "0.0.0.0"
     port: Port = 0
@@ -39,13 +46,20 @@ class Settings(BaseSettings):
     metrics: bool = True
     metrics_host: str = "127.0.0.1"
     metrics_port: Port = 0
+    metrics_shared: bool = False
+    evaluate_every: Annotated[int, Field(ge=0, le=1 << 20)] = 0
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    threads: Annotated[int, Field(ge=0, le=1024)] = 0
     micro_batch: Annotated[int, Field(ge=0, le=1 << 20)] = 0
 
+    log_file: Folder | None = None
     log_format: Literal["text", "json"] = "text"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @property
+    def limits(self) -> Limits:
+        """The owner's limits alone."""
+        return Limits(**{name: getattr(self, name) for name in Limits.model_fields})
 
     @field_validator("announce", mode="before")
     @classmethod

@@ -13,7 +13,8 @@ class NodeView:
     """A node at one moment. Bytes and samples are totals of this process unless said otherwise; losses are in nats a token.
 
     `round` is the newest commit's, `commit` its digest in hex, `contributors` and `share` how many made it and which part of it
-    (0 to 1) was this node's. `phase_seconds_left` and the losses are None while unknown. `message` is one line for people.
+    (0 to 1) was this node's. `phase_seconds_left` and the losses are None while unknown. `message` is one line for people,
+    `paused` why the node rests, if it does.
     """
 
     event: str
@@ -30,6 +31,7 @@ class NodeView:
     phase: str = "starting"
     phase_seconds_left: float | None = None
     message: str = ""
+    paused: str = ""
     step: int = 0
     steps: int = 0
     round_samples: int = 0

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import structlog
 
 from ..protocol.event import EventManifest
 from .errors import UserError
 from .ipc import ChannelClosed, RemoteFailure
+from .manners.limits import Limits
 from .settings import Settings
 from .supervise import Supervisor
 from .trainer import messages
@@ -44,6 +45,9 @@ class WorkerHost:
         self._on_notice = on_notice
         self._on_ready = on_ready
         self._ready = asyncio.Event()
+        self._awake = asyncio.Event()
+        self._awake.set()
+        self._watch: asyncio.Task[None] | None = None
         self._stopped = False
         self._opened: messages.Opened | None = None
         self.supervisor: Supervisor[Worker] = Supervisor(
@@ -73,8 +77,34 @@ class WorkerHost:
             raise UserError("the trainer ended while it started; its last lines are above") from error
 
     async def run(self) -> None:
-        """Keep the worker running, for ever."""
-        await self.supervisor.run()
+        """Keep the worker running while it is not at rest, for ever."""
+        while True:
+            await self._awake.wait()
+            self._watch = asyncio.create_task(self.supervisor.run())
+            try:
+                await asyncio.wait({self._watch})
+            finally:
+                self._watch.cancel()
+            if not self._watch.cancelled():
+                self._watch.result()
+
+    async def rest(self) -> None:
+        """Let the worker save what it has and end; no other is started before `wake`, and calls wait until then."""
+        self._awake.clear()
+        self._ready.clear()
+        if self._watch is not None:
+            self._watch.cancel()
+            await asyncio.wait({self._watch})
+        await self.supervisor.stop()
+
+    def wake(self) -> None:
+        """Let a worker run again, from where the last one was."""
+        self._awake.set()
+
+    def reopen_with(self, **changes: Any) -> None:
+        """Open the next worker with these fields of the request changed."""
+        assert self._request is not None
+        self._request = self._request.model_copy(update=changes)
 
     async def stop(self) -> None:
         """Let the worker save what it has, and end it. Calls that wait for a worker end with ChannelClosed."""
@@ -115,6 +145,7 @@ class WorkerHost:
         try:
             self._opened = await worker.open(self._request)
         except BaseException:
+            worker.kill()  # it holds nothing that is not on the disk, and would notice a closed channel only after its imports
             await worker.stop()
             raise
         return worker
@@ -130,9 +161,10 @@ class WorkerHost:
 
 
 def open_request(
-    event: EventManifest, peer_id: str, work_dir: Path, settings: Settings, *, data: bool
+    event: EventManifest, peer_id: str, work_dir: Path, settings: Settings, limits: Limits | None = None, *, data: bool
 ) -> messages.Open:
-    """Return how the worker is opened: `data` False for a node that neither trains nor evaluates."""
+    """Return how the worker is opened, within `limits` (default: the settings'); without `data` it neither trains nor tests."""
+    limits = limits or settings.limits
     work_dir.mkdir(parents=True, exist_ok=True)
     settings.cache_dir.mkdir(parents=True, exist_ok=True)
     return messages.Open(
@@ -142,7 +174,8 @@ def open_request(
         data_dir=str((settings.data_dir or Path.cwd()).absolute()),
         cache_dir=str(settings.cache_dir.absolute()),
         device=settings.device,
-        threads=settings.threads,
+        threads=limits.threads,
+        gpu_memory=limits.gpu_memory,
         micro_batch=settings.micro_batch,
         data=data,
     )

@@ -19,26 +19,38 @@ HostFlag = Annotated[str | None, typer.Option("--host", metavar="ADDRESS", help=
 PortFlag = Annotated[int | None, typer.Option("--port", metavar="N", help="Port for peers; 0: any that is free.")]
 GossipPortFlag = Annotated[int | None, typer.Option("--gossip-port", metavar="N", help="Port for gossip; 0: any that is free.")]
 MetricsPortFlag = Annotated[int | None, typer.Option("--metrics-port", metavar="N", help="Port of /metrics; 0: any free one.")]
+ShareMetricsFlag = Annotated[
+    bool | None, typer.Option("--share-metrics/--keep-metrics", help="Let the event's monitoring scrape this node's metrics.")
+]
 DeviceFlag = Annotated[str | None, typer.Option("--device", metavar="NAME", help="auto, cpu or cuda.")]
 ThreadsFlag = Annotated[int | None, typer.Option("--threads", metavar="N", help="CPU threads for training; 0: torch's choice.")]
+LimitFlag = Annotated[
+    list[str] | None,
+    typer.Option("--limit", metavar="KEY=VALUE", help="One of what `collab-node limits` lists, such as upload_rate=1MB."),
+]
 MicroBatchFlag = Annotated[
     int | None, typer.Option("--micro-batch", metavar="N", help="Samples that go through the model at once; 0: all of a batch.")
 ]
+NameFlag = Annotated[str | None, typer.Option("--name", metavar="NAME", help="Be shown by this name to everybody.")]
 DataFlag = Annotated[Path | None, typer.Option("--data-dir", metavar="DIR", help="Where the event's data files are.")]
 ReachFlag = Annotated[
     str | None, typer.Option("--reachability", metavar="HOW", help="auto, public, or outgoing (no incoming connections).")
 ]
 LogFormatFlag = Annotated[str | None, typer.Option("--log-format", metavar="FORMAT", help="text or json.")]
 LogLevelFlag = Annotated[str | None, typer.Option("--log-level", metavar="LEVEL", help="debug, info, warning or error.")]
+LogFileFlag = Annotated[Path | None, typer.Option("--log-file", metavar="FILE", help="Log there, in files of 5 MB at most.")]
+DetachFlag = Annotated[bool, typer.Option("--detach", help="Go on in the background; `logs -f`, `status` and `stop` reach it.")]
 DisplayFlag = Annotated[str, typer.Option("--display", metavar="KIND", help="live, plain, or auto: live on a terminal.")]
 MaxRoundsFlag = Annotated[int | None, typer.Option("--max-rounds", metavar="N", min=1, help="Leave after N commits.")]
 
 
-def settings_of(config: Path | None, **flags: Any) -> Settings:
-    """Return the settings, `flags` included. Raises UserError."""
+def settings_of(config: Path | None, limits: list[str] | None = None, **flags: Any) -> Settings:
+    """Return the settings, `flags` and `limits` (KEY=VALUE) included. Raises UserError."""
+    from ..manners.limits import parse_assignments
     from ..settings import load_settings
 
-    return load_settings(config, flags)
+    given = {name: value for name, value in flags.items() if value is not None}
+    return load_settings(config, {**parse_assignments(limits or []), **given})
 
 
 def home_of(home: Path | None, config: Path | None = None) -> Home:

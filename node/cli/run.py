@@ -10,19 +10,24 @@ from ..errors import UsageError
 from .flags import (
     ConfigFlag,
     DataFlag,
+    DetachFlag,
     DeviceFlag,
     DisplayFlag,
     EventFlag,
     GossipPortFlag,
     HomeFlag,
     HostFlag,
+    LimitFlag,
+    LogFileFlag,
     LogFormatFlag,
     LogLevelFlag,
     MaxRoundsFlag,
     MetricsPortFlag,
     MicroBatchFlag,
+    NameFlag,
     PortFlag,
     ReachFlag,
+    ShareMetricsFlag,
     ThreadsFlag,
     home_of,
     settings_of,
@@ -37,52 +42,60 @@ def seed(
     train: Annotated[bool, typer.Option("--train/--no-train", help="Train as well, as volunteers do.")] = False,
     host: HostFlag = None, port: PortFlag = None, gossip_port: GossipPortFlag = None, reachability: ReachFlag = None,
     metrics_port: MetricsPortFlag = None, device: DeviceFlag = None, threads: ThreadsFlag = None,
+    metrics_shared: ShareMetricsFlag = None,
     micro_batch: MicroBatchFlag = None, data_dir: DataFlag = None, max_rounds: MaxRoundsFlag = None,
-    display: DisplayFlag = "auto", log_format: LogFormatFlag = None, log_level: LogLevelFlag = None,
+    display: DisplayFlag = "auto", log_file: LogFileFlag = None, log_format: LogFormatFlag = None,
+    log_level: LogLevelFlag = None, name: NameFlag = None, limit: LimitFlag = None,
+    detach: DetachFlag = False,
 ) -> None:  # fmt: skip
     """Run the coordinator's node of an event that was created in this home: bootstrap, history, exports."""
     from ..home import Home
     from ..options import NodeOptions
 
     settings = settings_of(
-        config, home=home, host=host, port=port, gossip_port=gossip_port, reachability=reachability, metrics_port=metrics_port,
-        device=device, threads=threads, micro_batch=micro_batch, data_dir=data_dir, log_format=log_format, log_level=log_level,
+        config, limit, home=home, host=host, port=port, gossip_port=gossip_port, reachability=reachability,
+        metrics_port=metrics_port, device=device, threads=threads, micro_batch=micro_batch, data_dir=data_dir, log_file=log_file,
+        log_format=log_format, log_level=log_level, name=name, metrics_shared=metrics_shared,
     )  # fmt: skip
     node_home = Home(settings.home)
     manifest = node_home.find_event(event).manifest().open()
     _run(NodeOptions(
         home=node_home, settings=settings, event=manifest.digest, trains=train, max_rounds=max_rounds,
         serves=max_rounds is None, display=_display(display),
-    ))  # fmt: skip
+    ), detach)  # fmt: skip
 
 
 def join(
-    invite: Annotated[str, typer.Argument(metavar="INVITE", help="The line that the coordinator's `event invite` printed.")],
-    home: HomeFlag = None, config: ConfigFlag = None,
+    invite: Annotated[str, typer.Argument(
+        metavar="[INVITE]", help="The line that the coordinator's `event invite` printed; not needed the next time.",
+    )] = "",
+    home: HomeFlag = None, config: ConfigFlag = None, event: EventFlag = "",
     train: Annotated[bool, typer.Option("--train/--no-train", help="Follow and check the merges without training.")] = True,
     host: HostFlag = None, port: PortFlag = None, gossip_port: GossipPortFlag = None, reachability: ReachFlag = None,
     metrics_port: MetricsPortFlag = None, device: DeviceFlag = None, threads: ThreadsFlag = None,
+    metrics_shared: ShareMetricsFlag = None,
     micro_batch: MicroBatchFlag = None, data_dir: DataFlag = None, max_rounds: MaxRoundsFlag = None,
-    display: DisplayFlag = "auto", log_format: LogFormatFlag = None, log_level: LogLevelFlag = None,
+    display: DisplayFlag = "auto", log_file: LogFileFlag = None, log_format: LogFormatFlag = None,
+    log_level: LogLevelFlag = None, name: NameFlag = None, limit: LimitFlag = None,
+    detach: DetachFlag = False,
 ) -> None:  # fmt: skip
     """Join an event and train until told to stop: Ctrl-C once leaves in order, twice at once."""
-    from ...protocol.invite import Invite, InviteError
-    from ..errors import UserError
     from ..home import Home
+    from ..joining import read_invite, remembered_invite
     from ..options import NodeOptions
 
-    try:
-        parsed = Invite.parse(invite)
-    except InviteError as error:
-        raise UserError(str(error)) from error
+    given = read_invite(invite) if invite else None
     settings = settings_of(
-        config, home=home, host=host, port=port, gossip_port=gossip_port, reachability=reachability, metrics_port=metrics_port,
-        device=device, threads=threads, micro_batch=micro_batch, data_dir=data_dir, log_format=log_format, log_level=log_level,
+        config, limit, home=home, host=host, port=port, gossip_port=gossip_port, reachability=reachability,
+        metrics_port=metrics_port, device=device, threads=threads, micro_batch=micro_batch, data_dir=data_dir, log_file=log_file,
+        log_format=log_format, log_level=log_level, name=name, metrics_shared=metrics_shared,
     )  # fmt: skip
+    node_home = Home(settings.home)
+    parsed = given or remembered_invite(node_home, event)
     _run(NodeOptions(
-        home=Home(settings.home), settings=settings, event=parsed.event, invite=parsed, trains=train, max_rounds=max_rounds,
+        home=node_home, settings=settings, event=parsed.event, invite=parsed, trains=train, max_rounds=max_rounds,
         display=_display(display),
-    ))  # fmt: skip
+    ), detach)  # fmt: skip
 
 
 def stop(home: HomeFlag = None, config: ConfigFlag = None) -> None:
@@ -99,8 +112,16 @@ def _display(choice: str) -> Display:
     raise UsageError(f"--display is auto, live or plain (not {choice!r})")
 
 
-def _run(options: NodeOptions) -> None:
+def _run(options: NodeOptions, detach: bool) -> None:
+    from ..background import RESTART, go_on_in_background, start_again
+
+    if detach:
+        go_on_in_background(options.home, typer.echo)
+        return
     # The daemon brings asyncio, hivemind and numpy along: nothing above needs them.
     from ..daemon import run_node
 
-    raise typer.Exit(run_node(options))
+    code = run_node(options)
+    if code == RESTART:
+        start_again()
+    raise typer.Exit(code)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ...protocol.gates import gate_of
+
 REASONS = {
     "bad_signature": "the signature is not the sender's",
     "banned": "the coordinator banned the sender",
@@ -32,11 +34,8 @@ REASONS = {
 }  # fmt: skip
 
 
-_GATE = "gate."
-
-
 def words(reason: str) -> str:
     """Return a refusal's reason as the end of a sentence."""
-    if reason.startswith(_GATE):
-        return f"with it the gate {reason.removeprefix(_GATE)} failed"
+    if (gate := gate_of(reason)) is not None:
+        return f"with it the gate {gate} failed"
     return REASONS.get(reason, reason.replace("_", " "))

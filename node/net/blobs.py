@@ -20,6 +20,7 @@ from ...protocol.canonical import Limits, decode, encode
 from ...protocol.errors import RemoteProtocolError
 from . import wire
 from .p2p import P2PHost
+from .pacing import Pacer
 from .traffic import Traffic
 
 PROTOCOL = "collab/blob/1"
@@ -88,9 +89,11 @@ def decode_request(data: bytes) -> tuple[bytes, int, int]:
 
 
 class BlobServer:
-    """Serves the blobs of `source`."""
+    """Serves the blobs of `source`, as fast as its `pacer` lets it."""
 
     def __init__(self, host: P2PHost, source: BlobSource, traffic: Traffic, limits: BlobLimits) -> None:
+        self.pacer = Pacer()
+        self._sending = 0
         self._host = host
         self._source = source
         self._traffic = traffic
@@ -123,6 +126,7 @@ class BlobServer:
     async def _answer(self, peer_id: str, request: bytes, writer: asyncio.StreamWriter) -> None:
         digest, offset, length = decode_request(request)
         busy = self._serving.total() > self._limits.serves or self._serving[peer_id] > self._limits.serves_per_peer
+        busy = busy or not self.pacer.allows(self._sending)
         found = None if busy else self._source.open(digest)
         if found is None:
             writer.write(HEADER.pack(Status.BUSY if busy else Status.ABSENT, 0))
@@ -132,21 +136,27 @@ class BlobServer:
         if offset + length > size:
             raise RemoteProtocolError("out_of_range", f"{offset} + {length} of {size}")
         writer.write(HEADER.pack(Status.OK, length))
-        if isinstance(content, memoryview):
-            await self._send_memory(content[offset : offset + length], writer)
-        else:
-            await self._send_file(content, offset, length, writer)
+        self._sending += 1
+        try:
+            if isinstance(content, memoryview):
+                await self._send_memory(content[offset : offset + length], writer)
+            else:
+                await self._send_file(content, offset, length, writer)
+        finally:
+            self._sending -= 1
 
     async def _send_memory(self, content: memoryview, writer: asyncio.StreamWriter) -> None:
-        for start in range(0, len(content), _CHUNK):
-            await self._send(content[start : start + _CHUNK], writer)
+        while content:
+            chunk = content[: self.pacer.chunk(_CHUNK)]
+            await self._send(chunk, writer)
+            content = content[len(chunk) :]
 
     async def _send_file(self, path: Path, offset: int, length: int, writer: asyncio.StreamWriter) -> None:
         descriptor = os.open(path, os.O_RDONLY)
         try:
             end = offset + length
             while offset < end:
-                chunk = await asyncio.to_thread(os.pread, descriptor, min(_CHUNK, end - offset), offset)
+                chunk = await asyncio.to_thread(os.pread, descriptor, min(self.pacer.chunk(_CHUNK), end - offset), offset)
                 if not chunk:
                     raise EOFError(f"{path} is shorter than the store says")
                 offset += len(chunk)
@@ -155,6 +165,7 @@ class BlobServer:
             os.close(descriptor)
 
     async def _send(self, chunk: bytes | memoryview, writer: asyncio.StreamWriter) -> None:
+        await self.pacer.take(len(chunk))
         writer.write(chunk)
         await self._drain(writer)
         self._traffic.sent["blob"] += len(chunk)

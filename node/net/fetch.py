@@ -21,6 +21,7 @@ from . import blobs, wire
 from .blobs import BlobLimits, BlobSink, BlobSource, Status
 from .errors import NetworkError
 from .p2p import P2PHost
+from .pacing import Pacer
 from .parts import Part, Plan, ResumeMap, cut
 from .traffic import Traffic
 
@@ -49,7 +50,7 @@ class BlobFetcher:
     """Fetches blobs into `sink`.
 
     `on_fault(peer, reason)` hears of `wrong_bytes`, `stalled`, `lost` and `malformed`; `on_fetched(digest, size, donors)`, an
-    attribute to be set, of every blob that came.
+    attribute to be set, of every blob that came. Parts are asked for as fast as the `pacer` lets them.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class BlobFetcher:
     ) -> None:
         self._host = host
         self.on_fetched: OnFetched = lambda digest, size, donors: None
+        self.pacer = Pacer()
         self._source = source
         self._sink = sink
         self._traffic = traffic
@@ -145,11 +147,11 @@ class _Attempt:
         self.size = size
         self.path = path
         self.fresh = True
-        self.parts = cut(size, fetcher._limits.part_bytes)
-        self.plan = Plan(self.parts, set())
-        self.resume = ResumeMap(path, size, fetcher._limits.part_bytes)
         self._fetcher = fetcher
-        self._limits = fetcher._limits
+        self._limits = fetcher.pacer.fits(fetcher._limits)
+        self.parts = cut(size, self._limits.part_bytes)
+        self.plan = Plan(self.parts, set())
+        self.resume = ResumeMap(path, size, self._limits.part_bytes)
 
     async def run(self, peers: list[str], done: set[int]) -> set[str]:
         """Fetch what is not in `done`; return the peers that were dropped. Raises NetworkError when no peer is left."""
@@ -183,7 +185,7 @@ class _Attempt:
                 )
                 for worker in ended:
                     worker.result()
-                if not ended:
+                if not ended and not self._fetcher.pacer.rate:
                     width += 1  # slow: let one more peer help
         finally:
             for worker in workers:
@@ -221,6 +223,7 @@ class _Attempt:
         self, descriptor: int, peer: str, part: Part, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         try:
+            await self._fetcher.pacer.take(part.length)
             async with asyncio.timeout(self._limits.part):
                 await self._request(part, reader, writer)
                 await self._receive(descriptor, part, reader)

@@ -67,6 +67,8 @@ class Standing:
     round: int = 0
     trains: bool = False
     version: str = ""
+    name: str = ""
+    metrics_port: int = 0
 
 
 @dataclass
@@ -243,6 +245,8 @@ class Network:
                 round=standing.round,
                 trains=standing.trains,
                 version=standing.version,
+                name=standing.name,
+                metrics_port=standing.metrics_port,
                 expires=expires_in(3 * self.options.announce_seconds),
             )
         )

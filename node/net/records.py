@@ -13,6 +13,7 @@ from pydantic import Field, field_validator
 from ...protocol.canonical import Limits, encode
 from ...protocol.errors import RemoteProtocolError
 from ...protocol.identity import Identity, PeerId, verify
+from ...protocol.names import Name
 from ...protocol.record import Digest, Record, Signature
 from .addresses import MAX_ADDRESS, is_address
 
@@ -28,7 +29,10 @@ Expires: TypeAlias = Annotated[int, Field(ge=0, lt=1 << 40)]
 
 
 class PeerRecord(Record):
-    """A peer of an event. `expires` is in seconds since 1970."""
+    """A peer of an event, and the name that it chose to be shown by. `expires` is in seconds since 1970.
+
+    `metrics_port` is where the event's monitoring may scrape it, on the hosts of `p2p`; 0: it does not want to be.
+    """
 
     KIND: ClassVar[str] = "peer"
     event: Digest
@@ -39,6 +43,8 @@ class PeerRecord(Record):
     round: Annotated[int, Field(ge=0, lt=1 << 40)]
     trains: bool
     version: Annotated[str, Field(max_length=32)]
+    name: Name = ""
+    metrics_port: Annotated[int, Field(ge=0, le=65535)] = 0
     expires: Expires
 
     @field_validator("p2p", "gossip")

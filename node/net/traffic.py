@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Traffic:
-    """Bytes by kind (`blob`, `rpc`, `gossip`) and refusals by reason, since the start of this process."""
+    """Bytes by kind (`blob`, `rpc`, `gossip`), messages such as `sent_progress`, and refusals by reason, since we started."""
 
     sent: Counter[str] = field(default_factory=Counter)
     received: Counter[str] = field(default_factory=Counter)
+    messages: Counter[str] = field(default_factory=Counter)
     refused: Counter[str] = field(default_factory=Counter)

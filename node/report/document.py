@@ -90,7 +90,7 @@ def document(record: EventRecord, figures: Mapping[str, Any], plots: Sequence[Pl
         Heading("Who took part, and how fast it went"),
         *(Picture(plot) for plot in others),
         Heading("Thanks to"),
-        Paragraph("Samples in accepted contributions, computed from the signed history: every node comes to the same table."),
+        Paragraph("By samples in merged contributions, then by merges checked: computed from the signed history alone."),
         _credits(record),
         Heading("Refused contributions"),
         *_refused(record),
@@ -130,15 +130,17 @@ def title(record: EventRecord, figures: Mapping[str, Any]) -> str:
 
 
 def _credits(record: EventRecord) -> Table:
-    ranked = sorted(record.ledger.credits.items(), key=lambda item: (-item[1].samples, item[0]))
-    total = max(1, sum(credit.samples for _, credit in ranked))
+    ranked = [credit for credit in record.ledger.ranking if credit.contributions or credit.checked]
+    total = max(1, sum(credit.samples for credit in ranked))
     rows = [
-        (str(rank), peer, f"{credit.samples:,}", f"{credit.samples / total:.1%}", f"{credit.accepted:,}", bytes_text(credit.size))
-        for rank, (peer, credit) in enumerate(ranked, start=1)
-        if credit.accepted
-    ]
-    headings = ("Rank", "Contributor", "Samples", "Share", "Contributions", "Sent")
-    return Table(headings, tuple(rows), frozenset({2, 3, 4, 5}))
+        (
+            str(rank), f"{record.names.get(credit.peer, '')} {credit.peer}".strip(), f"{credit.samples:,}",
+            f"{credit.samples / total:.1%}", f"{credit.contributions:,}", f"{credit.checked:,}", bytes_text(credit.bytes),
+        )
+        for rank, credit in enumerate(ranked, start=1)
+    ]  # fmt: skip
+    headings = ("Rank", "Contributor", "Samples", "Share", "Merged", "Checked", "Sent")
+    return Table(headings, tuple(rows), frozenset({2, 3, 4, 5, 6}))
 
 
 def _refused(record: EventRecord) -> list[Block]:

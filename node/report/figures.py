@@ -10,9 +10,10 @@ from safetensors import SafetensorError, safe_open
 
 from ...protocol.event import EventManifest
 from .. import held_out
-from ..dashboard.facts import read_facts
+from ..dashboard.facts import read_commit
 from ..dashboard.ledger import Ledger
 from ..errors import UserError
+from ..leaderboard import read_names
 from ..store import Store
 from ..version import VERSION
 
@@ -22,11 +23,15 @@ _DENSE_BYTES = 4
 
 @dataclass(frozen=True)
 class EventRecord:
-    """An event and its whole history, summed up. `measured` are held-out losses by round; `parameters` is None if not known."""
+    """An event and its whole history, summed up.
+
+    `measured` are held-out losses by round, `names` those that peers chose; `parameters` is None if not known.
+    """
 
     event: EventManifest
     ledger: Ledger
     measured: dict[int, float]
+    names: dict[str, str]
     parameters: int | None
 
     @classmethod
@@ -34,21 +39,21 @@ class EventRecord:
         """Read the history in a store. Raises UserError if there is none to tell of."""
         ledger = Ledger()
         for digest in reversed(store.digests()):
-            ledger.take(read_facts(store, digest))
+            ledger.take(read_commit(store, digest))
         if len(ledger.lines) < 2:
             raise UserError("there is nothing to report yet: no round is merged", "come back after the first commit")
-        return cls(event, ledger, held_out.read(store), _parameters(store))
+        return cls(event, ledger, held_out.read(store), read_names(store), _parameters(store))
 
     def figures(self) -> dict[str, Any]:
         """Return plain numbers by name; units are in the names, losses in nats a token. None: not known."""
-        lines, credits = self.ledger.lines[1:], self.ledger.credits
+        lines, credits = self.ledger.lines[1:], self.ledger.ranking
         newest = self.ledger.newest
         assert newest is not None
-        gave = sorted((credit.samples for credit in credits.values() if credit.accepted), reverse=True)
+        gave = [credit.samples for credit in credits if credit.contributions]
         # The root bears the time of the event's creation: nobody trained before the first round began.
         seconds = lines[-1].time - lines[0].time
         samples = sum(line.samples for line in lines[1:])
-        sizes = [credit.size for credit in credits.values()]
+        size = lines[-1].total_size
         merged = sum(line.contributors for line in lines)
         dense = None if self.parameters is None else self.parameters * _DENSE_BYTES * merged
         return {
@@ -75,10 +80,10 @@ class EventRecord:
             "held_out_loss_last": self.measured[max(self.measured)] if self.measured else None,
             "held_out_loss_best": min(self.measured.values()) if self.measured else None,
             "parameters": self.parameters,
-            "payload_bytes": sum(sizes),
-            "payload_bytes_mean": sum(sizes) / max(1, merged),
+            "payload_bytes": size,
+            "payload_bytes_mean": size / max(1, merged),
             "dense_bytes": dense,
-            "times_smaller_than_dense": dense / sum(sizes) if dense else None,
+            "times_smaller_than_dense": dense / size if dense and size else None,
             "share_of_the_most_active": gave[0] / sum(gave) if gave else None,
             "gini_of_samples": gini(gave),
         }

@@ -16,6 +16,8 @@ from .figures import EventRecord
 from .plots import draw_plots
 from .render import GENERATOR, to_html, to_markdown
 
+_COLUMNS = ("peer", "samples", "contributions", "refused", "bytes", "rounds", "checked", "first", "last")
+
 
 def write_report(event: EventFolder, folder: Path) -> None:
     """Write `report.html`, `report.md`, `figures.json`, `credits.csv` and the plots into `folder`, over an older report.
@@ -42,8 +44,7 @@ def write_report(event: EventFolder, folder: Path) -> None:
 def _credits(record: EventRecord) -> str:
     file = io.StringIO(newline="")
     writer = csv.writer(file)
-    writer.writerow(["peer", "samples", "contributions", "refused", "bytes", "first_round", "last_round"])
-    for peer, credit in sorted(record.ledger.credits.items(), key=lambda item: (-item[1].samples, item[0])):
-        row = [peer, credit.samples, credit.accepted, credit.refused, credit.size, credit.first_round, credit.last_round]
-        writer.writerow(row)
+    writer.writerow([*_COLUMNS, "name"])
+    for credit in record.ledger.ranking:
+        writer.writerow([*(getattr(credit, column) for column in _COLUMNS), record.names.get(credit.peer, "")])
     return file.getvalue()

@@ -3,6 +3,9 @@
 from ..errors import StoreFull
 from .blobs import BlobMismatch, Blobs, file_digest
 from .prune import blobs_of, prune
+from .refs import RefMoved, Refs
 from .store import BlobRef, Snapshot, Store
 
-__all__ = ["BlobMismatch", "BlobRef", "Blobs", "Snapshot", "Store", "StoreFull", "blobs_of", "file_digest", "prune"]
+__all__ = [
+    "BlobMismatch", "BlobRef", "Blobs", "RefMoved", "Refs", "Snapshot", "Store", "StoreFull", "blobs_of", "file_digest", "prune",
+]  # fmt: skip

@@ -21,3 +21,10 @@ def choose_device(wanted: Literal["auto", "cpu", "cuda"]) -> torch.device:
 def use_bf16(device: torch.device, wanted: bool) -> bool:
     """Say whether matrix products run in bf16: where the recipe allows it and the GPU has it."""
     return wanted and device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+
+
+def limit_memory(device: torch.device, mebibytes: int) -> None:
+    """Let torch take so much of a GPU's memory and no more (0: all); what does not fit ends as any lack of memory does."""
+    if device.type == "cuda" and mebibytes:
+        total = torch.cuda.get_device_properties(device).total_memory
+        torch.cuda.set_per_process_memory_fraction(min(1.0, (mebibytes << 20) / total), device)

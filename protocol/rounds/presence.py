@@ -51,6 +51,11 @@ class Presence:
             if progress.trains and now - seen <= self._silence and peer not in self.goodbyes and peer not in self._excluded
         }
 
+    def present(self, now: float) -> frozenset[PeerId]:
+        """Return the peers that were heard of lately and did not leave."""
+        heard = (peer for peer, (_, seen) in self._newest.items() if now - seen <= self._silence)
+        return frozenset(peer for peer in heard if peer not in self.goodbyes)
+
     def newest(self, peer: PeerId) -> Progress | None:
         """Return a peer's newest progress."""
         known = self._newest.get(peer)

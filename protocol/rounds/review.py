@@ -3,6 +3,12 @@
 A proposal names a commit by its hash. It is fetched, checked against the rules (`verify_commit`), replayed by the driver, and
 compared with what this node itself received: a contribution that it checked in good time and that the commit neither merged nor
 refused was left out. The proposer's refusals must be ones that this node shares.
+
+Gates (`node/gatekeeper.py` has how they find who is at fault). A candidate that fails one, and a refusal for a gate that does not
+show here, make a commit UNFAIR, not UNSOUND: it is prevoted against while it is new. A measurement is not bit-identical on all
+hardware, as a merge is, so it must not stop a commit that more than 2/3 of the committee measured and found good; and with fewer
+than a third faulty no commit is final whose candidate fails at every honest member. The voting core knows nothing of gates.
+Limit: where honest members differ so that no candidate finds more than 2/3, views pass until other contributions come.
 """
 
 from __future__ import annotations
@@ -13,15 +19,17 @@ from typing import TypeAlias
 
 from ..commit import Commit, open_contribution
 from ..errors import RemoteProtocolError
+from ..gates import gate_of
 from ..identity import PeerId
 from ..merging import EQUIVOCATION, RECORDED, claim_problem, verify_commit
 from ..messages import Blob
 from .actions import Verdict
-from .effects import CheckPayload, Effect, FetchCommit, Refused, ReplayCommit, Send
+from .effects import CheckPayload, CheckRefusals, Effect, FetchCommit, Refused, ReplayCommit, Send
 from .pool import UNAVAILABLE, Claim, Pool, Slot
 from .setting import Setting
 
 MAX_REVIEWS = 256
+GATE = "gate"
 Verdicts: TypeAlias = list[tuple[bytes, Verdict]]
 
 
@@ -37,6 +45,8 @@ class Review:
     begun: bool = False
     replay: str | None = None
     refused: dict[Slot, str] = field(default_factory=dict)
+    accused: frozenset[bytes] = frozenset()
+    upheld: frozenset[bytes] | None = None
     verdict: Verdict | None = None
 
 
@@ -93,6 +103,19 @@ class Reviews:
         review.replay = problem or ""
         return self._advance(review, now)
 
+    def refusals_checked(self, digest: bytes, upheld: frozenset[bytes], now: float) -> Verdicts:
+        """Take in which of a commit's refusals for gates are right."""
+        review = self._reviews.get(digest)
+        if review is None or review.upheld is not None:
+            return []
+        assert review.commit is not None
+        review.upheld = upheld & review.accused
+        for rejected in review.commit.rejected:
+            signed, _ = open_contribution(rejected.envelope)
+            if signed.digest in review.upheld:
+                self._pool.fail(signed.digest, rejected.reason)
+        return self._advance(review, now)
+
     def checked(self, slot: Slot, now: float) -> Verdicts:
         """A payload's check ended: a review may have waited for it."""
         waiting = [review for review in self._reviews.values() if review.verdict is None and slot in review.refused]
@@ -126,19 +149,28 @@ class Reviews:
             signed, contribution = open_contribution(rejected.envelope)
             problem = claim_problem(setting.event, setting.ancestry, signed, contribution, setting.payload_limit)
             claim = self._pool.add(signed, contribution, problem, now) or self._pool.get((signed.signer, contribution.base))
-            if rejected.reason not in RECORDED | {EQUIVOCATION}:
+            if gate_of(rejected.reason) is not None:
+                review.accused |= {signed.digest}
+            elif rejected.reason not in RECORDED | {EQUIVOCATION}:
                 review.refused[signed.signer, contribution.base] = rejected.reason
-                if claim is not None:
-                    self.check(claim)
+            else:
+                continue
+            if claim is not None:
+                self.check(claim)
         self._emit(ReplayCommit(commit))
+        if review.accused:
+            self._emit(CheckRefusals(commit))
 
     def _judge(self, review: Review, commit: Commit) -> bool:
         if review.replay is None or any(self._is_open(slot) for slot in review.refused):
             return False
-        if review.replay:
+        if review.accused and review.upheld is None:
+            return False
+        failed = gate_of(review.replay) is not None
+        if review.replay and not failed:
             self._reject(review, review.replay, "")
             return True
-        unfair = self._omission(review, commit) or self._dispute(review)
+        unfair = GATE if failed else self._omission(review, commit) or self._dispute(review)
         if unfair:
             self._emit(Refused(review.proposer, unfair, commit.digest.hex()))
         review.verdict = Verdict.UNFAIR if unfair else Verdict.SOUND
@@ -167,6 +199,8 @@ class Reviews:
         return "omitted" if omitted else EQUIVOCATION if twofold else None
 
     def _dispute(self, review: Review) -> str | None:
+        if review.accused != (review.upheld or frozenset()):
+            return "disputed"
         for slot, reason in review.refused.items():
             claim = self._pool.get(slot)
             if claim is None:

@@ -61,7 +61,10 @@ setup() {
   if [ ! -x "$VENV/bin/python" ]; then
     "$(find_python)" -m venv "$VENV" >"$log" 2>&1 || explain_failure "$log"
   fi
-  "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check -c "$LOCK" -e "$ROOT$extras" >"$log" 2>&1 || explain_failure "$log"
+  # What is built from source is built by the locked setuptools, and what is never imported need not be compiled to bytecode.
+  local install=("$VENV/bin/python" -m pip install --quiet --disable-pip-version-check --no-compile -c "$LOCK")
+  "${install[@]}" "setuptools>=77" >"$log" 2>&1 || explain_failure "$log"
+  "${install[@]}" --no-build-isolation -e "$ROOT$extras" >>"$log" 2>&1 || explain_failure "$log"
   if ! compgen -G "$ROOT/kernels/native/_codec*.so" >/dev/null; then
     printf 'warning: compression will be slow, because its library could not be built: install a C++ compiler (Debian, Ubuntu: sudo apt-get install -y g++ · Fedora: sudo dnf install -y gcc-c++ · macOS: xcode-select --install) and run this again\n' >&2
   fi

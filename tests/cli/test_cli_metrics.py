@@ -20,6 +20,7 @@ from collab.node.metrics_server import MetricsServer
 class Traffic:
     sent: Counter[str] = field(default_factory=Counter)
     received: Counter[str] = field(default_factory=Counter)
+    messages: Counter[str] = field(default_factory=Counter)
     refused: Counter[str] = field(default_factory=Counter)
 
 
@@ -36,7 +37,7 @@ def test_names_follow_the_conventions() -> None:
     metrics = Metrics()
     metrics.read_traffic(Traffic())
     for family in text_string_to_metric_families(generate_latest(metrics.registry).decode()):
-        assert re.fullmatch(r"collab_[a-z_]+", family.name)
+        assert re.fullmatch(r"(collab|process)_[a-z_]+", family.name)
         assert family.documentation.endswith(".")
         if family.name.endswith(("_seconds", "_bytes", "_created")):
             assert family.type in ("histogram", "gauge", "counter")
@@ -47,10 +48,10 @@ def test_unknown_label_values_are_counted_together() -> None:
     metrics = Metrics()
     for reason in ("bad_signature", "made-up-1", "made-up-2"):
         metrics.refused(reason)
-    metrics.restarted("worker")
-    metrics.restarted("nobody")
-    metrics.healthy("dht", True)
-    metrics.healthy("nobody", False)
+    metrics.health.restarted("worker")
+    metrics.health.restarted("nobody")
+    metrics.health.works("dht", True)
+    metrics.health.works("nobody", False)
     metrics.phase("training", 3.0)
     metrics.phase("dreaming", 3.0)
     found = values(metrics)
@@ -70,7 +71,12 @@ def test_the_networks_counters_are_read_when_asked_for() -> None:
     traffic.sent.update(blob=5, smoke=2)
     traffic.received["rpc"] += 7
     traffic.refused.update(gossip_bad_signature=3, rpc_nonsense=1, carrier_pigeon=2)
+    traffic.messages.update(sent_progress=4, received_contribution=2, received_made_up=1)
     found = values(metrics)
+    assert found["collab_gossip_messages_total", (("direction", "sent"), ("kind", "progress"))] == 4
+    assert found["collab_gossip_messages_total", (("direction", "received"), ("kind", "contribution"))] == 2
+    assert found["collab_gossip_messages_total", (("direction", "received"), ("kind", "other"))] == 1
+    assert found["collab_gossip_messages_total", (("direction", "sent"), ("kind", "proposal"))] == 0
     assert found["collab_network_bytes_total", (("direction", "sent"), ("kind", "blob"))] == 5
     assert found["collab_network_bytes_total", (("direction", "sent"), ("kind", "other"))] == 2
     assert found["collab_network_bytes_total", (("direction", "received"), ("kind", "rpc"))] == 7

@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 from daemon.drivekit import EVENT, Bench, trained
-from daemon.kit import line
+from daemon.kit import line, until
 from rounds.worlds import contribution, draft_on, finality, identity, signed_contribution
 
 from collab.node import round_driver
 from collab.node.fetching import Unavailable
 from collab.node.ipc import ChannelClosed, RemoteFailure
 from collab.node.net.errors import NetworkError
-from collab.node.round_driver import Finalised, Overtaken
+from collab.node.round_driver import Finalised, Interrupted, Overtaken
 from collab.node.trainer import messages
 from collab.protocol.canonical import encode
 from collab.protocol.commit import Commit
@@ -390,3 +390,17 @@ async def test_goodbye_is_said_once_there_is_a_round(bench: Bench) -> None:
     await bench.driver.run(bench.history.root, train=True)
     await bench.driver.goodbye()
     assert bench.sent[-1].open_as(Goodbye).round == 0
+
+
+async def test_an_interrupted_round_ends_and_can_be_taken_up_again(bench: Bench) -> None:
+    bench.driver.interrupt()  # none runs: the next one is not meant
+    bench.trains_at_once = False
+    running = asyncio.create_task(bench.driver.run(bench.history.root, train=True))
+    await until(lambda: bool(bench.done) and bench.done[-1].startswith("train"))
+    bench.driver.interrupt()
+    assert await running == Interrupted()
+    bench.driver.resume()  # nothing to train on until the next round is begun
+    await asyncio.sleep(0)
+    assert sum(done.startswith("train") for done in bench.done) == 1
+    bench.trains_at_once = True
+    assert isinstance(await bench.driver.run(bench.history.root, train=True), Finalised)

@@ -273,3 +273,30 @@ def test_how_a_worker_is_opened(tmp_path: Path) -> None:
     assert request.manifest == tiny_event().encode()
     assert (request.threads, request.device, request.data) == (2, "cpu", False)
     assert Path(request.data_dir).is_absolute()
+
+
+async def test_a_worker_at_rest_is_gone_and_calls_wait_for_the_next(world: World) -> None:
+    await world.start()
+    await world.host.rest()
+    await world.host.rest()
+    assert (world.made[0].stopped, world.host.supervisor.alive, len(world.made)) == (True, False, 1)
+    waiting = asyncio.create_task(world.use(FakeWorker.ping))
+    for _ in range(50):
+        await asyncio.sleep(0)
+    assert (waiting.done(), len(world.made), world.deaths) == (False, 1, [])
+    world.host.reopen_with(threads=3)
+    world.host.wake()
+    assert await waiting == 2
+    assert world.host._request is not None
+    assert world.host._request.threads == 3
+    await world.close()
+
+
+async def test_a_rest_that_comes_before_the_start_is_enforced_after_it(world: World) -> None:
+    await world.host.rest()
+    await world.start()
+    await world.host.rest()
+    assert world.made[0].stopped
+    world.host.wake()
+    assert await world.use(FakeWorker.ping) == 2
+    await world.close()

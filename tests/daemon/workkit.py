@@ -159,9 +159,7 @@ class Desk:
             self.event, ancestry, accepted=[self.signed(claim) for claim in claims], rejected=[], departed=[],
             certificate=self.history.certificate(base.digest), proposer=identity(0).peer_id,
         )  # fmt: skip
-        method = draft.commit.method
-        assert method != "root"
-        merged = await self.weights.merge(base.state, draft.parts, method, draft.commit.full)
+        merged = await self.weights.merge(base.state, draft.parts, draft.commit.round_method, draft.commit.full)
         commit = draft.complete(merged.state, 7)
         return commit, finality(self.event, base, commit, epoch)
 

@@ -17,6 +17,7 @@ from rounds.worlds import contribution
 from collab.protocol.canonical import encode
 from collab.protocol.commit import Commit
 from collab.protocol.event import EventManifest
+from collab.protocol.gates import refusal_of
 from collab.protocol.history import History
 from collab.protocol.identity import Identity
 from collab.protocol.merging import Draft, clip_of, parts
@@ -179,7 +180,12 @@ class Node:
                 self._answer(0.2, machine, lambda at: machine.checked(signed.digest, verdict, at))
             case do.BuildCommit(draft):
                 merged = merged_state(machine.setting.base.state, draft.commit)
-                self._answer(0.2, machine, lambda at: machine.built(draft.key, merged, int(at), at))
+                at_fault = self.net.at_fault(draft.commit.contributions(), self)
+                if at_fault:
+                    reason = refusal_of(self.net.event.gate[0].name)
+                    self._answer(0.5, machine, lambda at: machine.failed_gate(draft.key, at_fault, reason, at))
+                else:
+                    self._answer(0.2, machine, lambda at: machine.built(draft.key, merged, int(at), at))
             case do.KeepCommit(commit):
                 self.store[commit.digest] = commit
             case do.FetchCommit(blob):
@@ -187,6 +193,9 @@ class Node:
             case do.ReplayCommit(commit):
                 problem = self._replay(machine, commit)
                 self._answer(0.2, machine, lambda at: machine.replayed(commit.digest, problem, at))
+            case do.CheckRefusals(commit):
+                upheld = self.net.at_fault(commit.failed_gates(), self)
+                self._answer(0.5, machine, lambda at: machine.refusals_checked(commit.digest, upheld, at))
             case do.Finalise(commit, certificate):
                 self.net.note_final(self, commit, certificate.epoch)
                 self.history.add(commit, certificate)
@@ -211,6 +220,8 @@ class Node:
         clips = [clip_of(self.net.event, norm_of(part.contribution.payload.sha256)) == part.clip for part in parts(commit)]
         if not all(clips) or merged_state(machine.setting.base.state, commit) != commit.state:
             return "state_mismatch"
+        if self.net.at_fault(commit.contributions(), self):
+            return refusal_of(self.net.event.gate[0].name)
         return None
 
     def _answer(self, seconds: float, machine: RoundMachine, answer: Callable[[float], list[do.Effect]]) -> None:
@@ -242,6 +253,7 @@ class Net:
         self.faults = faults or Faults()
         self.now = 0.0
         self.bad_payloads: dict[bytes, str] = {}
+        self.fails_gate: Callable[[Node, str], bool] = lambda node, contributor: False
         self.finals: dict[bytes, dict[int, set[bytes]]] = {}
         self.on_final: list[Callable[[Node, Commit], None]] = []
         self._queue: list[tuple[float, int, Callable[[], None]]] = []
@@ -298,6 +310,10 @@ class Net:
     def verdict(self, claim: Contribution) -> float | str:
         """What checking a payload shows."""
         return self.bad_payloads.get(claim.payload.sha256, norm_of(claim.payload.sha256))
+
+    def at_fault(self, claims: list[tuple[Signed, Contribution]], node: Node) -> frozenset[bytes]:
+        """The envelopes whose contributions fail the event's gate, as a node measures it."""
+        return frozenset(signed.digest for signed, _ in claims if self.fails_gate(node, signed.signer))
 
     def note_final(self, node: Node, commit: Commit, epoch: int) -> None:
         """Nobody may see two final commits on one base in one epoch."""

@@ -11,7 +11,7 @@ export function rounds() {
   let last = [];
   const table = dataTable("Commits, newest first", [
     ["Round", (row) => count(row.round)],
-    ["Commit", (row) => element("code", { title: row.commit }, digest(row.commit))],
+    ["Commit", name],
     ["When", (row) => moment(row.time), "wide"],
     ["Held-out", (row) => loss(row.held_out), "number"],
     ["Training", (row) => loss(row.loss), "number"],
@@ -41,9 +41,16 @@ export function rounds() {
   }
 
   function draw(state) {
-    last = state.rounds().toReversed();
+    const tags = Object.entries(state.value("tags"));
+    const tagsOf = (row) => tags.filter(([, commit]) => commit === row.commit).map(([tag]) => tag);
+    last = state.rounds().toReversed().map((row) => ({ ...row, tags: tagsOf(row) }));
     show();
   }
 
-  return { needs: ["rounds", "held_out"], draw };
+  return { needs: ["rounds", "held_out", "tags"], draw };
+}
+
+function name(row) {
+  const tags = row.tags.flatMap((tag) => [" ", element("span", { class: "tag" }, tag)]);
+  return element("span", {}, element("code", { title: row.commit }, digest(row.commit)), ...tags);
 }

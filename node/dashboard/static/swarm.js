@@ -39,7 +39,7 @@ export function swarm() {
       setAttribute(dot, "class", `dot ${kindOf(row)}${row.committee ? " committee" : ""}${row.self ? " self" : ""}`);
       setAttribute(dot.children[1], "r", (4.5 + 6 * Math.sqrt(row.samples / most)).toFixed(1));
       setAttribute(dot.children[0], "r", (8 + 6 * Math.sqrt(row.samples / most)).toFixed(1));
-      setText(dot.children[2], `${peer(row.id)}: ${words(row)}`);
+      setText(dot.children[2], `${row.name ? `${row.name} ` : ""}${peer(row.id)}: ${words(row)}`);
     });
     const said = summary(rows, state.value("node").running);
     setText(byId("swarm-words"), said);
@@ -130,6 +130,7 @@ function summary(rows, running) {
 function peersTable() {
   const columns = [
     ["Peer", (row) => element("code", { title: row.id }, peer(row.id))],
+    ["Name", (row) => row.name || "–"],
     ["Does", words],
     ["Version", (row) => row.version || "–"],
   ];

@@ -1,0 +1,119 @@
+"""`credits` and `certificate`: who gave what, from the signed history, and a statement of it to keep."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ..errors import UserError
+from .flags import ConfigFlag, EventFlag, HomeFlag, JsonFlag, event_of, home_of
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from ...protocol.credits import Credit
+
+certificate_app = typer.Typer(help="A signed statement of what a peer gave, to keep and to show.", no_args_is_help=True)
+
+
+def credits(
+    home: HomeFlag = None,
+    config: ConfigFlag = None,
+    event: EventFlag = "",
+    limit: Annotated[int, typer.Option("--limit", "-n", metavar="N", min=1, help="The first N peers.")] = 50,
+    as_json: JsonFlag = False,
+) -> None:
+    """List who gave what, computed from the signed history: every node finds the same."""
+    from ..leaderboard import count_credits, read_names
+    from ..reading import open_store
+
+    node_home, folder = event_of(home, config, event)
+    with open_store(folder) as store:
+        head = store.head_commit()
+        ranking, names = count_credits(store, head).ranking(), read_names(store)
+    if as_json:
+        named = ((rank, credit, names.get(credit.peer, "")) for rank, credit in enumerate(ranking, 1))
+        rows = [{"rank": rank, "name": name, **credit.model_dump()} for rank, credit, name in named]
+        typer.echo(json.dumps({"round": head.round, "commit": head.digest.hex(), "credits": rows[:limit]}, ensure_ascii=False))
+        return
+    from rich.console import Console
+
+    console = Console()
+    console.print(f"{folder.manifest().open().name} after round {head.round}, {head.samples:,} samples in all", highlight=False)
+    console.print(_table(ranking[:limit], names, _own(node_home.identity_path), head.samples))
+
+
+def _own(path: Path) -> str:
+    from .. import keys
+
+    try:
+        return keys.load(path).peer_id
+    except FileNotFoundError:
+        return ""
+
+
+def _table(ranking: tuple[Credit, ...], names: dict[str, str], own: str, samples: int) -> Table:
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    from ..units import bytes_text
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("", justify="right", no_wrap=True)
+    table.add_column("who", no_wrap=True, overflow="ellipsis", min_width=16)
+    for heading in ("samples", "part", "merged", "refused", "checked", "sent"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for rank, credit in enumerate(ranking, 1):
+        mine = credit.peer == own
+        who = names.get(credit.peer) or f"…{credit.peer[-8:]}"
+        table.add_row(
+            str(rank), Text(f"{who} (you)" if mine else who), f"{credit.samples:,}",
+            f"{credit.samples / samples:.1%}" if samples else "-",
+            f"{credit.contributions:,}", f"{credit.refused:,}", f"{credit.checked:,}", bytes_text(credit.bytes),
+            style="bold" if mine else None,
+        )  # fmt: skip
+    return table
+
+
+@certificate_app.command("issue")
+def issue_certificate(
+    out: Annotated[Path, typer.Argument(metavar="FILE", help="The file to write; it must not exist yet.")],
+    peer: Annotated[str, typer.Option("--peer", metavar="PEER", help="Whose; default: this node's own.")] = "",
+    home: HomeFlag = None,
+    config: ConfigFlag = None,
+    event: EventFlag = "",
+) -> None:
+    """Sign what a peer gave up to the newest commit, with this node's key."""
+    from .. import keys
+    from ..certifying import issue
+    from ..files import atomic_write
+
+    if out.exists():
+        raise UserError(f"{out} is already there", "choose another name")
+    node_home, folder = event_of(home, config, event)
+    identity = keys.load(node_home.identity_path)
+    certificate = issue(folder, identity, peer or identity.peer_id)
+    atomic_write(out, certificate.text().encode())
+    typer.echo(f"wrote {out}; `collab-node certificate verify {out}` checks it")
+
+
+@certificate_app.command()
+def verify(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A certificate.")],
+    home: HomeFlag = None,
+    config: ConfigFlag = None,
+) -> None:
+    """Check a certificate: its signature, its text, and its numbers where this home has the event's history."""
+    from ..certifying import check
+
+    found = check(file, home_of(home, config))
+    if found.agrees is False:
+        raise UserError(f"{file} is signed by {found.statement.issuer}, but {found.history}")
+    said, credit = found.statement, found.statement.credit
+    typer.echo(f"signature: good, by {found.role} ({said.issuer})")
+    typer.echo(f"says: {credit.samples:,} samples of {credit.peer} in {said.title} up to round {said.round}")
+    typer.echo(f"history: {found.history}")

@@ -1,0 +1,47 @@
+"""One commit in full: who contributed with what weight, who was left out and why, and who made it final."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ...protocol.commit import Certificate, Commit, open_attestation
+from ...protocol.errors import RemoteProtocolError
+from ...protocol.messages import Signed
+from ..store import Store
+from .log import log_fields, ref_labels
+from .moves import Move
+
+
+def signers_of(certificate: Certificate) -> list[str]:
+    """Return who signed, in order; an envelope that does not open is left out."""
+    found = []
+    for envelope in certificate.precommits:
+        try:
+            found.append(open_attestation(envelope)[0].signer)
+        except RemoteProtocolError:
+            continue
+    return found
+
+
+def certificate_fields(store: Store, commit: Commit) -> dict[str, Any] | None:
+    """Return what makes a commit final, as plain values; None for a root, and where no certificate is here."""
+    certificate = store.certificate(commit.digest)
+    if certificate is None:
+        return None
+    return {"epoch": certificate.epoch, "view": certificate.view, "signers": signers_of(certificate)}
+
+
+def departed_of(commit: Commit) -> list[str]:
+    """Return who said goodbye."""
+    return [Signed.decode(envelope).signer for envelope in commit.departed]
+
+
+def show_fields(store: Store, commit: Commit, moves: Sequence[Move] | None) -> dict[str, Any]:
+    """Return all of a commit as plain values; `moves` None: its payloads are not here."""
+    return {
+        **log_fields(commit, ref_labels(store)),
+        "departed": departed_of(commit),
+        "certificate": certificate_fields(store, commit),
+        "tensors": None if moves is None else [move.to_dict() for move in moves],
+    }

@@ -1,0 +1,132 @@
+"""`credits` and `certificate` on a home with some history, and the leaderboard that a running node keeps."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from daemon.kit import EVENT, Step, line
+from rounds.worlds import identity
+from typer.testing import CliRunner, Result
+
+from collab.node import keys
+from collab.node.catch_up import restore_history
+from collab.node.cli.app import app
+from collab.node.home import Home
+from collab.node.leaderboard import Leaderboard, count_credits, read_names, remember_names
+from collab.node.store import Store
+from collab.protocol.credits import credits
+from collab.protocol.manifest import SignedManifest
+
+Run = Callable[..., Result]
+CHAIN = line(3, EVENT)
+ME, OTHER = identity(1).peer_id, identity(2).peer_id
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.setenv("COLLAB_HOME", str(tmp_path / "home"))
+    return lambda *words: CliRunner().invoke(app, [str(word) for word in words], prog_name="collab-node")
+
+
+def take(store: Store, *steps: Step) -> None:
+    with store.transaction():
+        for commit, certificate in steps:
+            store.add_commit(commit, certificate)
+        store.set_head(steps[-1][0].digest)
+
+
+def make_home(path: Path, number: int, *steps: Step) -> Home:
+    home = Home(path)
+    home.prepare()
+    keys.create(home.identity_path, identity(number))
+    folder = home.event(EVENT.digest)
+    folder.save_manifest(SignedManifest.seal(identity(0), EVENT))
+    with Store.open(folder.store_path) as store:
+        restore_history(EVENT, store)
+        if steps:
+            take(store, *steps)
+        remember_names(store, [(ME, "Ada"), (identity(9).peer_id, "nobody")], (ME, OTHER))
+    return home
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    return make_home(tmp_path / "home", 1, *CHAIN)
+
+
+def test_the_list_is_that_of_the_history(run: Run, home: Home) -> None:
+    found = json.loads(run("credits", "--json").stdout)
+    assert (found["round"], found["commit"]) == (3, CHAIN[-1][0].digest.hex())
+    assert [row["peer"] for row in found["credits"]] == [credit.peer for credit in credits(commit for commit, _ in CHAIN)]
+    mine = next(row for row in found["credits"] if row["peer"] == ME)
+    assert (mine["name"], mine["samples"], mine["contributions"]) == ("Ada", 60, 3)
+    text = run("credits").stdout
+    assert "Ada (you)" in text
+    assert f"…{OTHER[-8:]}" in text
+    assert max(map(len, text.splitlines())) <= 80
+
+
+def test_a_certificate_is_compared_with_the_history(run: Run, home: Home, tmp_path: Path) -> None:
+    file = tmp_path / "mine.txt"
+    assert run("certificate", "issue", file).exit_code == 0
+    assert "already there" in run("certificate", "issue", file).stderr
+    verified = run("certificate", "verify", file).stdout
+    assert f"signature: good, by the contributor ({ME})" in verified
+    assert "the same as this home's history says" in verified
+    assert "does not have the event" in run("certificate", "verify", file, "--home", tmp_path / "elsewhere").stdout
+    behind = make_home(tmp_path / "behind", 2, CHAIN[0])
+    assert "does not have the commit of round 3" in run("certificate", "verify", file, "--home", behind.path).stdout
+
+
+def test_the_coordinators_signature_is_told_apart(run: Run, tmp_path: Path) -> None:
+    make_home(tmp_path / "home", 0, *CHAIN)
+    file = tmp_path / "ada.txt"
+    assert run("certificate", "issue", file, "--peer", ME).exit_code == 0
+    assert "contributor" in file.read_text()
+    assert "by the event's coordinator" in run("certificate", "verify", file).stdout
+    assert "has nothing of" in run("certificate", "issue", tmp_path / "x", "--peer", identity(9).peer_id).stderr
+
+
+def test_a_lie_is_found_out(run: Run, home: Home, tmp_path: Path) -> None:
+    file = tmp_path / "mine.txt"
+    run("certificate", "issue", file)
+    file.write_text(file.read_text().replace("60 in 3", "61 in 3"))
+    refused = run("certificate", "verify", file)
+    assert (refused.exit_code, "no valid certificate" in refused.stderr) == (1, True)
+    assert "cannot read" in run("certificate", "verify", tmp_path / "none").stderr
+    file.write_bytes(b"\xff" * 40_000)
+    assert "no valid certificate" in run("certificate", "verify", file).stderr
+
+
+def test_names_are_kept_for_members_and_taken_back(tmp_path: Path) -> None:
+    with Store.open(tmp_path) as store:
+        assert read_names(store) == {}
+        remember_names(store, [(ME, "Ada"), (OTHER, "Bo"), (identity(9).peer_id, "X")], (ME, OTHER))
+        assert read_names(store) == {ME: "Ada", OTHER: "Bo"}
+        remember_names(store, [(ME, ""), (OTHER, "Bob")], (ME, OTHER))
+        assert read_names(store) == {OTHER: "Bob"}
+        store.put_note("names", b"damaged")
+        assert read_names(store) == {}
+
+
+async def test_the_board_follows_the_chain_and_a_branch_that_won(tmp_path: Path) -> None:
+    with Store.open(tmp_path) as store:
+        restore_history(EVENT, store)
+        board = Leaderboard(store)
+        await board.update()
+        assert (board.ranking, board.place(ME)[0]) == ((), None)
+        take(store, *CHAIN[:2])
+        await board.update()
+        take(store, CHAIN[2])
+        await board.update()
+        assert board.ranking == credits(commit for commit, _ in CHAIN)
+        assert board.place(ME)[1].samples == 60
+        branch = line(1, EVENT, b"other", start=CHAIN[:1])
+        take(store, *branch)
+        await board.update()
+        assert board.ranking == count_credits(store, branch[0][0]).ranking()
+        assert board.place(ME)[1].samples == 40
