@@ -18,6 +18,7 @@ from . import (
     key,
     manners,
     mending,
+    proposals,
     refs,
     run,
     volunteer,
@@ -53,6 +54,7 @@ def options(
 _NODE = "Your node"
 _EVENT = "The event"
 _HISTORY = "History"
+_PROPOSALS = "Changes made outside the swarm"
 _INTEGRITY = "Keeping and mending a history"
 
 app.command("join", rich_help_panel=_NODE)(run.join)
@@ -84,6 +86,10 @@ app.command("tag", rich_help_panel=_HISTORY)(refs.tag)
 app.command("checkout", rich_help_panel=_HISTORY)(weights.checkout)
 app.command("export", rich_help_panel=_HISTORY)(weights.export)
 app.command("import", rich_help_panel=_HISTORY)(weights.import_)
+
+app.command("propose", rich_help_panel=_PROPOSALS)(proposals.propose)
+app.command("review", rich_help_panel=_PROPOSALS)(proposals.review)
+app.command("merge", rich_help_panel=_PROPOSALS)(proposals.merge)
 
 app.command("verify", rich_help_panel=_INTEGRITY)(integrity.verify)
 app.command("fsck", rich_help_panel=_INTEGRITY)(integrity.fsck)

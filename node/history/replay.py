@@ -89,9 +89,13 @@ class Replay(Weights):
         """Run a gate in the worker. Raises RemoteFailure."""
         return await self._call(lambda worker: worker.gate(request))
 
-    async def loss(self, samples: int = 0) -> float:
-        """Return the held-out loss in nats a token; of the event's number of samples if `samples` is 0."""
-        return (await self._call(lambda worker: worker.evaluate(messages.Evaluate(samples=samples)))).loss
+    async def loss(self, samples: int = 0, candidate: str = "") -> float:
+        """Return the held-out loss in nats a token, of where we are or of a merge by its key.
+
+        Of the event's number of samples if `samples` is 0.
+        """
+        request = messages.Evaluate(of="candidate" if candidate else "base", key=candidate, samples=samples)
+        return (await self._call(lambda worker: worker.evaluate(request))).loss
 
     async def overlap(self, request: messages.Overlap) -> messages.Overlaps:
         """See messages.Overlap. Raises RemoteFailure."""

@@ -130,14 +130,14 @@ async def _overlaps(replay: Replay, rounds: Sequence[Commit], kept: dict[bytes, 
 
 
 def branch_to_take(store: Store, branch: str, onto: Commit) -> tuple[str, bytes | None, Commit]:
-    """Return the full name of the branch that is to take the revert, where it is now, and the commit that the revert follows.
+    """Return the full name of the branch that is to take a commit, where it is now, and the commit that the new one follows.
 
     A branch that is there goes on from where it is; a new one starts from `onto`. Raises UserError.
     """
     with ref_errors():
         name = branch_name(branch)
     if name == MAIN:
-        raise UserError("main moves with the swarm's rounds", "revert on a branch of your own: --into NAME")
+        raise UserError("main moves with the swarm's rounds", "name a branch of your own: --into NAME")
     now = store.refs.get(name)
     return name, now, onto if now is None else read_commit(store, now)
 

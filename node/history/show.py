@@ -8,6 +8,7 @@ from typing import Any
 from ...protocol.commit import Certificate, Commit, open_attestation
 from ...protocol.errors import RemoteProtocolError
 from ...protocol.messages import Signed
+from ..proposals.merged import merged_fields
 from ..store import Store
 from .log import log_fields, ref_labels
 from .moves import Move
@@ -44,4 +45,5 @@ def show_fields(store: Store, commit: Commit, moves: Sequence[Move] | None) -> d
         "departed": departed_of(commit),
         "certificate": certificate_fields(store, commit),
         "tensors": None if moves is None else [move.to_dict() for move in moves],
+        **({"merged": merged_fields(commit)} if commit.method == "proposals" else {}),
     }

@@ -114,8 +114,7 @@ def test_diff_compares_any_two_versions(world: World, objects: Objects, lines: L
     norms = [row["norm"] for row in found["tensors"]]
     assert norms == sorted(norms, reverse=True)
     assert found["total"]["changed"] == sum(row["changed"] for row in found["tensors"])
-    assert lines("diff", "@4..@4")[1] == "the weights are the same, bit for bit"
-    assert all(len(line) <= 80 for line in lines("diff", "v1.0.0"))
+    assert lines("diff", "@4..@4") == ["the weights are the same, bit for bit"]
 
 
 def test_blame_divides_a_tensor_among_those_who_moved_it(world: World, objects: Objects, lines: Lines) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from random import Random
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +20,7 @@ from torch import Tensor
 from ....protocol.canonical import encode
 from ....protocol.gates import HeadGate
 from ....protocol.gates_interval import BoundedMean
+from ....protocol.gates_sampling import draw
 from ....protocol.verdict import Measurement
 from ..errors import WorkerError
 from .labelled import Labelled, Row
@@ -56,17 +56,20 @@ class Heads:
         self._data = data
         self._kept: dict[bytes, Head] = {}
 
-    def measure(self, base: Version, candidate: Version, seed: bytes) -> tuple[Measurement, bytes]:
+    def measure(
+        self, base: Version, candidate: Version, seed: bytes, *, whole: bool = False
+    ) -> tuple[Measurement, bytes]:
         """Run the gate; return what it showed and the hash of the labelled texts."""
         gate, data = self._gate, self._data
         first = self._head(base, None)
         heads = first, self._head(candidate, first)
-        tested = Random(seed).sample(data.tested, min(len(data.tested), gate.batch * gate.max_batches))
+        tested = [data.tested[at] for at in draw(seed, len(data.tested), gate.batch * gate.max_batches)]
         digest = hashlib.sha256(encode([list(row) for row in (*data.trained, *tested)])).digest()
         parts = [tested[start : start + gate.batch] for start in range(0, len(tested), gate.batch)]
         if gate.kind == "accuracy":
             pairs = self._pairs(parts, (base, candidate), heads)
-            measured, _ = run_pairs(gate, BoundedMean(gate.significance), pairs, tolerance=gate.tolerance, sign=1.0)
+            seen = BoundedMean(gate.significance)
+            measured, _ = run_pairs(gate, seen, pairs, tolerance=gate.tolerance, sign=1.0, whole=whole)
             return _as_accuracy(measured), digest
         truth = self._truth(tested)
         found = [self._answers(version, head, tested) for version, head in zip((base, candidate), heads, strict=True)]
