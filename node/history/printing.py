@@ -15,6 +15,7 @@ from rich.text import Text
 
 from ...protocol import refs
 from ...protocol.commit import Commit
+from ..proposals.merged import merged_lines
 from ..rounds_table import RoundRow, rounds_table
 from ..store import Store
 from ..units import loss_text, peer_text, short
@@ -136,6 +137,8 @@ def commit(
             console.print(Text(line), soft_wrap=True)
     for line in _headers(store, shown):
         console.print(Text(line), soft_wrap=True)
+    if shown.method == "proposals":
+        console.print(Text("\n".join(merged_lines(shown))), soft_wrap=True)
     if shown.accepted:
         console.print(tables.contributions_table(shown))
     if shown.rejected:

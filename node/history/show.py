@@ -10,6 +10,7 @@ from ...protocol.errors import RemoteProtocolError
 from ...protocol.messages import Signed
 from ...protocol.revert import open_revert
 from ..errors import UserError
+from ..proposals.merged import merged_fields
 from ..store import Store
 from ..units import peer_text, short
 from .log import log_fields, ref_labels
@@ -74,4 +75,5 @@ def show_fields(store: Store, commit: Commit, moves: Sequence[Move] | None) -> d
         "departed": departed_of(commit),
         "certificate": certificate_fields(store, commit),
         "tensors": None if moves is None else [move.to_dict() for move in moves],
+        **({"merged": merged_fields(commit)} if commit.method == "proposals" else {}),
     }
