@@ -69,7 +69,7 @@ def _question(
     from functools import partial
 
     from ..history.bisect import suspects
-    from ..history.bisect_state import Question
+    from ..history.bisect_state import Limit, Question
     from ..history.metric import METRICS
     from .integrity import digest_of
 
@@ -79,23 +79,17 @@ def _question(
     suspects(store, *ends)
     asked = partial(Question, good=ends[0].hex(), bad=ends[1].hex(), samples=samples)
     gates = [each.name for each in event.gate]
+    itself = Limit(side="above", threshold=0.0)
+    if run and limit is not None:
+        raise UsageError("a command says by its exit status what is bad", "leave out --above and --below")
     if run:
-        return asked(measure="command", name=run, limit=_decided(limit, "a command's exit status"))
-    if gate in gates and not (limit and gate in METRICS):
-        return asked(measure="gate", name=gate, limit=_decided(limit, "a gate"))
+        return asked(measure="command", name=run, limit=itself)
+    if gate in gates:
+        return asked(measure="measure" if limit else "gate", name=gate, limit=limit or itself)
     if gate not in METRICS:
         known = ", ".join([*METRICS, *gates])
         raise UserError(f"there is no metric or gate {gate!r}", f"there is {known}; --run COMMAND takes any command")
     return asked(measure="metric", name=gate, limit=limit)
-
-
-def _decided(limit: Limit | None, what: str) -> Limit:
-    """Return the limit between 0 (good) and more (bad), for what needs no other."""
-    from ..history.bisect_state import Limit
-
-    if limit is not None:
-        raise UsageError(f"{what} says itself what is bad", "leave out --above and --below")
-    return Limit(side="above", threshold=0.0)
 
 
 def _limit(above: float | None, below: float | None) -> Limit | None:

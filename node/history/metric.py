@@ -15,10 +15,11 @@ from pathlib import Path
 
 from ...protocol.commit import Commit
 from ...protocol.event import EventManifest
+from ...protocol.gates import EventGate
 from ..errors import UserError
 from ..gate_run import request_for, result_of, seed_of
 from ..store import Store
-from ..trainer.messages import VersionRef
+from ..trainer.messages import RunGate, VersionRef
 from .bisect_state import Question
 from .replay import Replay
 from .revisions import read_commit
@@ -58,15 +59,26 @@ def status_of(command: str) -> Metric:
     return measure
 
 
+def measure_of(gate: EventGate) -> Metric:
+    """Return what a gate measures, on all the samples that it may look at, the same ones for every version."""
+
+    async def measure(at: Replay) -> float:
+        answer = await at.gate(RunGate(gate=gate.encode(), candidate=VersionRef(), whole=True))
+        value = result_of(answer).measurement.candidate
+        return math.nan if value is None else value
+
+    return measure
+
+
 METRICS: Mapping[str, Callable[[int], Metric]] = {"loss": held_out_loss}
 """By name, from the number of samples to the metric."""
 
 
 class FailsGate:
-    """1 for a version that fails one of the event's gates against `good`, 0 for one that passes it."""
+    """1 for a version that fails a gate against `good`, 0 for one that passes it."""
 
-    def __init__(self, event: EventManifest, store: Store, name: str, good: Commit, folder: Path) -> None:
-        (self._gate,) = [gate for gate in event.gate if gate.name == name]
+    def __init__(self, gate: EventGate, store: Store, good: Commit, folder: Path) -> None:
+        self._gate = gate
         self._store = store
         self._good = good
         self._file = folder / "good.safetensors"
@@ -93,9 +105,16 @@ async def measuring(event: EventManifest, store: Store, question: Question) -> A
             yield status_of(question.name)
         elif question.measure == "gate":
             good = read_commit(store, bytes.fromhex(question.good))
-            yield FailsGate(event, store, question.name, good, Path(folder))
+            yield FailsGate(_gate(event, question.name), store, good, Path(folder))
+        elif question.measure == "measure":
+            yield measure_of(_gate(event, question.name))
         else:
             yield METRICS[question.name](question.samples)
+
+
+def _gate(event: EventManifest, name: str) -> EventGate:
+    (gate,) = [gate for gate in event.gate if gate.name == name]
+    return gate
 
 
 def finite(value: float) -> float | None:

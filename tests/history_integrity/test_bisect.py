@@ -60,7 +60,9 @@ def test_a_gate_of_the_event_is_a_metric(run: Run, sample: Sample) -> None:
     answer = found(run("bisect", "@3", "HEAD", "--gate", "held-out", "--json"))
     assert (answer["round"], answer["value"], answer["value_before"]) == (BROKEN, 1.0, 0.0)
     assert answer["evaluations"] == math.ceil(math.log2(ROUNDS - 3))
-    assert "a gate says itself" in run("bisect", "@3", "HEAD", "--gate", "held-out", "--above", 1).stderr
+    measured = found(run("bisect", "@3", "HEAD", "--gate", "held-out", "--above", 5.3, "--json"))
+    assert (measured["round"], measured["evaluations"]) == (BROKEN, 3)
+    assert measured["value"] > 5.3 >= measured["value_before"]
 
 
 def test_a_command_is_a_metric(run: Run, sample: Sample, tmp_path: Path) -> None:
@@ -98,7 +100,7 @@ def test_what_cannot_be_asked(run: Run, sample: Sample) -> None:
     assert "are the same" in line("HEAD", "HEAD", "--gate", "loss")
     assert "no metric or gate 'speed'" in line("@3", "HEAD", "--gate", "speed")
     assert "two different things" in line("@3", "HEAD", "--gate", "loss", "--above", 1, "--below", 1)
-    assert "says itself what is bad" in line("@3", "HEAD", "--run", "true", "--above", 1)
+    assert "says by its exit status what is bad" in line("@3", "HEAD", "--run", "true", "--above", 1)
     file = StateFile(sample.folder.path / "bisect.json")
     file.save(State(question=Question(good="00" * 32, bad="11" * 32, measure="metric", name="loss")))
     assert "another bisection is not finished" in line("@3", "HEAD", "--gate", "loss")
