@@ -18,7 +18,7 @@ from ..protocol.record import sha256
 from ..protocol.verdict import Measurement, Verdict, sign_verdict
 from .errors import UserError
 from .gate_command import measure_command
-from .history.progress import Progress
+from .history.progress import Progress, silent
 from .history.replay import Replay, replaying
 from .settings import Settings
 from .store import Store
@@ -73,10 +73,17 @@ async def run_gates(
                 progress(f"replaying round {commit.round}", 0, len(gates))
                 await replay.go_to(commit)
                 await replay.write(file)
-            found = []
-            for at, gate in enumerate(gates):
-                progress(gate.name, at, len(gates))
-                found.append(await _run(replay, gate, files, seed_of(against.state, candidate.state)))
+            return await run_on_files(replay, gates, *files, seed_of(against.state, candidate.state), progress)
+
+
+async def run_on_files(
+    replay: Replay, gates: Sequence[OwnGate], against: Path, candidate: Path, seed: bytes, progress: Progress = silent
+) -> list[Result]:
+    """Run the gates, in order, on the weights in two safetensors files. Raises UserError, RemoteFailure."""
+    found = []
+    for at, gate in enumerate(gates):
+        progress(gate.name, at, len(gates))
+        found.append(await _run(replay, gate, (against, candidate), seed))
     return found
 
 

@@ -8,7 +8,8 @@ alone; and if none fails alone, all are at fault together. So for a gate that fa
 
 Who proposes is strict (a candidate passes only if its measurement says so), who checks gives the benefit of the doubt: it objects
 to a candidate that clearly fails, and to a refusal of what clearly passes. So the last digits, in which two machines may differ,
-seldom decide. A member who cannot run a gate votes for no new candidate, and follows the others.
+seldom decide; where they do, members become more patient (`protocol/rounds/review.py`). A member who cannot run a gate votes for
+no new candidate, and follows the others.
 
 Costs: a merge and a gate for each group, about 2·k·log₂ n of them for k at fault among n, and one for each refusal in a check.
 Limits: a contribution that does harm only among others is found by what it does alone, or not at all while the candidate passes;
@@ -28,7 +29,7 @@ import structlog
 from ..protocol.ancestry import Ancestry
 from ..protocol.commit import Commit, open_contribution
 from ..protocol.event import EventManifest
-from ..protocol.gates import EventGate, gate_of
+from ..protocol.gates import EventGate, gate_of, relaxed
 from ..protocol.merging import Draft, Part, group_parts, method_of, parts
 from ..protocol.messages import Contribution, Signed
 from ..protocol.verdict import Measurement
@@ -87,14 +88,14 @@ class Gatekeeper:
                 return Failure(gate.name, frozenset(signed.digest for signed, _ in found))
         return None
 
-    async def failed_gate(self, commit: Commit, ancestry: Ancestry) -> str | None:
+    async def failed_gate(self, commit: Commit, ancestry: Ancestry, patience: int = 0) -> str | None:
         """Return the gate that a commit's candidate clearly fails, or that cannot be run here; None if there is none.
 
-        Raises Unavailable, ChannelClosed.
+        `patience`: see `gates.relaxed`. Raises Unavailable, ChannelClosed.
         """
         for gate in self._gates.values() if commit.accepted else ():
             try:
-                measured = await self._measure(gate, parts(commit), ancestry)
+                measured = await self._measure(relaxed(gate, patience), parts(commit), ancestry)
             except RemoteFailure as error:
                 log.error("a gate cannot be run", gate=gate.name, why=error.text)
                 return gate.name

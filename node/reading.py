@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import time
 from fractions import Fraction
-from typing import Any
+from typing import Any, get_args
 
 from ..protocol.commit import Accepted, Commit
 from ..protocol.errors import RemoteProtocolError
+from ..protocol.event import MergeMethod
 from ..protocol.messages import Signed
 from . import keys
 from .control import NotRunning, call
 from .home import EventFolder, Home
+from .leaderboard import count_credits, read_names
 from .rounds_table import RoundRow
 from .store import Store
 from .units import bytes_text, loss_text, short
@@ -39,21 +41,32 @@ def _stopped(home: Home, folder: EventFolder) -> NodeView:
     peer = keys.load(home.identity_path).peer_id
     with open_store(folder) as store:
         head = store.head_commit()
+        book = count_credits(store, head)
+        credit = book.of(peer)
         held = [(signed.signer, accepted) for accepted, (signed, _) in zip(head.accepted, head.contributions(), strict=True)]
         return NodeView(
             event=event.name, event_id=event.digest.hex(), peer=peer, running=False, trains=False, phase="stopped",
             round=head.round, commit=head.digest.hex(), state=head.state.hex(), contributors=len(held),
             share=next((float(share_of(accepted)) for signer, accepted in held if signer == peer), None),
+            rank=book.rank(peer), ranked=len(book.ranking()), credit_samples=credit.samples,
+            credit_contributions=credit.contributions, name=read_names(store).get(peer, ""),
             swarm_samples=head.samples, loss=head.loss, accepted_samples=store.counter("accepted_samples"),
             message=f"stopped; the newest commit is of {_day(head.time)}",
         )  # fmt: skip
 
 
 def commit_line(commit: Commit) -> str:
-    """Return a commit in one line."""
+    """Return a commit in one line; of what method it is stands there if it is no merge of a round."""
     row = RoundRow.of(commit)
-    what = f"{row.contributors} contributors, {bytes_text(row.bytes_sent)}" if commit.parents else "root"
-    return f"{short(row.commit)} round {commit.round} loss {loss_text(commit.loss)} {commit.method} {what}"
+    facts = [f"round {commit.round}", f"loss {loss_text(commit.loss)}"]
+    if commit.method not in get_args(MergeMethod):
+        facts.append(commit.method)
+    elif commit.full:
+        facts.append("full merge")
+    if row.contributors:
+        facts.append(f"{row.contributors} contributor" + ("s" if row.contributors > 1 else ""))
+        facts.append(bytes_text(row.bytes_sent))
+    return f"{short(row.commit)} {', '.join(facts)}"
 
 
 def commit_fields(commit: Commit) -> dict[str, Any]:

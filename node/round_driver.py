@@ -266,8 +266,8 @@ class RoundDriver:
                 self._spawn(self._build(draft), "build")
             case effects.FetchCommit(blob, sources):
                 self._spawn(self._fetch(blob, sources), "fetch")
-            case effects.ReplayCommit(commit):
-                self._spawn(self._replay(commit), "replay")
+            case effects.ReplayCommit(commit, patience):
+                self._spawn(self._replay(commit, patience), "replay")
             case effects.CheckRefusals(commit):
                 self._spawn(self._check_refusals(commit), "refusals")
             case effects.Finalise(commit, certificate):
@@ -364,13 +364,13 @@ class RoundDriver:
             return
         self._put(lambda machine, now: machine.commit_fetched(commit, now))
 
-    async def _replay(self, commit: Commit) -> None:
+    async def _replay(self, commit: Commit, patience: int) -> None:
         assert self.machine is not None
         problem: str | None = None
         try:
             async with self._gatekeeper.turn(parts(commit)):
                 await self._tools.weights.replay(commit)
-                failed = await self._gatekeeper.failed_gate(commit, self.machine.setting.ancestry)
+                failed = await self._gatekeeper.failed_gate(commit, self.machine.setting.ancestry, patience)
             problem = refusal_of(failed) if failed is not None else None
         except StateMismatch as error:
             log.warning("a proposed commit does not replay", why=str(error))

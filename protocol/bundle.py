@@ -25,6 +25,7 @@ LENGTH_BYTES = 4
 CHECKSUM_BYTES = 32
 HEADER_BYTES = 4 * 1024 * 1024
 BLOB_HEADER_BYTES = 1024
+MAX_REFS = 4096
 
 
 class BundledRef(Record):
@@ -39,8 +40,8 @@ class BundleHeader(Record):
     """What the file holds. `manifest` is the SignedManifest of the event."""
 
     manifest: Annotated[bytes, Field(max_length=1024 * 1024)]
-    needs: Annotated[tuple[Digest, ...], Field(max_length=4096)]
-    refs: Annotated[tuple[BundledRef, ...], Field(max_length=4096)]
+    needs: Annotated[tuple[Digest, ...], Field(max_length=MAX_REFS)]
+    refs: Annotated[tuple[BundledRef, ...], Field(max_length=MAX_REFS)]
     commits: Count
     blobs: Count
 

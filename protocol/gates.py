@@ -145,6 +145,17 @@ def check_names(gates: tuple[OwnGate, ...]) -> None:
         names.add(gate.name)
 
 
+def relaxed(gate: EventGate, patience: int) -> EventGate:
+    """Return a gate whose tolerance was doubled so many times; 0 leaves it as it is.
+
+    A tolerance of 0 grows from one case (`exact`) or a thousandth.
+    """
+    least = 1 / len(gate.cases) if isinstance(gate, ExactGate) else 1e-3
+    most = 1e6 if isinstance(gate, LossGate) else 1.0
+    slack = (2.0 ** min(patience, 64) - 1) * max(gate.tolerance, least)
+    return gate.model_copy(update={"tolerance": min(most, gate.tolerance + slack)}) if patience else gate
+
+
 def refusal_of(gate: str) -> str:
     """Return the reason that a commit gives for a contribution that this gate refused."""
     return REFUSED_BY + gate

@@ -20,7 +20,7 @@ from .messages import Blob, Envelope, Message, Signed
 from .record import Count, Digest, Finite, Record, Word
 
 MAX_PROPOSALS = 16
-MAX_MESSAGE = 2000
+MAX_MESSAGE = 700
 
 Text = Annotated[str, Field(max_length=MAX_MESSAGE)]
 Form = Literal["sparse", "dense", "low-rank"]

@@ -94,11 +94,11 @@ def undone_by(event: EventManifest, revert: Revert, lookup: Lookup) -> list[Undo
     for commit in _ancestors(lookup, revert.base):
         if not wanted:
             break
-        if commit.method == "revert":
-            taken |= _taken(open_revert(commit)[1], lookup)
-        elif commit.digest == wanted[0]:
+        if commit.digest == wanted[0]:
             undone.append(_undone(event, revert, commit, later, taken))
             del wanted[0]
+        elif commit.method == "revert":
+            taken |= _taken(open_revert(commit)[1], lookup)
         if commit.statement is None:
             later.append(commit)
     if wanted:

@@ -1,10 +1,14 @@
-"""Try every method and keep what scores best, with the record of why."""
+"""Try every method and keep what scores best, with the record of why.
+
+`auto` takes weights, or whatever stands for them where they are kept by somebody else, such as the worker's candidates by name.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from torch import Tensor
 
@@ -13,8 +17,7 @@ from ..layout import Tensors
 from .models import MODEL_METHODS, ModelMethod, merge_models
 from .update import Update
 
-Score = Callable[[Tensors], float]
-"""Of a model's weights, higher is better; NaN if it cannot be told."""
+W = TypeVar("W")
 
 
 @dataclass(frozen=True)
@@ -27,17 +30,17 @@ class Choice:
 
 
 @dataclass(frozen=True)
-class Candidate:
+class Candidate(Generic[W]):
     """A merged model, or why there is none."""
 
     name: str
-    weights: dict[str, Tensor] | None
+    weights: W | None
     reason: str = ""
 
 
 def candidates(
     base: Tensors, updates: Sequence[Update], methods: Mapping[str, ModelMethod] | None = None
-) -> Iterator[Candidate]:
+) -> Iterator[Candidate[dict[str, Tensor]]]:
     """Merge with every method, one after the other: all with their defaults, if none are given."""
     chosen = methods if methods is not None else {name: make() for name, make in MODEL_METHODS.items()}
     for name, method in chosen.items():
@@ -47,12 +50,12 @@ def candidates(
             yield Candidate(name, None, str(error))
 
 
-def auto(candidates: Iterable[Candidate], score: Score) -> tuple[dict[str, Tensor], Choice]:
+def auto(candidates: Iterable[Candidate[W]], score: Callable[[W], float]) -> tuple[W, Choice]:
     """The weights that score highest, the first of equals, and the record. Holds two models at a time.
 
-    Raises `ValueError` if no candidate has a score.
+    `score`: higher is better; NaN if it cannot be told. Raises `ValueError` if no candidate has a score.
     """
-    best: tuple[float, str, dict[str, Tensor]] | None = None
+    best: tuple[float, str, W] | None = None
     scores, skipped = [], []
     for candidate in candidates:
         if candidate.weights is None:

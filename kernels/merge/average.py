@@ -5,7 +5,7 @@ Of whole models it is a model soup (Wortsman et al. 2022): Σ wᵢθᵢ / Σ w�
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -25,16 +25,6 @@ def average(
     parts = [(each.payload, weight * each.clip) for each, weight in zip(contributions, weights, strict=True)]
     backend.accumulate(merged, parts, layout)
     return merged
-
-
-def average_portions(
-    layout: Layout, contributions: Sequence[Contribution], policy: Policy, backend: Backend
-) -> Iterator[dict[str, Tensor]]:
-    """Yield weight · clip · patch, contribution after contribution."""
-    for each, weight in zip(contributions, limited_weights(contributions, policy), strict=True):
-        portion = layout.zeros()
-        backend.accumulate(portion, [(each.payload, weight * each.clip)], layout)
-        yield portion
 
 
 @dataclass(frozen=True)

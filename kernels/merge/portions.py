@@ -13,16 +13,31 @@ from torch import Tensor
 from ..entry import backend as default_backend
 from ..layout import Layout
 from ..seam import Backend
-from .average import average_portions
-from .contribution import Contribution, Policy
+from .contribution import Contribution, Policy, limited_weights
 from .fisher import fisher_portions
-from .sparse_average import sparse_average_portions
+from .sparse_average import divisors
 
 Portions = Callable[[Layout, Sequence[Contribution], Policy, Backend], Iterator[dict[str, Tensor]]]
 
-PORTIONS: dict[str, Portions] = {
-    "average": average_portions, "sparse-average": sparse_average_portions, "fisher": fisher_portions,
-}  # fmt: skip
+
+def _average(
+    layout: Layout, contributions: Sequence[Contribution], policy: Policy, backend: Backend
+) -> Iterator[dict[str, Tensor]]:
+    for each, weight in zip(contributions, limited_weights(contributions, policy), strict=True):
+        portion = layout.zeros()
+        backend.accumulate(portion, [(each.payload, weight * each.clip)], layout)
+        yield portion
+
+
+def _sparse_average(
+    layout: Layout, contributions: Sequence[Contribution], policy: Policy, backend: Backend
+) -> Iterator[dict[str, Tensor]]:
+    divided_by = divisors(layout, contributions, policy, backend)
+    for portion in _average(layout, contributions, policy, backend):
+        yield {name: portion[name] / divided_by[name] for name in layout.names}
+
+
+PORTIONS: dict[str, Portions] = {"average": _average, "sparse-average": _sparse_average, "fisher": fisher_portions}
 
 
 def portions(

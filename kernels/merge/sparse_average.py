@@ -12,7 +12,7 @@ Where all have it, as in a dense merge, this is the average. In our runs it was 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -20,7 +20,7 @@ from torch import Tensor
 from ..floats import scalar
 from ..layout import Layout
 from ..seam import Backend
-from .average import average, average_portions
+from .average import average
 from .contribution import Contribution, Policy, limited_weights
 
 
@@ -29,22 +29,14 @@ def sparse_average(
 ) -> dict[str, Tensor]:
     """No contributor's share of a coordinate exceeds the policy's limit. Ignores Fishers."""
     merged = average(layout, contributions, policy, backend)
-    divisors = _divisors(layout, contributions, policy, backend)
-    return {name: merged[name] / divisors[name] for name in layout.names}
+    divided_by = divisors(layout, contributions, policy, backend)
+    return {name: merged[name] / divided_by[name] for name in layout.names}
 
 
-def sparse_average_portions(
-    layout: Layout, contributions: Sequence[Contribution], policy: Policy, backend: Backend
-) -> Iterator[dict[str, Tensor]]:
-    """Yield what each contribution adds to the sum, divided as the sum is."""
-    divisors = _divisors(layout, contributions, policy, backend)
-    for portion in average_portions(layout, contributions, policy, backend):
-        yield {name: portion[name] / divisors[name] for name in layout.names}
-
-
-def _divisors(
+def divisors(
     layout: Layout, contributions: Sequence[Contribution], policy: Policy, backend: Backend
 ) -> dict[str, Tensor]:
+    """What the sum of the weighted patches is divided by, at every coordinate."""
     weights = limited_weights(contributions, policy)
     told = layout.zeros()
     for contribution, weight in zip(contributions, weights, strict=True):

@@ -18,8 +18,10 @@ from . import (
     key,
     manners,
     mending,
+    proposals,
     refs,
     run,
+    service,
     volunteer,
     weights,
 )
@@ -53,6 +55,7 @@ def options(
 _NODE = "Your node"
 _EVENT = "The event"
 _HISTORY = "History"
+_PROPOSALS = "Changes made outside the swarm"
 _INTEGRITY = "Keeping and mending a history"
 
 app.command("join", rich_help_panel=_NODE)(run.join)
@@ -66,6 +69,7 @@ app.command("stop", rich_help_panel=_NODE)(run.stop)
 app.command("leave", rich_help_panel=_NODE)(volunteer.leave)
 app.command("restart", rich_help_panel=_NODE)(volunteer.restart)
 app.command("doctor", rich_help_panel=_NODE)(doctor.doctor)
+app.add_typer(service.app, name="service", rich_help_panel=_NODE)
 app.add_typer(key.app, name="key", rich_help_panel=_NODE)
 
 app.add_typer(event.app, name="event", rich_help_panel=_EVENT)
@@ -85,6 +89,10 @@ app.command("tag", rich_help_panel=_HISTORY)(refs.tag)
 app.command("checkout", rich_help_panel=_HISTORY)(weights.checkout)
 app.command("export", rich_help_panel=_HISTORY)(weights.export)
 app.command("import", rich_help_panel=_HISTORY)(weights.import_)
+
+app.command("propose", rich_help_panel=_PROPOSALS)(proposals.propose)
+app.command("review", rich_help_panel=_PROPOSALS)(proposals.review)
+app.command("merge", rich_help_panel=_PROPOSALS)(proposals.merge)
 
 app.command("verify", rich_help_panel=_INTEGRITY)(integrity.verify)
 app.command("fsck", rich_help_panel=_INTEGRITY)(integrity.fsck)

@@ -90,6 +90,9 @@ def diff(
 
     with _reading(home, config, event) as (manifest, store):
         first, second = find_pair(store, older, newer)
+        if first.state == second.state and not as_json:
+            typer.echo("the weights are the same, bit for bit")
+            return
         printing.diff(first, second, offline(diff_commits(manifest, store, first, second)), as_json)
 
 

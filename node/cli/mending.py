@@ -13,6 +13,7 @@ from .offline import offline
 
 if TYPE_CHECKING:
     from ...protocol.commit import Commit
+    from ...protocol.event import EventManifest
     from ..history.bisect import Found
     from ..history.bisect_state import Limit, Question, State, StateFile
     from ..history.revert import Reverted
@@ -22,7 +23,9 @@ if TYPE_CHECKING:
 def bisect(
     good: Annotated[str, typer.Argument(metavar="[GOOD]", help="A version that was good.")] = "",
     bad: Annotated[str, typer.Argument(metavar="[BAD]", help="A later one that is bad.")] = "",
-    gate: Annotated[str, typer.Option("--gate", metavar="METRIC", help="What to measure: loss, on the held-out samples.")] = "",
+    gate: Annotated[
+        str, typer.Option("--gate", metavar="NAME", help="loss, on held-out samples; or a gate of the event's, against GOOD.")
+    ] = "",
     run: Annotated[
         str, typer.Option("--run", metavar="COMMAND", help="A command instead: 0 is good, 1 to 124 bad; for $COLLAB_WEIGHTS.")
     ] = "",
@@ -43,46 +46,63 @@ def bisect(
 
     _, folder = event_of(home, config, event)
     settings = settings_of(config, device=device, data_dir=data_dir)
-    file = StateFile(folder.path / "bisect.json")
+    file, manifest = StateFile(folder.path / "bisect.json"), folder.manifest().open()
     with file.lock():
         if reset:
             file.remove()
         with open_store(folder) as store:
-            asked = _question(store, good, bad, gate, run, above, below, samples) if good or bad or gate or run else None
+            limit = _limit(above, below)
+            given = bool(good or bad or gate or run)
+            asked = _question(manifest, store, good, bad, gate, run, limit, samples) if given else None
             if reset and asked is None:
                 return
             state = _state(file, asked)
             tell = (lambda line: None) if as_json else typer.echo
-            found = offline(search(folder.manifest().open(), store, file, state, settings, tell))
+            found = offline(search(manifest, store, file, state, settings, tell))
             file.remove()
             typer.echo(json.dumps(found.fields()) if as_json else _answer(found) + "\n" + commit_line(store.commit(found.commit)))
 
 
 def _question(
-    store: Store, good: str, bad: str, gate: str, run: str, above: float | None, below: float | None, samples: int
+    event: EventManifest, store: Store, good: str, bad: str, gate: str, run: str, limit: Limit | None, samples: int
 ) -> Question:
+    from functools import partial
+
     from ..history.bisect import suspects
     from ..history.bisect_state import Question
+    from ..history.metric import METRICS
     from .integrity import digest_of
 
     if not (good and bad) or bool(gate) == bool(run):
-        raise UsageError("a bisection needs a GOOD and a BAD version, and --gate METRIC or --run COMMAND")
+        raise UsageError("a bisection needs a GOOD and a BAD version, and --gate NAME or --run COMMAND")
     ends = digest_of(store, good), digest_of(store, bad)
     suspects(store, *ends)
-    return Question(
-        good=ends[0].hex(), bad=ends[1].hex(), gate=gate, run=run, samples=samples, limit=_limit(above, below, run)
-    )
+    asked = partial(Question, good=ends[0].hex(), bad=ends[1].hex(), samples=samples)
+    gates = [each.name for each in event.gate]
+    if run:
+        return asked(measure="command", name=run, limit=_decided(limit, "a command's exit status"))
+    if gate in gates and not (limit and gate in METRICS):
+        return asked(measure="gate", name=gate, limit=_decided(limit, "a gate"))
+    if gate not in METRICS:
+        known = ", ".join([*METRICS, *gates])
+        raise UserError(f"there is no metric or gate {gate!r}", f"there is {known}; --run COMMAND takes any command")
+    return asked(measure="metric", name=gate, limit=limit)
 
 
-def _limit(above: float | None, below: float | None, run: str) -> Limit | None:
+def _decided(limit: Limit | None, what: str) -> Limit:
+    """Return the limit between 0 (good) and more (bad), for what needs no other."""
+    from ..history.bisect_state import Limit
+
+    if limit is not None:
+        raise UsageError(f"{what} says itself what is bad", "leave out --above and --below")
+    return Limit(side="above", threshold=0.0)
+
+
+def _limit(above: float | None, below: float | None) -> Limit | None:
     from ..history.bisect_state import Limit
 
     if above is not None and below is not None:
         raise UsageError("--above and --below are two different things", "choose one")
-    if run and (above is not None or below is not None):
-        raise UsageError("a command says by its exit status what is bad, so --above and --below have no meaning with --run")
-    if run:
-        return Limit(side="above", threshold=0.0)
     if above is not None:
         return Limit(side="above", threshold=above)
     return None if below is None else Limit(side="below", threshold=below)

@@ -16,8 +16,9 @@ from ..settings import Settings
 from ..store import Store
 from ..units import short
 from .bisect_state import Limit, State, StateFile
-from .metric import Metric, finite, metric_named, status_of
+from .metric import Metric, finite, measuring
 from .replay import Replay, replaying
+from .revisions import read_commit
 
 Tell = Callable[[str], None]
 
@@ -80,8 +81,8 @@ async def bisect(
     question = state.question
     good, bad = bytes.fromhex(question.good), bytes.fromhex(question.bad)
     path = suspects(store, good, bad)
-    metric = status_of(question.run) if question.run else metric_named(question.gate, question.samples)
-    async with replaying(event, store, settings, data=not question.run) as weights:
+    needs_data = question.measure != "command"
+    async with measuring(event, store, question) as metric, replaying(event, store, settings, data=needs_data) as weights:
         trial = _Trial(store, weights, metric, file, state, tell)
         limit = question.limit or half_way(await trial.value(good), await trial.value(bad))
         while True:
@@ -124,7 +125,7 @@ class _Trial:
     async def value(self, digest: bytes) -> float | None:
         """Return a version's value; it is kept before this returns. Raises UserError."""
         if digest.hex() not in self._state.values:
-            await self._weights.go_to(self._store.commit(digest))
+            await self._weights.go_to(read_commit(self._store, digest))
             value = finite(await self._metric(self._weights))
             failpoint("bisect-evaluated")
             self._state.values[digest.hex()] = value

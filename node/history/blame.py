@@ -62,16 +62,22 @@ def _mark(masks: dict[str, Tensor], change: dict[str, Tensor]) -> None:
         masks[name] = masks[name] | mask if name in masks else mask
 
 
+def shares_of(credits: Iterable[Credit]) -> list[float]:
+    """Return each one's share of all squared norms together; zeros where nothing can be told from nothing."""
+    squares = [credit.squares for credit in credits]
+    whole = math.fsum(squares)
+    return [square / whole if whole else 0.0 for square in squares]
+
+
 def blame_fields(credits: list[Credit], tensors: Collection[str], size: int) -> dict[str, Any]:
     """Return plain values; `share` is of the squared norms of all contributors together."""
-    whole = math.fsum(credit.squares for credit in credits)
     return {
         "tensors": list(tensors),
         "size": size,
         "contributors": [
             {
                 "peer": credit.peer,
-                "share": credit.squares / whole if whole else 0.0,
+                "share": share,
                 "norm": credit.norm,
                 "coordinates": credit.coordinates,
                 "commits": [
@@ -82,6 +88,6 @@ def blame_fields(credits: list[Credit], tensors: Collection[str], size: int) -> 
                     for commit, move in credit.moves
                 ],
             }
-            for credit in credits
+            for credit, share in zip(credits, shares_of(credits), strict=True)
         ],
     }  # fmt: skip

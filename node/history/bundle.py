@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from ...protocol.bundle import LENGTH_BYTES, MAGIC, BundledBlob, BundledRef, BundleHeader
+from ...protocol.bundle import HEADER_BYTES, LENGTH_BYTES, MAGIC, MAX_REFS, BundledBlob, BundledRef, BundleHeader
 from ...protocol.commit import Commit
 from ...protocol.event import EventManifest
 from ...protocol.manifest import SignedManifest
@@ -108,6 +108,8 @@ class _Plan:
             for name, commit in self._store.refs.all().items()
             if name != MAIN and commit in self._included
         )
+        if max(len(refs), len(self.needs)) > MAX_REFS or sum(len(ref.tag or b"") for ref in refs) > HEADER_BYTES // 2:
+            raise UserError("there are too many branches and tags for one bundle", "bundle a RANGE that fewer of them point into")
         return BundleHeader(
             manifest=manifest.encode(), needs=self.needs, refs=refs, commits=len(self.commits), blobs=len(self.blobs)
         )

@@ -79,8 +79,8 @@ class _Checks:
     def run(self) -> list[Finding]:
         """Return what every check finds."""
         checks = (
-            self._database, self._rows_of_commits, self._chain, self._certificates, self._snapshots, self._payloads,
-            self._contributions, self._garbage,
+            self._database, self._rows_of_commits, self._chain, self._certificates, self._tags, self._snapshots,
+            self._payloads, self._contributions, self._garbage,
         )  # fmt: skip
         return [finding for check in checks for finding in check()]
 
@@ -153,6 +153,16 @@ class _Checks:
             return "" if Certificate.decode(body, DOCUMENT_LIMITS).commit == digest else "is of another commit"
         except RemoteProtocolError as error:
             return f"cannot be read: {error}"
+
+    def _tags(self) -> Iterator[Finding]:
+        for name in self._store.refs.all("tags/"):
+            try:
+                annotation = self._store.refs.tag(name)
+                if annotation is not None:
+                    annotation.open()
+            except RemoteProtocolError as error:
+                text = f"the annotation of {name} is not what its tagger signed: {error}"
+                yield Finding("tag", text, f"delete it: `collab-node tag -d {name.removeprefix('tags/')}`")
 
     def _snapshots(self) -> Iterator[Finding]:
         for commit, blob, size in self._index.rows('SELECT "commit", blob, size FROM snapshots'):

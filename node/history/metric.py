@@ -1,6 +1,6 @@
 """What can be measured of a version: a number from the weights at it.
 
-A `Metric` is given a replay that stands at the version. Whoever has another one (a gate of the event's) adds it to `METRICS`.
+A `Metric` is given a replay that stands at the version.
 """
 
 from __future__ import annotations
@@ -9,11 +9,19 @@ import asyncio
 import math
 import os
 import tempfile
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 
+from ...protocol.commit import Commit
+from ...protocol.event import EventManifest
 from ..errors import UserError
+from ..gate_run import request_for, result_of, seed_of
+from ..store import Store
+from ..trainer.messages import VersionRef
+from .bisect_state import Question
 from .replay import Replay
+from .revisions import read_commit
 
 Metric = Callable[[Replay], Awaitable[float]]
 
@@ -54,11 +62,40 @@ METRICS: Mapping[str, Callable[[int], Metric]] = {"loss": held_out_loss}
 """By name, from the number of samples to the metric."""
 
 
-def metric_named(name: str, samples: int) -> Metric:
-    """Return the metric of this name. Raises UserError."""
-    if name not in METRICS:
-        raise UserError(f"there is no metric {name!r}", f"there is {', '.join(METRICS)}; --run COMMAND takes any command")
-    return METRICS[name](samples)
+class FailsGate:
+    """1 for a version that fails one of the event's gates against `good`, 0 for one that passes it."""
+
+    def __init__(self, event: EventManifest, store: Store, name: str, good: Commit, folder: Path) -> None:
+        (self._gate,) = [gate for gate in event.gate if gate.name == name]
+        self._store = store
+        self._good = good
+        self._file = folder / "good.safetensors"
+
+    async def __call__(self, at: Replay) -> float:
+        here = at.base
+        assert here is not None
+        version = self._store.commit(here)
+        if not self._file.exists():
+            await at.go_to(self._good)
+            await at.write(self._file)
+            await at.go_to(version)
+        good = VersionRef(of="file", path=str(self._file))
+        seed = seed_of(self._good.state, version.state)
+        answer = await at.gate(request_for(self._gate, VersionRef(of="base"), seed, good))
+        return float(not result_of(answer).measurement.passed)
+
+
+@asynccontextmanager
+async def measuring(event: EventManifest, store: Store, question: Question) -> AsyncIterator[Metric]:
+    """Give what a question measures, while the block runs."""
+    with tempfile.TemporaryDirectory(prefix="collab-bisect-") as folder:
+        if question.measure == "command":
+            yield status_of(question.name)
+        elif question.measure == "gate":
+            good = read_commit(store, bytes.fromhex(question.good))
+            yield FailsGate(event, store, question.name, good, Path(folder))
+        else:
+            yield METRICS[question.name](question.samples)
 
 
 def finite(value: float) -> float | None:

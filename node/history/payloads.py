@@ -18,6 +18,7 @@ from ...protocol.messages import Blob
 from ...protocol.record import sha256
 from ..errors import UserError
 from ..store import Store
+from ..units import short
 from .revisions import FSCK
 
 if TYPE_CHECKING:
@@ -43,21 +44,37 @@ class Payloads:
         self._event = event
         self._store = store
 
+    @staticmethod
+    def explain(commit: Commit) -> bool:
+        """Say whether a commit is a merge of contributions (or a root): of others, payloads do not tell what they did."""
+        from ...kernels.merge.portions import PORTIONS
+
+        return commit.method == "root" or commit.method in PORTIONS
+
     def change(self, commit: Commit) -> dict[str, Tensor]:
-        """Return what a commit did, float32, by tensor; zeros for the root. Raises UserError if a payload is not here."""
+        """Return what a commit did, float32, by tensor; zeros for the root.
+
+        Raises UserError if a payload is not here, or if payloads do not `explain` the commit.
+        """
         from ...kernels.merge import merge
 
         if commit.method == "root":
             return self.layout.zeros()
+        if not self.explain(commit):
+            problem = f"the commit of round {commit.round} ({commit.method}) is no merge of contributions"
+            raise UserError(problem, f"see `collab-node diff {short(commit.base)} {short(commit.digest)}`")
         policy = self._event.merge
         merged = merge(commit.method, self.layout, self._contributions(commit), cap=policy.cap, damping=policy.damping)
         return self._stepped(commit, merged)
 
     def changes(self, commit: Commit) -> Iterator[tuple[str, dict[str, Tensor]]]:
-        """Yield (peer, what its contribution did), in the order of the commit; they add up to `change`. Raises UserError."""
+        """Yield (peer, what its contribution did), in the order of the commit; they add up to `change`.
+
+        Nothing for a root, and for a commit that payloads do not `explain`. Raises UserError if a payload is not here.
+        """
         from ...kernels.merge.portions import portions
 
-        if commit.method == "root":
+        if commit.method == "root" or not self.explain(commit):
             return
         policy, claims = self._event.merge, self._contributions(commit)
         divided = portions(commit.method, self.layout, claims, cap=policy.cap, damping=policy.damping)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import typer
@@ -14,6 +15,7 @@ from rich.text import Text
 
 from ...protocol import refs
 from ...protocol.commit import Commit
+from ..proposals.merged import merged_lines
 from ..rounds_table import RoundRow, rounds_table
 from ..store import Store
 from ..units import loss_text, peer_text, short
@@ -24,14 +26,17 @@ from .diff import TensorDiff, combined
 from .draw import draw
 from .graph import StoreGraph
 from .listing import annotation_lines
-from .log import by_contributor, log_fields, log_line, ref_labels
+from .log import by_contributor, log_fields, log_line, ref_labels, spans
 from .moves import Move, matching, moves_of, summed
 from .payloads import Payloads
 from .revisions import find_commits, read_commit
-from .show import certificate_fields, departed_of, show_fields
+from .show import certificate_fields, departed_of, revert_lines, show_fields
 
 if TYPE_CHECKING:
     from ...kernels import Layout
+
+
+_OTHER = "no merge of contributions: `collab-node diff` says what it did"
 
 
 @dataclass(frozen=True)
@@ -69,10 +74,14 @@ def lines(shown: Chosen, *, graph: bool, payloads: Payloads | None) -> None:
     labels = ref_labels(shown.store)
     for commit, head, body, joints in _rows(shown, graph):
         typer.echo(f"{head}{log_line(commit, labels)}")
-        for line in tables.stat_lines(moves_of(payloads.change(commit))) if payloads is not None else ():
+        for line in _stat(commit, payloads) if payloads is not None else ():
             typer.echo(f"{body}{line}")
         for joint in joints:
             typer.echo(joint)
+
+
+def _stat(commit: Commit, payloads: Payloads) -> list[str]:
+    return tables.stat_lines(moves_of(payloads.change(commit))) if payloads.explain(commit) else [f" {_OTHER}"]
 
 
 def _rows(shown: Chosen, graph: bool) -> Iterator[tuple[Commit, str, str, Sequence[str]]]:
@@ -99,12 +108,13 @@ def contributors(shown: Chosen, as_json: bool) -> None:
 def tensor(shown: Chosen, payloads: Payloads, pattern: str, as_json: bool) -> None:
     """Print the commits that moved a tensor."""
     names = matching(payloads.layout.names, pattern)
+    size = _size(payloads, names)
     rows = []
-    for commit in shown:
-        change = payloads.change(commit)
-        moves = [move for move in moves_of(change) if move.tensor in names]
+    for commit in filter(payloads.explain, shown):
+        moves = [move for move in moves_of(payloads.change(commit)) if move.tensor in names]
         if moves:
-            rows.append((commit, summed(moves, pattern)))
+            rows.append((commit, replace(summed(moves, pattern), size=size)))
+    _note_others(shown, payloads)
     if as_json:
         for commit, move in rows:
             typer.echo(json.dumps({"commit": commit.digest.hex(), "round": commit.round, **move.to_dict()}))
@@ -127,12 +137,14 @@ def commit(
             console.print(Text(line), soft_wrap=True)
     for line in _headers(store, shown):
         console.print(Text(line), soft_wrap=True)
+    if shown.method == "proposals":
+        console.print(Text("\n".join(merged_lines(shown))), soft_wrap=True)
     if shown.accepted:
         console.print(tables.contributions_table(shown))
     if shown.rejected:
         console.print(tables.rejected_table(shown))
     if moves:
-        console.print(tables.moves_table(moves, {name: _numel(shape) for name, shape in layout.tensors}))
+        console.print(tables.moves_table(moves, layout.numel()))
     elif missing:
         console.print(Text(f"\nwhat it moved cannot be told: {missing}"), soft_wrap=True)
 
@@ -153,8 +165,9 @@ def _headers(store: Store, shown: Commit) -> Iterator[str]:
     if (proof := certificate_fields(store, shown)) is not None:
         signers = ", ".join(map(peer_text, proof["signers"]))
         yield f"final  epoch {proof['epoch']}, view {proof['view']}, signed by {signers}"
-    elif shown.parents:
+    elif shown.parents and shown.statement is None:
         yield "final  no certificate is here"
+    yield from revert_lines(shown)
 
 
 def diff(older: Commit, newer: Commit, diffs: Sequence[TensorDiff], as_json: bool) -> None:
@@ -167,18 +180,15 @@ def diff(older: Commit, newer: Commit, diffs: Sequence[TensorDiff], as_json: boo
         typer.echo(json.dumps(fields))
         return
     typer.echo(f"{short(older.digest)} (round {older.round}) .. {short(newer.digest)} (round {newer.round})")
-    changed = [each for each in diffs if each.changed]
-    if not changed:
-        typer.echo("the weights are the same, bit for bit" if older.state == newer.state else "the weights are equal")
-        return
     _print(tables.diff_table(diffs))
 
 
 def blame(shown: Chosen, payloads: Payloads, pattern: str, as_json: bool) -> None:
     """Print who moved a tensor."""
     names = matching(payloads.layout.names, pattern)
-    size = sum(_numel(shape) for name, shape in payloads.layout.tensors if name in names)
+    size = _size(payloads, names)
     credits = find_blame(payloads, shown, names)
+    _note_others(shown, payloads)
     if as_json:
         typer.echo(json.dumps(blame_fields(credits, names, size)))
         return
@@ -190,11 +200,14 @@ def blame(shown: Chosen, payloads: Payloads, pattern: str, as_json: bool) -> Non
     _print(tables.blame_table(credits, size))
 
 
-def _numel(shape: Sequence[int]) -> int:
-    count = 1
-    for length in shape:
-        count *= length
-    return count
+def _note_others(shown: Chosen, payloads: Payloads) -> None:
+    others = [commit.round for commit in shown if not payloads.explain(commit)]
+    if others:
+        typer.echo(f"not counted: round {spans(others)}, {_OTHER}", err=True)
+
+
+def _size(payloads: Payloads, names: Collection[str]) -> int:
+    return sum(math.prod(shape) for name, shape in payloads.layout.tensors if name in names)
 
 
 def _print(renderable: RenderableType) -> None:

@@ -79,6 +79,11 @@ def _commits_of_vote(state: bytes) -> Iterable[bytes]:
             yield message.commit
 
 
-KEEPERS: tuple[Keeper, ...] = (_contributed, _own, _voted)
+def _proposed(event: EventManifest, store: Store, index: Index) -> Iterable[bytes]:
+    for proposed in store.proposals.all():
+        yield proposed.proposal.payload.sha256
+
+
+KEEPERS: tuple[Keeper, ...] = (_contributed, _own, _voted, _proposed)
 """Each yields the blobs that one kind of unfinished work needs."""
 

@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 from ...protocol.commit import Commit
+from ...protocol.errors import RemoteProtocolError
 from ...protocol.event import EventManifest
 from ..errors import UserError
 from ..fetching import Fetcher, Unavailable
@@ -24,6 +25,8 @@ from ..trainer import messages
 from ..trainer.client import Worker
 from ..weights import StateMismatch, Weights
 from ..worker_host import WorkerHost, open_request
+
+_FETCH = "start the node, so that it fetches it, or `collab-node unbundle` a history that has it"
 
 
 class Replay(Weights):
@@ -53,19 +56,30 @@ class Replay(Weights):
         await self.adopt(commit)
 
     async def go_to(self, commit: Commit) -> None:
-        """Go to any commit from the nearest state, which may be a snapshot. Raises StateMismatch, Unavailable, RemoteFailure."""
-        if self.base != commit.digest:
+        """Go to any commit from the nearest state, which may be a snapshot. Raises StateMismatch, RemoteFailure, UserError."""
+        if self.base == commit.digest:
+            return
+        try:
             self.base = self.base if self._is_near(commit) else None
             await self.bring_to(commit, carry=False)
+        except Unavailable as error:
+            raise UserError(f"this store lacks what the weights of round {commit.round} are made of", _FETCH) from error
+        except (KeyError, RemoteProtocolError) as error:
+            problem = f"a commit before round {commit.round} is missing or damaged ({error})"
+            raise UserError(problem, "`collab-node fsck` says what to do") from error
 
     def _is_near(self, commit: Commit) -> bool:
         """Say whether we are an ancestor with no snapshot on the way from it."""
         at = commit
-        while self._store.snapshot_of(at.digest) is None and at.parents:
+        while at.parents and not self._has_snapshot(at):
             at = self._store.commit(at.base)
             if at.digest == self.base:
                 return True
         return False
+
+    def _has_snapshot(self, commit: Commit) -> bool:
+        blob = self._store.snapshot_of(commit.digest)
+        return blob is not None and self._store.blobs.has(blob)
 
     async def write(self, out: Path, *, weights_only: bool = True) -> messages.Written:
         """Write the weights, or the whole state, to `out` (an absolute path) as safetensors, whole or not at all."""
@@ -75,9 +89,13 @@ class Replay(Weights):
         """Run a gate in the worker. Raises RemoteFailure."""
         return await self._call(lambda worker: worker.gate(request))
 
-    async def loss(self, samples: int = 0) -> float:
-        """Return the held-out loss in nats a token; of the event's number of samples if `samples` is 0."""
-        return (await self._call(lambda worker: worker.evaluate(messages.Evaluate(samples=samples)))).loss
+    async def loss(self, samples: int = 0, candidate: str = "") -> float:
+        """Return the held-out loss in nats a token, of where we are or of a merge by its key.
+
+        Of the event's number of samples if `samples` is 0.
+        """
+        request = messages.Evaluate(of="candidate" if candidate else "base", key=candidate, samples=samples)
+        return (await self._call(lambda worker: worker.evaluate(request))).loss
 
     async def overlap(self, request: messages.Overlap) -> messages.Overlaps:
         """See messages.Overlap. Raises RemoteFailure."""
@@ -89,6 +107,8 @@ async def replaying(event: EventManifest, store: Store, settings: Settings, *, d
     """Give a `Replay` while the block runs. `data`: prepare the event's data, to evaluate on. Raises UserError."""
     host = WorkerHost(on_notice=lambda notice: None, on_ready=_ready, on_death=lambda name, why: None)
     with tempfile.TemporaryDirectory(prefix="collab-replay-") as folder:
+        if not data:
+            settings = settings.model_copy(update={"cache_dir": Path(folder)})
         try:
             with as_user_errors():
                 await host.start(open_request(event, event.coordinator, Path(folder), settings, data=data))
@@ -105,8 +125,7 @@ def as_user_errors() -> Iterator[None]:
     except RemoteFailure as failure:
         raise UserError(failure.text) from failure
     except Unavailable as error:
-        hint = "start the node, so that it fetches it, or `collab-node unbundle` a history that has it"
-        raise UserError(f"this store lacks what a version is made of: {error}", hint) from error
+        raise UserError(f"this store lacks what a version is made of: {error}", _FETCH) from error
     except StateMismatch as error:
         raise UserError(f"the store is damaged: {error}", "`collab-node verify` says where") from error
     except ChannelClosed as error:

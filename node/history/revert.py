@@ -18,7 +18,7 @@ from ..settings import Settings
 from ..store import Store
 from ..trainer import messages
 from .replay import Replay, replaying
-from .revisions import ref_errors
+from .revisions import read_commit, ref_errors
 
 _UNKNOWN = bytes(32)
 
@@ -62,7 +62,7 @@ def commits_with(store: Store, parent: Commit, peer: str) -> list[Commit]:
             found.append(at)
         if not at.parents:
             return found
-        at = store.commit(at.base)
+        at = read_commit(store, at.base)
 
 
 def _reverted(commit: Commit, peer: str) -> tuple[bytes, ...]:
@@ -77,7 +77,7 @@ def peer_named(store: Store, parent: Commit, name: str) -> str:
         found |= {signed.signer for signed, _ in at.contributions() if signed.signer.endswith(name)}
         if not at.parents:
             break
-        at = store.commit(at.base)
+        at = read_commit(store, at.base)
     if len(found) == 1:
         return found.pop()
     if not found:
@@ -100,7 +100,7 @@ async def make_revert(
         peers=() if peer is None else (peer,), message=message, time=time,
     )  # fmt: skip
     try:
-        undone = undone_by(event, draft, store.commit)
+        undone = undone_by(event, draft, lambda digest: read_commit(store, digest))
     except RemoteProtocolError as error:
         raise UserError(f"this cannot be reverted: {error.detail}", "name commits of rounds on the same branch") from error
     kept = {each.commit.digest: each.kept for each in undone}
@@ -130,16 +130,16 @@ async def _overlaps(replay: Replay, rounds: Sequence[Commit], kept: dict[bytes, 
 
 
 def branch_to_take(store: Store, branch: str, onto: Commit) -> tuple[str, bytes | None, Commit]:
-    """Return the full name of the branch that is to take the revert, where it is now, and the commit that the revert follows.
+    """Return the full name of the branch that is to take a commit, where it is now, and the commit that the new one follows.
 
     A branch that is there goes on from where it is; a new one starts from `onto`. Raises UserError.
     """
     with ref_errors():
         name = branch_name(branch)
     if name == MAIN:
-        raise UserError("main moves with the swarm's rounds", "revert on a branch of your own: --into NAME")
+        raise UserError("main moves with the swarm's rounds", "name a branch of your own: --into NAME")
     now = store.refs.get(name)
-    return name, now, onto if now is None else store.commit(now)
+    return name, now, onto if now is None else read_commit(store, now)
 
 
 def keep_revert(store: Store, name: str, expected: bytes | None, commit: Commit) -> None:

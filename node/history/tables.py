@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import islice
 
 from rich import box
@@ -13,7 +12,7 @@ from ...protocol.commit import Commit
 from ...protocol.merging import parts
 from ..reading import signer_of
 from ..units import bytes_text, loss_text, peer_text, percent_text, short, small_text
-from .blame import Credit
+from .blame import Credit, shares_of
 from .diff import TensorDiff, combined
 from .log import Work, spans
 from .moves import Move, summed
@@ -63,10 +62,9 @@ def _diff_cells(each: TensorDiff) -> list[str]:
 def blame_table(credits: Sequence[Credit], size: int) -> Table:
     """Who moved the tensor, how far, where and when."""
     table = _table(["contributor"], ["of change", "norm", "coordinates", "of all"], ["rounds"])
-    whole = math.fsum(credit.squares for credit in credits)
-    for credit in credits:
+    for credit, share in zip(credits, shares_of(credits), strict=True):
         table.add_row(
-            peer_text(credit.peer), percent_text(credit.squares / whole), small_text(credit.norm), f"{credit.coordinates:,}",
+            peer_text(credit.peer), percent_text(share), small_text(credit.norm), f"{credit.coordinates:,}",
             percent_text(credit.coordinates / size), spans(credit.rounds),
         )  # fmt: skip
     return table
@@ -104,13 +102,13 @@ def rejected_table(commit: Commit) -> Table:
     return table
 
 
-def moves_table(moves: Sequence[Move], sizes: Mapping[str, int]) -> Table:
-    """How far a commit moved each tensor; `sizes` are those of all tensors, moved or not."""
+def moves_table(moves: Sequence[Move], size: int) -> Table:
+    """How far a commit moved each tensor; `size` is that of the whole model, moved or not."""
     table = _table(["tensor"], ["coordinates", "of all", "norm", "largest"])
     for move in moves:
         table.add_row(*_move_cells(move, move.size))
     table.add_section()
-    table.add_row(*_move_cells(summed(moves), sum(sizes.values())))
+    table.add_row(*_move_cells(summed(moves), size))
     return table
 
 

@@ -74,6 +74,14 @@ CREATE TABLE merged (
     parent   BLOB NOT NULL CHECK (length(parent) = 32)
 ) STRICT, WITHOUT ROWID;
 """,
+    # 3: proposals, and the commits that merged them.
+    """
+CREATE TABLE proposals (
+    digest   BLOB PRIMARY KEY CHECK (length(digest) = 32),
+    envelope BLOB NOT NULL,
+    "commit" BLOB CHECK (length("commit") = 32)
+) STRICT, WITHOUT ROWID;
+""",
 )
 
 VERSION = 1 + len(MIGRATIONS)

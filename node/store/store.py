@@ -20,6 +20,7 @@ from ..files import make_folder
 from .blobs import Blobs
 from .cache import RecentlyUsed
 from .index import Index
+from .proposals import Proposals
 from .refs import Refs
 
 _CACHED_COMMITS = 256
@@ -50,6 +51,7 @@ class Store:
         self._index = index
         self.blobs = blobs
         self.refs = Refs(index)
+        self.proposals = Proposals(index)
         self._commits: RecentlyUsed[bytes, Commit] = RecentlyUsed(_CACHED_COMMITS)
 
     @classmethod

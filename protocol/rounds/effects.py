@@ -79,10 +79,12 @@ class FetchCommit:
 class ReplayCommit:
     """Replay a commit's merge; compare its state hash and every clip; answer `replayed(commit.digest, None or reason)`.
 
-    In an event with gates, run those of rounds on the candidate; the reason is `gates.refusal_of` the one that clearly fails.
+    In an event with gates, run those of rounds on the candidate, `gates.relaxed` with this `patience`; the reason is
+    `gates.refusal_of` the one that clearly fails.
     """
 
     commit: Commit
+    patience: int = 0
 
 
 @dataclass(frozen=True)

@@ -70,7 +70,9 @@ class RoundMachine:
         self._presence = Presence(self.setting.silence)
         self._gathering = Gathering(self.setting, self._pool, self._presence)
         self._neighbours = Neighbours(history, self.setting.resend)
-        self._reviews = Reviews(self.setting, self._pool, self._out.append, lambda: self.poll.is_member)
+        self._reviews = Reviews(
+            self.setting, self._pool, self._out.append, lambda: self.poll.is_member, lambda: self.poll.voting.turn.epoch
+        )
         self.poll = Poll(self.setting, self._reviews, self._out.append)
         self._own = (0, 0, 0.0, 0.0)
         self._started_at = 0.0

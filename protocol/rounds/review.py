@@ -8,7 +8,10 @@ Gates (`node/gatekeeper.py` has how they find who is at fault). A candidate that
 show here, make a commit UNFAIR, not UNSOUND: it is prevoted against while it is new. A measurement is not bit-identical on all
 hardware, as a merge is, so it must not stop a commit that more than 2/3 of the committee measured and found good; and with fewer
 than a third faulty no commit is final whose candidate fails at every honest member. The voting core knows nothing of gates.
-Limit: where honest members differ so that no candidate finds more than 2/3, views pass until other contributions come.
+
+Where honest members differ so that no candidate finds more than 2/3, an epoch ends without a commit. So that the swarm goes on,
+a member becomes more patient from epoch to epoch: from the second on it believes refusals for gates (to leave out too much harms
+nobody's model), and the tolerance that a candidate is held to doubles. Limit: what passes in a late epoch may be worse by that.
 """
 
 from __future__ import annotations
@@ -53,12 +56,16 @@ class Review:
 class Reviews:
     """All reviews of one round. Methods that may complete one return the new verdicts."""
 
-    def __init__(self, setting: Setting, pool: Pool, emit: Callable[[Effect], None], is_member: Callable[[], bool]) -> None:
-        """`is_member` says whether we vote now; who does not vote fetches commits but replays none."""
+    def __init__(
+        self, setting: Setting, pool: Pool, emit: Callable[[Effect], None], is_member: Callable[[], bool],
+        epoch: Callable[[], int],
+    ) -> None:  # fmt: skip
+        """`is_member` says whether we vote now; who does not vote fetches commits but replays none. `epoch`: which one it is."""
         self._setting = setting
         self._pool = pool
         self._emit = emit
         self._is_member = is_member
+        self._epoch = epoch
         self._reviews: dict[bytes, Review] = {}
 
     def commit(self, digest: bytes) -> Commit | None:
@@ -109,12 +116,15 @@ class Reviews:
         if review is None or review.upheld is not None:
             return []
         assert review.commit is not None
-        review.upheld = upheld & review.accused
-        for rejected in review.commit.rejected:
-            signed, _ = open_contribution(rejected.envelope)
-            if signed.digest in review.upheld:
-                self._pool.fail(signed.digest, rejected.reason)
+        self._uphold(review, review.commit, upheld & review.accused)
         return self._advance(review, now)
+
+    def _uphold(self, review: Review, commit: Commit, upheld: frozenset[bytes]) -> None:
+        review.upheld = upheld
+        for rejected in commit.rejected:
+            signed, _ = open_contribution(rejected.envelope)
+            if signed.digest in upheld:
+                self._pool.fail(signed.digest, rejected.reason)
 
     def checked(self, slot: Slot, now: float) -> Verdicts:
         """A payload's check ended: a review may have waited for it."""
@@ -157,14 +167,16 @@ class Reviews:
                 continue
             if claim is not None:
                 self.check(claim)
-        self._emit(ReplayCommit(commit))
-        if review.accused:
+        self._emit(ReplayCommit(commit, patience=self._epoch()))
+        if review.accused and not self._epoch():
             self._emit(CheckRefusals(commit))
+        else:
+            self._uphold(review, commit, review.accused)
 
     def _judge(self, review: Review, commit: Commit) -> bool:
         if review.replay is None or any(self._is_open(slot) for slot in review.refused):
             return False
-        if review.accused and review.upheld is None:
+        if review.upheld is None:
             return False
         failed = gate_of(review.replay) is not None
         if review.replay and not failed:
@@ -199,7 +211,7 @@ class Reviews:
         return "omitted" if omitted else EQUIVOCATION if twofold else None
 
     def _dispute(self, review: Review) -> str | None:
-        if review.accused != (review.upheld or frozenset()):
+        if review.accused != review.upheld:
             return "disputed"
         for slot, reason in review.refused.items():
             claim = self._pool.get(slot)

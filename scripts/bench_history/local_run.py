@@ -56,18 +56,27 @@ class LocalRun:
             assert self.event.start.seed is not None
             _ask(service, messages.Init(seed=self.event.start.seed))
 
+    @property
+    def parameters(self) -> int:
+        """How many parameters the model has."""
+        return self._services[0].session.layout.numel()
+
     def close(self) -> None:
         """Close the store."""
         self.store.close()
 
-    def round(self, *, silent: int | None = None, spoiler: int | None = None, spoil: Spoil | None = None) -> Commit:
-        """Let everyone train on the head and merge what they made; `silent` sits out, `spoiler` sends what `spoil` makes."""
+    def reopened(self) -> Store:
+        """Return the closed run's store, for reading."""
+        return Store.open(self.folder.store_path, read_only=True)
+
+    def round(self, *, silent: int | None = None, spoilt: tuple[int, Spoil] | None = None) -> Commit:
+        """Let everyone train on the head and merge what they made; `silent` sits out, one sends what is `spoilt` instead."""
         base = self.history.head
         claims = []
         for number, service in enumerate(self._services):
             if number != silent:
                 self._train(service, base)
-                claims.append(self._contribute(number, service, base, spoil if number == spoiler else None))
+                claims.append(self._contribute(number, service, base, spoilt[1] if spoilt and spoilt[0] == number else None))
         commit, certificate = self._merge(base, claims)
         self._take(commit, certificate)
         return commit
@@ -111,12 +120,13 @@ class LocalRun:
                 for each in parts(draft.commit)
             ),
         )  # fmt: skip
-        for service in self._services:
-            merged: Any = _ask(service, request)
-            self.state = merged.state
+        first = self._services[0]
+        merged: Any = _ask(first, request)
+        self.state = merged.state
         commit = draft.complete(self.state, int(time.time()))
-        for service in self._services:
-            _ask(service, messages.Adopt(key=request.key, commit=commit.digest))
+        _ask(first, messages.Adopt(key=request.key, commit=commit.digest))
+        for service in self._services[1:]:  # a state never changes, so they may share it
+            service.session.restart_from(first.session.require_base(), self.state, commit.digest, carry=False)
         return commit, self._certify(base, commit)
 
     def _path(self, blob: Blob) -> str:

@@ -97,8 +97,11 @@ class InProcessHost:
 class Desk:
     """What a node has for its weights: store, history, worker, weights, contributor. `others` are where it fetches from."""
 
-    def __init__(self, folder: Path, name: str, others: Sequence[Desk] = (), *, host: WorkerHost | None = None) -> None:
-        self.event = tiny_event()
+    def __init__(
+        self, folder: Path, name: str, others: Sequence[Desk] = (), *, host: WorkerHost | None = None,
+        event: EventManifest | None = None,
+    ) -> None:  # fmt: skip
+        self.event = event or tiny_event()
         self.others = others
         self.folder = folder
         self.name = name

@@ -14,13 +14,16 @@ from collab.protocol.ancestry import Ancestry
 from collab.protocol.commit import Commit
 from collab.protocol.errors import LocalProtocolError, RemoteProtocolError
 from collab.protocol.event import Rounds
-from collab.protocol.gates import LossGate
+from collab.protocol.gates import Case, ExactGate, LossGate, relaxed
 from collab.protocol.merging import claim_problem, make_draft, verify_commit
 from collab.protocol.messages import Blob, Proposal, Signed
+from collab.protocol.record import sha256
 from collab.protocol.rounds import effects as do
 
 GATE = LossGate(name="held-out", kind="loss")
 REASON = "gate.held-out"
+GOOD, BAD = -1.0, 1000.0
+"""How much worse than the gate tolerates."""
 
 
 # Swarms
@@ -31,7 +34,7 @@ def swarm(size: int, bad: Collection[int], *, seed: int = 0, faults: Faults | No
     setting = Rounds(**({"deadline": 60.0, "collect": 5.0, "view": 4.0} | rounds))
     net = Net(event(setting, gate=(GATE,)), [identity(number) for number in range(size)], seed=seed, faults=faults)
     names = {identity(number).peer_id for number in bad}
-    net.fails_gate = lambda node, contributor: contributor in names
+    net.worsening = lambda node, contributor: BAD if contributor in names else GOOD
     for node in net:
         net.at(net.random.uniform(0.0, 0.5), node.boot)
     return net
@@ -77,7 +80,7 @@ def test_a_proposer_who_does_not_run_the_gate_gets_no_votes() -> None:
     net = swarm(4, bad=(1,))
     careless = identity(0).peer_id
     names = {identity(1).peer_id}
-    net.fails_gate = lambda node, contributor: contributor in names and node.peer_id != careless
+    net.worsening = lambda node, contributor: BAD if contributor in names and node.peer_id != careless else GOOD
     for commit in reach(net, 6)[1:]:  # in the first rounds the coordinator is alone on the roster
         assert commit.proposer != careless or not accepted(commit) & names
 
@@ -85,7 +88,7 @@ def test_a_proposer_who_does_not_run_the_gate_gets_no_votes() -> None:
 def test_a_false_accusation_is_not_upheld() -> None:
     net = swarm(4, bad=())
     liar, victim = identity(1).peer_id, identity(2).peer_id  # the coordinator, alone in the first round, is honest
-    net.fails_gate = lambda node, contributor: node.peer_id == liar and contributor == victim
+    net.worsening = lambda node, contributor: BAD if node.peer_id == liar and contributor == victim else GOOD
     chain = reach(net, 8)
     assert len(chain[1].roster) == 4
     assert not any(commit.failed_gates() for commit in chain)
@@ -94,9 +97,23 @@ def test_a_false_accusation_is_not_upheld() -> None:
 def test_a_member_that_measures_otherwise_does_not_stop_the_rest() -> None:
     net = swarm(7, bad=())
     odd = identity(6).peer_id
-    net.fails_gate = lambda node, contributor: node.peer_id == odd
+    net.worsening = lambda node, contributor: BAD if node.peer_id == odd else GOOD
     chain = reach(net, 5)
     assert any(len(commit.accepted) == 7 for commit in chain)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_members_that_differ_about_what_is_close_find_each_other_all_the_same(seed: int) -> None:
+    net = swarm(7, bad=(), seed=seed, faults=Faults(loss=0.05))
+    close, bad = {identity(number).peer_id for number in range(6)}, identity(6).peer_id
+
+    def worsening(node: Node, contributor: str) -> float:
+        noise = sha256(f"{seed} {node.peer_id} {contributor} {node.history.head.round}".encode())[0] / 256 - 0.5
+        return 1 + 0.2 * noise if contributor in close else BAD  # half of the members find it too much, the other half not
+
+    net.worsening = worsening
+    chain = reach(net, 4, limit=2000.0)
+    assert not any(bad in accepted(commit) for commit in chain)
 
 
 def test_proposers_that_crash_while_they_look_for_who_is_at_fault() -> None:
@@ -190,6 +207,15 @@ def test_a_candidate_that_fails_here_is_prevoted_against_but_does_not_block_a_qu
     others = [number for number in bench.order if number != bench.me]
     effects = [effect for number in others for effect in bench.attest(number, "prevote", commit.digest, now=11.0)]
     assert ("precommit", commit.digest) in votes(effects)
+
+
+def test_patience_doubles_a_tolerance_and_begins_one_that_is_nothing() -> None:
+    assert [relaxed(GATE, patience).tolerance for patience in range(4)] == pytest.approx([0.01, 0.02, 0.04, 0.08])
+    assert relaxed(GATE, 0) is GATE
+    exact = ExactGate(name="words", kind="exact", cases=(Case(input="a", output="b"),) * 4)
+    assert [relaxed(exact, patience).tolerance for patience in range(4)] == [0.0, 0.25, 0.75, 1.0]
+    assert relaxed(LossGate(name="g", kind="loss", tolerance=0.0), 1).tolerance == 1e-3
+    assert relaxed(GATE, 10_000).tolerance == 1e6
 
 
 # What a commit may say

@@ -146,9 +146,6 @@ def test_exact_gates_on_a_masked_language_model(bench: MakeBench, make_event: An
     assert run(made, LOSS, VersionRef()).passed
 
 
-# Heads
-
-
 def labelled(folder: Path, count: int = 160) -> None:
     rows = [{"text": ("abab" if at % 2 else "xyxy") * 3 + str(at), "label": at % 2} for at in range(count)]
     (folder / "labelled.jsonl").write_text("\n".join(json.dumps(row) for row in rows))

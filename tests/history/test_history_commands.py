@@ -12,6 +12,7 @@ import pytest
 import torch
 from history.kit import ALICE, BOB, CAROL, World
 
+from collab.kernels.merge.portions import PORTIONS
 from collab.node.history.payloads import Payloads
 from collab.protocol.commit import Commit
 
@@ -113,8 +114,7 @@ def test_diff_compares_any_two_versions(world: World, objects: Objects, lines: L
     norms = [row["norm"] for row in found["tensors"]]
     assert norms == sorted(norms, reverse=True)
     assert found["total"]["changed"] == sum(row["changed"] for row in found["tensors"])
-    assert lines("diff", "@4..@4")[1] == "the weights are the same, bit for bit"
-    assert all(len(line) <= 80 for line in lines("diff", "v1.0.0"))
+    assert lines("diff", "@4..@4") == ["the weights are the same, bit for bit"]
 
 
 def test_blame_divides_a_tensor_among_those_who_moved_it(world: World, objects: Objects, lines: Lines) -> None:
@@ -162,6 +162,18 @@ def test_a_pruned_payload_is_named(world: World, objects: Objects, lines: Lines,
         assert "lacks what the weights of round 4" in failure("diff", "@3", "@4")
     finally:
         path.write_bytes(kept)
+
+
+def test_commits_that_payloads_do_not_explain_are_told_apart(
+    world: World, run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(PORTIONS, "sparse-average")
+    for words in (("blame", "norm.weight"), ("log", "--tensor", "norm.weight")):
+        done = run(*words, home=world.home.path)
+        assert done.exit_code == 0
+        assert "not counted: round 1-4, no merge of contributions" in done.stderr
+    assert "no merge of contributions" in run("log", "--stat", "-n", "1", home=world.home.path).stdout.splitlines()[1]
+    assert "(sparse-average) is no merge of contributions" in run("show", home=world.home.path).stdout
 
 
 def test_reading_the_log_needs_no_torch(world: World) -> None:

@@ -108,8 +108,7 @@ def make_sample(folder: Path, rounds: int = ROUNDS, *, broken: int = 0, **parts:
     local_run = import_module("bench_history.local_run")
     local = local_run.LocalRun(sample.home, draft(**parts), 3, sample.data)
     for number in range(1, rounds + 1):
-        spoiled = {"spoiler": 2, "spoil": local_run.noise} if number == broken else {}
-        local.round(silent=2 if number == 3 else None, **spoiled)
+        local.round(silent=2 if number == 3 else None, spoilt=(2, local_run.noise) if number == broken else None)
     local.close()
     return sample
 

@@ -19,15 +19,17 @@ from collab.node.errors import UserError
 from collab.node.history.bisect import half_way, narrowed
 from collab.node.history.bisect_state import Limit, Question, State, StateFile
 from collab.protocol.event import Merge
+from collab.protocol.gates import LossGate
 
 Run = Callable[..., Result]
 ROUNDS, BROKEN = 11, 7
+GATE = LossGate(name="held-out", kind="loss", path="text.txt", tolerance=0.5)
 
 
 @pytest.fixture(scope="session")
 def original(tmp_path_factory: pytest.TempPathFactory) -> Sample:
     """A history in which somebody sent noise in round 7."""
-    return make_sample(tmp_path_factory.mktemp("broken"), ROUNDS, broken=BROKEN, merge=Merge(max_norm=1000.0))
+    return make_sample(tmp_path_factory.mktemp("broken"), ROUNDS, broken=BROKEN, merge=Merge(max_norm=1000.0), gate=(GATE,))
 
 
 def found(done: Result) -> dict[str, Any]:
@@ -52,6 +54,13 @@ def test_it_finds_what_broke_the_loss(run: Run, sample: Sample) -> None:
     assert f"of round {BROKEN} is the first bad one; {len(lines)} of {ROUNDS - 3} versions were evaluated" in last
     assert len(lines) <= math.ceil(math.log2(ROUNDS - 3))
     assert f"round {BROKEN} " in commit
+
+
+def test_a_gate_of_the_event_is_a_metric(run: Run, sample: Sample) -> None:
+    answer = found(run("bisect", "@3", "HEAD", "--gate", "held-out", "--json"))
+    assert (answer["round"], answer["value"], answer["value_before"]) == (BROKEN, 1.0, 0.0)
+    assert answer["evaluations"] == math.ceil(math.log2(ROUNDS - 3))
+    assert "a gate says itself" in run("bisect", "@3", "HEAD", "--gate", "held-out", "--above", 1).stderr
 
 
 def test_a_command_is_a_metric(run: Run, sample: Sample, tmp_path: Path) -> None:
@@ -87,11 +96,11 @@ def test_what_cannot_be_asked(run: Run, sample: Sample) -> None:
     assert "needs a GOOD and a BAD" in line("@3", "HEAD")
     assert "does not descend from" in line("HEAD", "@3", "--gate", "loss")
     assert "are the same" in line("HEAD", "HEAD", "--gate", "loss")
-    assert "no metric 'speed'" in line("@3", "HEAD", "--gate", "speed")
+    assert "no metric or gate 'speed'" in line("@3", "HEAD", "--gate", "speed")
     assert "two different things" in line("@3", "HEAD", "--gate", "loss", "--above", 1, "--below", 1)
-    assert "no meaning with --run" in line("@3", "HEAD", "--run", "true", "--above", 1)
+    assert "says itself what is bad" in line("@3", "HEAD", "--run", "true", "--above", 1)
     file = StateFile(sample.folder.path / "bisect.json")
-    file.save(State(question=Question(good="00" * 32, bad="11" * 32, gate="loss")))
+    file.save(State(question=Question(good="00" * 32, bad="11" * 32, measure="metric", name="loss")))
     assert "another bisection is not finished" in line("@3", "HEAD", "--gate", "loss")
     assert run("bisect", "--reset").exit_code == 0
     assert file.load() is None
@@ -108,7 +117,13 @@ def test_a_version_that_cannot_be_rebuilt_leaves_the_bisection_as_it_was(run: Ru
         sample.blob_path(sample.snapshot(round)).unlink()
     done = run("bisect", "@2", "@8", "--gate", "loss", "--above", 5.3)
     assert done.exit_code == 1
-    assert "lacks what a version is made of" in done.stderr
+    assert "lacks what the weights of round" in done.stderr
+    commit = sample.blob_path(sample.commit(5).digest)
+    kept = commit.read_bytes()
+    for damage in (kept[:100], b""):
+        commit.write_bytes(damage)
+        assert "is missing or damaged" in run("bisect").stderr
+    commit.write_bytes(kept)
     shutil.move(tmp_path / "payload", away)
     assert found(run("bisect", "--json"))["round"] == BROKEN
 

@@ -21,7 +21,7 @@ from collab.node.history.unbundle import unbundle
 from collab.node.home import Home
 from collab.node.keys import load
 from collab.node.store import Store
-from collab.protocol.bundle import LENGTH_BYTES, MAGIC, BundledBlob, BundledRef, BundleHeader
+from collab.protocol.bundle import LENGTH_BYTES, MAGIC, MAX_REFS, BundledBlob, BundledRef, BundleHeader
 from collab.protocol.manifest import SignedManifest
 from collab.protocol.record import sha256
 from collab.protocol.refs import SignedTag, Tag
@@ -354,6 +354,17 @@ def test_no_bundle_of_damage_and_none_that_is_not_there(run: Run, sample: Sample
     assert "cannot read" in run("unbundle", tmp_path / "nothing").stderr
     (tmp_path / "text").write_text("hello")
     assert "is no bundle" in run("unbundle", tmp_path / "text").stderr
+
+
+def test_too_many_tags_for_one_bundle(sample: Sample, tmp_path: Path) -> None:
+    commit = sample.commit(5).digest
+    with sample.store() as store, store.transaction():
+        for number in range(MAX_REFS + 1):
+            store.refs.update(f"tags/t{number}", commit, None)
+    with pytest.raises(UserError, match="too many branches and tags"):
+        make(sample, tmp_path / "bundle")
+    assert not (tmp_path / "bundle").exists()
+    make(sample, tmp_path / "bundle", [0, 1, 2])
 
 
 def test_not_while_a_node_runs(run: Run, sample: Sample, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from typer.testing import Result
 
 from collab.node.store import prune
 from collab.protocol.commit import Commit
+from collab.protocol.refs import SignedTag, Tag
 
 Run = Callable[..., Result]
 
@@ -114,6 +115,14 @@ def test_a_pruned_store_is_in_order(run: Run, sample: Sample) -> None:
     with sample.store() as store:
         prune(store, keep=1)
     assert [finding["kind"] for finding in findings(run)] == ["pruned"]
+
+
+def test_a_tag_that_nobody_signed(run: Run, sample: Sample) -> None:
+    commit = sample.commit(3).digest
+    said = Tag(event=sample.event.digest, name="v1", commit=commit, message="", tagger=sample.identity.peer_id, time=1)
+    with sample.store() as store:
+        store.refs.update("tags/v1", commit, None, SignedTag(tag=said.encode(), signature=bytes(64)))
+    assert (the_error(run)["kind"], "collab-node tag -d v1" in the_error(run)["hint"]) == ("tag", True)
 
 
 def test_a_commit_without_its_parent(run: Run, sample: Sample) -> None:

@@ -13,6 +13,9 @@ import pytest
 from history_integrity.samples import Sample, killed_at
 from typer.testing import Result
 
+from collab.node.errors import UserError
+from collab.node.history import gc
+from collab.node.store import Store, index
 from collab.protocol.commit import Commit
 from collab.protocol.messages import Blob, Contribution, Signed
 from collab.protocol.record import sha256
@@ -122,6 +125,23 @@ def test_not_while_a_node_runs(run: Run, sample: Sample) -> None:
         assert (done.exit_code, "runs a node" in done.stderr) == (1, True)
         assert run("gc", "--dry-run").exit_code == 0
         assert run("fsck").exit_code == 0
+
+
+def test_nobody_adds_anything_while_files_go(run: Run, sample: Sample, monkeypatch: pytest.MonkeyPatch) -> None:
+    add_garbage(sample)
+    tried: list[str] = []
+
+    def write_beside(*_: object) -> list[Path]:
+        with pytest.raises(UserError) as caught, Store.open_beside(sample.folder.store_path) as other:
+            other.put_note("beside", b"gc")
+        tried.append(caught.value.message)
+        return []
+
+    with monkeypatch.context() as patch:
+        patch.setattr(index, "_BUSY_SECONDS", 0.01)
+        patch.setattr(gc, "leftovers", write_beside)
+        assert run("gc").exit_code == 0
+    assert [line.endswith("is being written by another process") for line in tried] == [True]
 
 
 def test_a_disk_that_refuses(run: Run, sample: Sample, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from random import Random
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +20,7 @@ from torch import Tensor
 from ....protocol.canonical import encode
 from ....protocol.gates import HeadGate
 from ....protocol.gates_interval import BoundedMean
+from ....protocol.gates_sampling import draw
 from ....protocol.verdict import Measurement
 from ..errors import WorkerError
 from .labelled import Labelled, Row
@@ -61,7 +61,7 @@ class Heads:
         gate, data = self._gate, self._data
         first = self._head(base, None)
         heads = first, self._head(candidate, first)
-        tested = Random(seed).sample(data.tested, min(len(data.tested), gate.batch * gate.max_batches))
+        tested = [data.tested[at] for at in draw(seed, len(data.tested), gate.batch * gate.max_batches)]
         digest = hashlib.sha256(encode([list(row) for row in (*data.trained, *tested)])).digest()
         parts = [tested[start : start + gate.batch] for start in range(0, len(tested), gate.batch)]
         if gate.kind == "accuracy":

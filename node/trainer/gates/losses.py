@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Iterator
-from random import Random
 
 import torch.nn.functional as F
 
 from ....protocol.gates import LossGate
 from ....protocol.gates_interval import PairedMean
+from ....protocol.gates_sampling import draw
 from ....protocol.verdict import Measurement
 from ..data import Batch, Batches
 from ..models import IGNORED
@@ -20,17 +20,17 @@ from .version import Version
 _LARGEST_EXPONENT = 700.0
 
 
-def draw(gate: LossGate, available: int, seed: bytes) -> list[int]:
+def blocks_of(gate: LossGate, available: int, seed: bytes) -> list[int]:
     """Return the blocks that the gate may look at, in order: a sample without replacement of its shard."""
     shard = range(gate.shard[0], available, gate.shard[1])
-    return Random(seed).sample(shard, min(len(shard), gate.batch * gate.max_batches))
+    return [shard[at] for at in draw(seed, len(shard), gate.batch * gate.max_batches)]
 
 
 def measure_loss(
     gate: LossGate, batches: Batches, base: Version, candidate: Version, seed: bytes
 ) -> tuple[Measurement, bytes]:
     """Run the gate; return what it showed and the hash of the blocks that it could look at."""
-    drawn = draw(gate, batches.held_out_samples, seed)
+    drawn = blocks_of(gate, batches.held_out_samples, seed)
     parts = [drawn[start : start + gate.batch] for start in range(0, len(drawn), gate.batch)]
     sign = 1.0 if gate.direction == "lower" else -1.0
     relative = gate.kind == "perplexity"
