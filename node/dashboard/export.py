@@ -23,6 +23,8 @@ def export_page(reader: Reader, folder: Path) -> None:
     while state.values["reading"]["left"]:
         state = reader.read()
     reader.close()
+    if state.values["reading"]["fails"]:
+        raise UserError("the history cannot be read", "`collab-node fsck` says what is wrong with it")
     snapshot = {"taken": int(time.time()), **public(state).whole()}
     for name, data in static_files().items():
         atomic_write(folder / "static" / name, data)

@@ -18,12 +18,12 @@ tables  rounds      commits by round: the newest, and older ones thinned out
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
-from dataclasses import asdict
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
-from ...protocol.event import EventManifest
-from ...protocol.gates import refusal_of
+from ...protocol.errors import RemoteProtocolError
 from .. import held_out, keys
 from ..control import ControlError, NotRunning, call
 from ..errors import UserError
@@ -31,20 +31,27 @@ from ..home import EventFolder, Home
 from ..leaderboard import read_names
 from ..reading import open_store
 from ..store import Store
-from ..units import seconds_text
 from ..view import NodeView
 from .facts import read_commit
-from .ledger import Ledger, RoundLine
+from .ledger import Ledger
 from .people import peer_rows
 from .reasons import words
 from .state import State, Table
+from .values import event_values, gates, node_values, refusal_rows, thinned, totals
 
 _ASK_SECONDS = 2.0
 _FOLD_SECONDS = 0.5
-_NEWEST_ROUNDS = 60
-_MOST_ROUNDS = 480
 _MOST_TAGS = 100
 _TAGS = "tags/"
+
+
+@dataclass(frozen=True)
+class Notes:
+    """What a store holds beside the history: held-out losses by round, names by peer, commits in hex by tag."""
+
+    measured: Mapping[int, float] = field(default_factory=dict)
+    names: Mapping[str, str] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict)
 
 
 class Reader:
@@ -57,7 +64,12 @@ class Reader:
         self._event = folder.manifest().open()
         self._store: Store | None = None
         self._ledger = Ledger()
-        self._fixed = {"event": event_values(self._event)}
+        self._notes = Notes()
+
+    @property
+    def control(self) -> Path:
+        """The socket of the node that is read."""
+        return self._home.control_path
 
     def close(self) -> None:
         """Close the store. Harmless if it is not open."""
@@ -67,44 +79,46 @@ class Reader:
 
     def read(self) -> State:
         """Return what the page shows now. While a long history is being read, each call goes a little further."""
-        waiting = self._read_history()
+        left, fails = self._try_to_read()
         view, swarm = self._ask()
-        ledger, store = self._ledger, self._store
-        measured, names, tags = (held_out.read(store), read_names(store), tagged(store)) if store is not None else ({}, {}, {})
+        ledger, notes = self._ledger, self._notes
         values = {
-            **self._fixed,
+            "event": event_values(self._event),
             "node": node_values(view),
             "totals": totals(ledger),
             "gates": gates(self._event, ledger),
-            "tags": tags,
+            "tags": dict(notes.tags),
             "reasons": {words(reason): count for reason, count in ledger.reasons.most_common()},
             "traffic": {name: swarm.get(name, {}) for name in ("sent", "received", "refused")},
             "parts": swarm.get("parts", {}),
-            "reading": {"read": len(ledger.lines), "left": waiting},
+            "reading": {"read": len(ledger.lines), "left": left, "fails": fails},
         }
         tables: dict[str, Table] = {
             "rounds": {str(line.round): asdict(line) for line in thinned(ledger.lines)},
-            "held_out": {str(round): {"loss": loss} for round, loss in measured.items()},
-            "peers": peer_rows(ledger, swarm, view.peer, names),
+            "held_out": {str(round): {"loss": loss} for round, loss in notes.measured.items()},
+            "peers": peer_rows(ledger, swarm, view.peer, notes.names),
             "refusals": refusal_rows(ledger),
         }
         return State(values, tables)
 
-    def evaluate(self, timeout: float) -> None:
-        """Have the node measure its newest weights on the held-out samples. Raises ControlError."""
-        call(self._home.path, "evaluate", timeout=timeout)
-
     # The history
 
-    def _read_history(self) -> int:
-        """Fold in commits for a moment; return how many are left."""
-        if self._store is None:
-            try:
+    def _try_to_read(self) -> tuple[int, bool]:
+        """Go on reading the store; return how many commits are left, and whether it fails: then what was read is still shown."""
+        try:
+            if self._store is None:
                 self._store = open_store(self._folder)
-            except UserError:  # a node that has just joined has none yet
-                return 0
-        store, ledger = self._store, self._ledger
-        newest = ledger.newest
+            left = self._read_history(self._store)
+            self._notes = Notes(held_out.read(self._store), read_names(self._store), tagged(self._store))
+        except (UserError, RemoteProtocolError):
+            fails = self._store is not None  # a node that has just joined has none yet
+            self.close()
+            return 0, fails
+        return left, False
+
+    def _read_history(self, store: Store) -> int:
+        """Fold in commits for a moment; return how many are left."""
+        ledger, newest = self._ledger, self._ledger.newest
         if newest is not None and store.at_round(newest.round) != newest.commit:  # another branch won
             ledger = self._ledger = Ledger()
             newest = None
@@ -144,88 +158,7 @@ class Reader:
         )
 
 
-def event_values(event: EventManifest) -> dict[str, Any]:
-    """Return what the page says of the event."""
-    model = event.model
-    size = "" if model.family == "huggingface" else f", layers {model.layers}, width {model.width}"
-    what = model.architecture if model.family == "huggingface" else model.family
-    return {
-        "id": event.digest.hex(),
-        "name": event.name,
-        "description": event.description,
-        "model": f"{what}{size}",
-        "data": event.data.name or event.data.path or event.data.source,
-        "merge": event.merge.method,
-        "coordinator": event.coordinator,
-        "created": event.created,
-        "invited": event.admission.mode == "invited",
-        "deadline": seconds_text(event.rounds.deadline),
-        "last_round": event.rounds.last_round,
-        "steps": event.inner.steps,
-    }
-
-
-def node_values(view: NodeView) -> dict[str, Any]:
-    """Return what the page says of the node that serves it; its addresses are nobody's business."""
-    left = view.phase_seconds_left
-    return {
-        "peer": view.peer,
-        "running": view.running,
-        "trains": view.trains,
-        "phase": view.phase,
-        "seconds_left": None if left is None else round(left),
-        "message": view.message,
-        "step": view.step,
-        "round": view.round,
-        "peers": view.peers,
-        "gossip_peers": view.gossip_peers,
-        "restarts": view.restarts,
-        "device": view.device,
-    }
-
-
-def totals(ledger: Ledger) -> dict[str, Any]:
-    """Return the history in numbers."""
-    newest, lines = ledger.newest, ledger.lines
-    return {
-        "round": newest.round if newest is not None else 0,
-        "commit": newest.commit.hex() if newest is not None else "",
-        "state": newest.state.hex() if newest is not None else "",
-        "time": newest.time if newest is not None else 0,
-        "members": len(newest.members) if newest is not None else 0,
-        "samples": newest.total_samples if newest is not None else 0,
-        "size": lines[-1].total_size if lines else 0,
-        "accepted": sum(credit.contributions for credit in ledger.ranking),
-        "refused": ledger.reasons.total(),
-        "contributors": sum(credit.contributions > 0 for credit in ledger.ranking),
-    }
-
-
-def gates(event: EventManifest, ledger: Ledger) -> list[dict[str, Any]]:
-    """Return the event's gates."""
-    return [
-        {"name": gate.name, "kind": gate.kind, "rounds": gate.rounds, "refused": ledger.reasons[refusal_of(gate.name)]}
-        for gate in event.gate
-    ]
-
-
 def tagged(store: Store) -> dict[str, str]:
     """Return the commits in hex that tags point at, by the tags' short names; the first hundred."""
     tags = store.refs.all(_TAGS)
     return {name.removeprefix(_TAGS): commit.hex() for name, commit in list(tags.items())[:_MOST_TAGS]}
-
-
-def refusal_rows(ledger: Ledger) -> Table:
-    """Return the newest refusals, by round, peer and reason."""
-    return {
-        f"{round}/{peer}/{reason}": {"round": round, "peer": peer, "why": words(reason)} for round, peer, reason in ledger.recent
-    }
-
-
-def thinned(lines: list[RoundLine]) -> Iterable[RoundLine]:
-    """Return the first round, the newest, and of those between every nth, n a power of two: at most some hundred."""
-    older = max(0, len(lines) - _NEWEST_ROUNDS)
-    step = 1
-    while older // step > _MOST_ROUNDS - _NEWEST_ROUNDS:
-        step *= 2
-    return [line for number, line in enumerate(lines) if number >= older or number % step == 0]

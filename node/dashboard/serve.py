@@ -8,16 +8,15 @@ import ipaddress
 import secrets
 import signal
 import socket
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import uvicorn
 
-from ..control import ControlError
 from ..errors import UserError
 from .app import make_app
+from .evaluation import Evaluation
 from .feed import Feed
 from .guard import Access
 from .reader import Reader
@@ -26,10 +25,6 @@ from .state import State
 _BACKLOG = 64
 _CONNECTIONS = 256
 _SHORTEST_TOKEN = 16
-_EVALUATION_SECONDS = 300.0
-_EVALUATION_PAUSE = 2.0
-# Of the trainer's time, at most this part goes into measuring.
-_EVALUATION_SHARE = 0.05
 
 
 @dataclass(frozen=True)
@@ -59,7 +54,7 @@ def serve(reader: Reader, serving: Serving, announce: Callable[[str], None]) -> 
 
 async def _serve(reader: Reader, serving: Serving, access: Access, listener: socket.socket) -> None:
     loop = asyncio.get_running_loop()
-    with ThreadPoolExecutor(1, "reader") as reading, ThreadPoolExecutor(1, "evaluation") as measuring:
+    with ThreadPoolExecutor(1, "reader") as reading:
 
         async def read() -> State:
             return await loop.run_in_executor(reading, reader.read)
@@ -72,8 +67,7 @@ async def _serve(reader: Reader, serving: Serving, access: Access, listener: soc
         ))  # fmt: skip
         work = [asyncio.create_task(feed.run())]
         if serving.evaluates is not False:
-            evaluation = Evaluation(reader.evaluate, serving.evaluates)
-            work.append(asyncio.create_task(evaluation.run(feed, lambda: loop.run_in_executor(measuring, evaluation.measure))))
+            work.append(asyncio.create_task(Evaluation(reader.control, serving.evaluates).run(feed)))
 
         def stop() -> None:
             feed.close()
@@ -107,39 +101,6 @@ class _Server(uvicorn.Server):
         """End in order; a second time, at once."""
         self.force_exit = self.should_exit
         self.should_exit = True
-
-
-class Evaluation:
-    """Has the node measure its newest weights after a commit, and leaves it most of its time for other things."""
-
-    def __init__(self, evaluate: Callable[[float], None], always: bool | None) -> None:
-        """`evaluate` takes the seconds after which to give up. `always`: see `Serving.evaluates`."""
-        self._evaluate = evaluate
-        self._always = always
-        self._took = 0.0
-
-    async def run(self, feed: Feed, measure: Callable[[], asyncio.Future[None]]) -> None:
-        """Measure whenever there is a new commit, until cancelled."""
-        measured = ""
-        while True:
-            commit = self.wanted(feed.state)
-            if commit and commit != measured:
-                await measure()
-                measured = commit
-            await asyncio.sleep(max(_EVALUATION_PAUSE, self._took / _EVALUATION_SHARE))
-
-    def measure(self) -> None:
-        """Measure once; what goes wrong shows on the page as a value that is missing."""
-        began = time.monotonic()
-        with contextlib.suppress(ControlError):
-            self._evaluate(_EVALUATION_SECONDS)
-        self._took = time.monotonic() - began
-
-    def wanted(self, state: State) -> str:
-        """Return the commit to measure in this state, "" if none."""
-        node, totals = (state.values.get(name, {}) for name in ("node", "totals"))
-        wanted = node.get("running") and (self._always or not node.get("trains"))
-        return str(totals.get("commit", "")) if wanted else ""
 
 
 def is_loopback(host: str) -> bool:

@@ -54,6 +54,7 @@ class EventRecord:
         seconds = lines[-1].time - lines[0].time
         samples = sum(line.samples for line in lines[1:])
         size = lines[-1].total_size
+        trained = [line.loss for line in lines if line.loss is not None]
         merged = sum(line.contributors for line in lines)
         dense = None if self.parameters is None else self.parameters * _DENSE_BYTES * merged
         return {
@@ -74,8 +75,8 @@ class EventRecord:
             "samples": newest.total_samples,
             "tokens": newest.total_samples * self.event.data.block,
             "samples_a_second": samples / seconds if seconds else None,
-            "training_loss_first": lines[0].loss,
-            "training_loss_last": lines[-1].loss,
+            "training_loss_first": trained[0] if trained else None,
+            "training_loss_last": trained[-1] if trained else None,
             "held_out_loss_first": self.measured[min(self.measured)] if self.measured else None,
             "held_out_loss_last": self.measured[max(self.measured)] if self.measured else None,
             "held_out_loss_best": min(self.measured.values()) if self.measured else None,

@@ -48,13 +48,13 @@ def measure(folder: Path, *, quick: bool) -> dict[str, Any]:
         raise UserError("the dashboard is measured in Chromium, which is not here", "`apt-get install -y chromium`")
     swarm = SimulatedSwarm(Home(folder / "home"), NODES)
     try:
-        swarm.grow(30 if quick else 120)
+        swarm.grow(15 if quick else 120)
         with answering(swarm.home, swarm.answers()), sync_playwright() as driver:
             browser = driver.chromium.launch(executable_path=chromium, headless=True, args=list(_FLAGS))
             with local_dashboard(swarm.home.path) as dashboard:
-                found = _load(browser, dashboard, 3 if quick else 9) | _cost(browser, dashboard, swarm, 10 if quick else 60)
+                found = _load(browser, dashboard, 3 if quick else 9) | _cost(browser, dashboard, swarm, 5 if quick else 60)
             with local_dashboard(swarm.home.path, "--every", "0.05") as dashboard:
-                found |= _memory(browser, dashboard, swarm, 100 if quick else 1800)
+                found |= _memory(browser, dashboard, swarm, 50 if quick else 1800)
             browser.close()
     finally:
         swarm.close()

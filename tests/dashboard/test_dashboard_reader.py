@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 from store_samples import COORDINATOR, Chain
 
 from collab.node import held_out
+from collab.node.dashboard.export import export_page
 from collab.node.dashboard.ledger import Ledger, RoundLine
 from collab.node.dashboard.people import peer_rows
-from collab.node.dashboard.reader import thinned
+from collab.node.dashboard.values import thinned
+from collab.node.errors import UserError
 from collab.node.leaderboard import count_credits, remember_names
 from collab.node.store import Store
 from collab.node.view import NodeView
@@ -69,6 +71,25 @@ def test_new_commits_are_added_and_another_branch_replaces(stored: StoredHome) -
     assert state.values["totals"]["commit"] == branch[1].digest.hex()
     assert state.values["totals"]["accepted"] == 2
     assert list(state.tables["rounds"]) == ["0", "1", "2"]
+
+
+def test_a_damaged_history_shows_what_could_be_read_and_is_not_exported(stored: StoredHome, tmp_path: Path) -> None:
+    stored.grow(2)
+    reader = stored.reader()
+    assert reader.read().values["reading"] == {"read": 3, "left": 0, "fails": False}
+    stored.grow()
+    with Store.open(stored.folder.store_path) as store:
+        path = store.blobs.path(stored.chain.head.digest)
+    whole = path.read_bytes()
+    for damaged in (b"", whole[:-1], bytes(len(whole))):
+        path.write_bytes(damaged)
+        state = reader.read()
+        assert state.values["reading"] == {"read": 3, "left": 0, "fails": True}
+        assert state.values["totals"]["round"] == 2
+    with pytest.raises(UserError, match="cannot be read"):
+        export_page(stored.reader(), tmp_path / "page")
+    path.write_bytes(whole)
+    assert reader.read().values["totals"]["round"] == 3
 
 
 def test_refusals_say_who_and_why_in_words(stored: StoredHome, chain: Chain) -> None:

@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 import socket
 import urllib.request
+from pathlib import Path
 from typing import Any
 
 import pytest
+from bench_people.simulated import answering
 from dashboard.kit import StoredHome
 from typer.testing import CliRunner, Result
 
 from collab.node.cli.app import app
+from collab.node.dashboard.evaluation import Evaluation
 from collab.node.dashboard.local import local_dashboard
-from collab.node.dashboard.serve import Evaluation, Serving, is_loopback, serve
+from collab.node.dashboard.serve import Serving, is_loopback, serve
 from collab.node.dashboard.state import State
 from collab.node.errors import UserError
 
@@ -84,4 +87,19 @@ def test_it_serves_and_ends_in_order_while_a_page_is_open(stored: StoredHome) ->
 )
 def test_who_trains_is_not_held_up_by_measuring(always: bool | None, node: dict[str, Any], wanted: str) -> None:
     state = State({"node": node, "totals": {"commit": "c"}})
-    assert Evaluation(lambda timeout: None, always).wanted(state) == wanted
+    assert Evaluation(Path("nowhere"), always).wanted(state) == wanted
+
+
+async def test_the_node_is_asked_and_may_be_gone(stored: StoredHome) -> None:
+    asked = 0
+
+    def measured() -> dict[str, float]:
+        nonlocal asked
+        asked += 1
+        return {"loss": 3.0}
+
+    evaluation = Evaluation(stored.reader().control, None)
+    await evaluation.measure()
+    with answering(stored.home, {"evaluate": measured}):
+        await evaluation.measure()
+    assert asked == 1

@@ -25,7 +25,7 @@ export class Chart {
     this.details.addEventListener("toggle", () => this.drawTable());
     parent.append(this.box, this.empty, ...(this.legend ? [this.legend] : []), this.details);
     this.listen();
-    new ResizeObserver(() => this.draw()).observe(this.box);
+    new ResizeObserver(() => this.box.clientWidth !== this.place?.width && this.draw()).observe(this.box);
   }
 
   // `rows`: [{ x, label, ys: [number or null, …] }] in the order of x.

@@ -1,7 +1,12 @@
 // Numbers as people read them; the same forms as the command line's.
 
+// Made once: making one takes longer than drawing a row.
 const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 const short = new Intl.NumberFormat("en", { notation: "compact", maximumSignificantDigits: 3 });
+const three = new Intl.NumberFormat("en", { maximumSignificantDigits: 3 });
+const four = new Intl.NumberFormat("en", { maximumSignificantDigits: 4 });
+const minute = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" });
+const year = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium", timeStyle: "short" });
 const DASH = "–";
 
 export function count(value) {
@@ -10,12 +15,12 @@ export function count(value) {
 
 export function brief(value) {
   if (value === null || value === undefined) return DASH;
-  return Math.abs(value) < 10000 ? new Intl.NumberFormat("en", { maximumSignificantDigits: 4 }).format(value) : short.format(value);
+  return Math.abs(value) < 10000 ? four.format(value) : short.format(value);
 }
 
 export function rate(value) {
   if (value === null || value === undefined) return DASH;
-  return value >= 100 ? brief(Math.round(value)) : new Intl.NumberFormat("en", { maximumSignificantDigits: 3 }).format(value);
+  return value >= 100 ? brief(Math.round(value)) : three.format(value);
 }
 
 export function bytes(value) {
@@ -43,11 +48,11 @@ export function duration(seconds) {
 }
 
 export function moment(seconds) {
-  return new Date(seconds * 1000).toLocaleString("en-GB", { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" });
+  return minute.format(seconds * 1000);
 }
 
 export function fullMoment(seconds) {
-  return new Date(seconds * 1000).toLocaleString("en-GB", { dateStyle: "medium", timeStyle: "short" });
+  return year.format(seconds * 1000);
 }
 
 // All peer ids begin alike; their ends tell them apart.

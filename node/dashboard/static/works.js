@@ -55,16 +55,18 @@ export function works() {
     });
   }
 
-  return { needs: ["reasons", "gates", "refusals", "traffic", "parts", "node"], draw };
+  return { needs: ["reasons", "gates", "refusals", "traffic", "parts", "node", "reading"], draw };
 }
 
 function health(state) {
   const node = state.value("node");
-  if (!node.running) return [{ name: "State", value: sentence(node.message ?? ""), bad: true }];
+  const history = state.value("reading").fails ? [{ name: "History", value: "cannot be read at the moment", bad: true }] : [];
+  if (!node.running) return [{ name: "State", value: sentence(node.message ?? ""), bad: true }, ...history];
   const parts = Object.entries(state.value("parts")).map(([part, alive]) => ({
     name: PARTS[part] ?? part, value: alive ? "works" : "down, is started again", bad: !alive,
   }));
   return [
+    ...history,
     { name: "Peer id", value: peer(node.peer) },
     { name: "Runs on", value: node.device || "–" },
     ...parts,
