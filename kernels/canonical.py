@@ -41,6 +41,19 @@ def sum_of_squares(values: Tensor) -> float:
     return pairwise_sum(torch.tensor([pairwise_sum(block * block) for block in blocks], dtype=torch.float64))
 
 
+def dot(a: Tensor, b: Tensor) -> float:
+    """As `total`, of the products of two float32 tensors of one shape (which float64 holds exactly)."""
+    blocks = zip(torch.split(a.detach().reshape(-1), BLOCK), torch.split(b.detach().reshape(-1), BLOCK), strict=True)
+    sums = [pairwise_sum(x.double() * y.double()) for x, y in blocks]
+    return pairwise_sum(torch.tensor(sums, dtype=torch.float64))
+
+
+def cosine(a: Tensor, b: Tensor) -> float | None:
+    """The cosine of the angle between two float32 tensors, -1 to 1; None if one of them is zero."""
+    lengths = math.sqrt(sum_of_squares(a)) * math.sqrt(sum_of_squares(b))
+    return max(-1.0, min(1.0, dot(a, b) / lengths)) if lengths > 0 else None
+
+
 def norm(tensors: Tensors) -> float:
     """Euclidean norm over all tensors, in float64; the tensors' sums are added in ascending order of name."""
     squares = 0.0

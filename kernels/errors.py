@@ -7,3 +7,7 @@ class PayloadError(ValueError):
 
 class NonFiniteError(PayloadError):
     """The tensors to be encoded hold NaN or an infinity: nothing was encoded, no residual was touched."""
+
+
+class MissingStatisticsError(ValueError):
+    """A merge method needs a Fisher diagonal or Gram matrices that an update came without."""

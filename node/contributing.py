@@ -79,7 +79,10 @@ class Contributor:
         return min((claim.round for claim in self.outstanding()), default=None)
 
     async def settle(self, head: Commit) -> int:
-        """Settle what `head` took, and what no later commit can take any more; return the samples that it took."""
+        """Settle what `head` took, and what no later commit can take any more; return the samples that it took.
+
+        What a gate refused counts as taken, with no samples: carried on in the residual, it would be refused again.
+        """
         taken = self._taken_by(head)
         settled: list[bytes] = []
         samples = 0
@@ -113,9 +116,13 @@ class Contributor:
         return {payload for commit in later for payload in self._taken_by(commit)}
 
     def _taken_by(self, commit: Commit) -> dict[bytes, int]:
-        """Return the payloads of ours that a commit took, and their samples; somebody else may have copied the bytes."""
+        """Return the payloads of ours that a commit took, and their samples; somebody else may have copied the bytes.
+
+        Those that a gate refused are among them, with 0.
+        """
+        refused = {claim.payload.sha256: 0 for signed, claim in commit.failed_gates() if signed.signer == self._peer_id}
         claims = (claim for signed, claim in commit.contributions() if signed.signer == self._peer_id)
-        return {claim.payload.sha256: claim.samples for claim in claims}
+        return refused | {claim.payload.sha256: claim.samples for claim in claims}
 
     async def _settle(self, payload: bytes, *, accepted: bool) -> None:
         path = str(self._store.blobs.path(payload))
@@ -123,13 +130,18 @@ class Contributor:
 
     def outstanding(self) -> list[Contribution]:
         """Return our contributions that no commit has taken and that one still may, oldest first."""
-        note = self._store.note(_NOTE)
-        rows = decode(note, DOCUMENT_LIMITS) if note is not None else ()
-        assert isinstance(rows, tuple)
-        return [Contribution.decode(row) for row in rows if isinstance(row, bytes)]
+        return outstanding(self._store)
 
     def _remember(self, claims: Sequence[Contribution]) -> None:
         self._store.put_note(_NOTE, encode([claim.encode() for claim in claims]))
+
+
+def outstanding(store: Store) -> list[Contribution]:
+    """Return what the node of this store has contributed and no commit took yet, oldest first."""
+    note = store.note(_NOTE)
+    rows = decode(note, DOCUMENT_LIMITS) if note is not None else ()
+    assert isinstance(rows, tuple)
+    return [Contribution.decode(row) for row in rows if isinstance(row, bytes)]
 
 
 async def _settled(worker: Worker, payload: bytes, path: str, *, accepted: bool) -> None:

@@ -15,7 +15,7 @@ from ..protocol.identity import Identity
 from ..protocol.manifest import SignedManifest
 from . import keys
 from .errors import UserError, disk_errors
-from .files import sync
+from .files import is_running, sync
 from .home import EventFolder, Home
 from .start import make_start
 from .store import Store, file_digest
@@ -29,14 +29,14 @@ def create_event(
     """Create the event and return it. `invited` makes an admission key, whose invites let volunteers in. Raises UserError."""
     home.prepare()
     identity = keys.load_or_create(home.identity_path)
-    with _staging(home) as folder:
+    with staging(home) as folder:
         if invited:
             draft = _with_admission_key(draft, keys.create(folder.admission_key_path))
         state = folder.path / "state.safetensors"
         event = _manifest(draft, identity, make_start(draft, state, seed=seed, checkpoint=checkpoint))
         folder.save_manifest(SignedManifest.seal(identity, event))
         _start_history(folder, event, state)
-        _publish(folder, home.event(event.digest))
+        publish(folder, home.event(event.digest))
     return event
 
 
@@ -64,11 +64,11 @@ def _start_history(folder: EventFolder, event: EventManifest, state: Path) -> No
 
 
 @contextmanager
-def _staging(home: Home) -> Iterator[EventFolder]:
+def staging(home: Home) -> Iterator[EventFolder]:
     """Give a folder that no other command sees, removed again unless it was published."""
     with disk_errors(home.path):
         for left in home.events_path.glob(f"{_STAGING}*"):
-            if not _is_running(left.name.removeprefix(_STAGING)):
+            if not is_running(left.name.removeprefix(_STAGING)):
                 shutil.rmtree(left, ignore_errors=True)
         path = home.events_path / f"{_STAGING}{os.getpid()}"
         path.mkdir(mode=0o755)
@@ -78,19 +78,7 @@ def _staging(home: Home) -> Iterator[EventFolder]:
             shutil.rmtree(path, ignore_errors=True)
 
 
-def _is_running(pid: str) -> bool:
-    """Say whether another process has this id: a folder of a killed one is nobody's."""
-    if not pid.isdecimal() or int(pid) == os.getpid():
-        return False
-    try:
-        os.kill(int(pid), 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass  # somebody else's process is a process
-    return True
-
-
-def _publish(folder: EventFolder, target: EventFolder) -> None:
+def publish(folder: EventFolder, target: EventFolder) -> None:
+    """Give a staged folder its place, whole and durably."""
     os.rename(folder.path, target.path)
     sync(target.path.parent)

@@ -60,10 +60,10 @@ def parse_event(text: str, source: str) -> EventDraft:
     try:
         table, lines = tomllib.loads(text), key_lines(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise EventFileError(source, [_syntax_problem(error, last_line)]) from error
+        raise EventFileError(source, [syntax_problem(error, last_line)]) from error
     problems = _apply_units(table, lines)
     try:
-        draft = EventDraft.model_validate(_frozen(table))
+        draft = EventDraft.model_validate(frozen(table))
     except ValidationError as error:
         problems += explain(error, _family(table), lines, last_line)
         raise EventFileError(source, problems) from error
@@ -86,7 +86,8 @@ def _packaged(name: str) -> str:
     return (files("collab") / "configs" / name).read_text(encoding="utf-8")
 
 
-def _syntax_problem(error: Exception, last_line: int) -> Problem:
+def syntax_problem(error: Exception, last_line: int) -> Problem:
+    """Return what `tomllib` found, with its line."""
     if isinstance(error, RecursionError):
         return Problem(last_line, "", "not TOML: nested too deep")
     message, _, position = str(error).partition(" (at ")
@@ -109,12 +110,12 @@ def _apply_units(table: dict[str, Any], lines: Mapping[KeyPath, int]) -> list[Pr
     return problems
 
 
-def _frozen(value: Any) -> Any:
+def frozen(value: Any) -> Any:
     """Return `value` with tuples for lists, which is what the strict records take."""
     if isinstance(value, dict):
-        return {key: _frozen(item) for key, item in value.items()}
+        return {key: frozen(item) for key, item in value.items()}
     if isinstance(value, list):
-        return tuple(_frozen(item) for item in value)
+        return tuple(frozen(item) for item in value)
     return value
 
 

@@ -23,6 +23,7 @@ from ..protocol.event import (
     OuterOptimiser,
     Rounds,
 )
+from ..protocol.gates import KINDS, CommandGate, ExactGate, HeadGate, LossGate
 from ..protocol.record import Record
 from .toml_lines import KeyPath
 
@@ -38,6 +39,9 @@ SECTIONS: dict[str, tuple[type[Record], ...]] = {
 }
 """Section → the records that it may hold; `[model]` holds one of several, told apart by `family`."""
 
+GATE_RECORDS: tuple[type[Record], ...] = (LossGate, ExactGate, HeadGate)
+"""What a `[[gate]]` of an event may be, told apart by `kind`; there may be none, or many."""
+
 _SENTENCES = {
     "extra_forbidden": "unknown key",
     "model_type": "must be a section",
@@ -47,6 +51,7 @@ _SENTENCES = {
     "string_pattern_mismatch": "must be lower-case letters, digits, '.', '_' or '-', and begin with a letter or digit",
     "union_tag_not_found": "is missing",
 }
+_OWN_COMMANDS = "'command' is for gates in a file of your own (`collab-node gate run --file FILE`): an event brings no code"
 _LONGEST_SHOWN = 60
 
 
@@ -90,25 +95,37 @@ def dotted(path: KeyPath) -> str:
 
 
 def known_keys(section: str, family: object = None) -> list[str]:
-    """Return the keys of a section ("" for the file's top level); for `model`, those of `family` alone if there is such a one."""
+    """Return the keys of a section ("" for the file's top level).
+
+    For `model` and `gate`, those of `family` (a gate's kind) alone if there is such a one.
+    """
     if not section:
         return list(EventDraft.model_fields)
     records = SECTIONS.get(section, ())
-    of_family = [record for record in records if len(records) > 1 and family_of(record) == family]
+    if section == "gate":
+        records = (CommandGate,) if family == "command" else GATE_RECORDS
+    of_family = [record for record in records if len(records) > 1 and family in tags_of(record)]
     return list(dict.fromkeys(key for record in of_family or records for key in record.model_fields))
 
 
-def family_of(record: type[Record]) -> str:
-    """Return the `family` that a model record stands for."""
-    (name,) = record.model_fields["family"].annotation.__args__  # type: ignore[union-attr]
-    assert isinstance(name, str)
-    return name
+def tags_of(record: type[Record]) -> tuple[str, ...]:
+    """Return the `family` that a model record stands for, or the `kind`s that a gate's does."""
+    field = record.model_fields.get("family") or record.model_fields["kind"]
+    names = field.annotation.__args__  # type: ignore[union-attr]
+    assert all(isinstance(name, str) for name in names)
+    return tuple(names)
 
 
 def _after_key(message: str, path: KeyPath) -> str:
     """Return the message without the key that it may begin with, which `where` says already."""
+    about, rest = _about(message)
+    return rest if about in (path[-1:], path) else message
+
+
+def _about(message: str) -> tuple[KeyPath, str]:
+    """Split a validator's message into the key that it begins with, such as `inner.rate` or `gate.1.name`, and the rest."""
     first, _, rest = message.partition(" ")
-    return rest if first in (str(path[-1]), dotted(path)) else message
+    return tuple(int(part) if part.isdigit() else part for part in first.split(".")), rest
 
 
 def _path(detail: ErrorDetails, family: object) -> KeyPath:
@@ -118,11 +135,13 @@ def _path(detail: ErrorDetails, family: object) -> KeyPath:
         path = ("model", *path[2:])
     if path[:2] == ("model", "config"):
         return path[:3]
+    if path[:1] == ("gate",) and len(path) > 2 and path[2] in (*KINDS, "command"):
+        path = (*path[:2], *path[3:])
     if detail["type"].startswith("union_tag"):
-        return (*path, "family")
-    about = tuple(_text(detail).partition(" ")[0].split("."))
+        return (*path, "kind" if path[0] == "gate" else "family")
+    about, _ = _about(_text(detail))
     full = (*path, *about)
-    if detail["type"] == "value_error" and len(full) == 2 and about[-1] in known_keys(str(full[0]), family):
+    if detail["type"] == "value_error" and len(full) >= 2 and about[-1] in known_keys(str(full[0]), family):
         return full
     return path
 
@@ -137,6 +156,10 @@ def _message(detail: ErrorDetails) -> str:
         return "the section is missing" if len(detail["loc"]) == 1 and detail["loc"][0] in SECTIONS else "is missing"
     if kind == "extra_forbidden" and isinstance(shown, dict):
         return "unknown section"
+    if kind == "tuple_type" and detail["loc"] == ("gate",):
+        return "must be a list of sections: write [[gate]]"
+    if kind == "union_tag_invalid" and detail["ctx"]["tag"] == "command":
+        return _OWN_COMMANDS
     if kind in _SENTENCES:
         return _SENTENCES[kind]
     if kind == "union_tag_invalid":
@@ -152,7 +175,8 @@ def _message(detail: ErrorDetails) -> str:
 
 def _suggestion(detail: ErrorDetails, path: KeyPath, family: object) -> str:
     if detail["type"] == "extra_forbidden":
-        return _nearest(path[-1], known_keys(str(path[0]) if len(path) > 1 else "", family))
+        tag = detail["loc"][2] if path[0] == "gate" and len(detail["loc"]) > 2 else family
+        return _nearest(path[-1], known_keys(str(path[0]) if len(path) > 1 else "", tag))
     if detail["type"] in ("literal_error", "union_tag_invalid"):
         expected = detail["ctx"].get("expected") or detail["ctx"]["expected_tags"]
         given = detail["ctx"].get("tag", detail["input"])

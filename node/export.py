@@ -6,57 +6,27 @@ is proven to be what the swarm agreed on, and works the same whether or not a no
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from ..protocol.commit import Commit
 from ..protocol.event import EventManifest
-from .errors import UserError
-from .fetching import Fetcher, Unavailable
-from .ipc import ChannelClosed, RemoteFailure
-from .metrics import Metrics
-from .net.errors import NetworkError
-from .offers import SnapshotOffers
+from .history.replay import replaying
+from .settings import Settings
 from .store import Store
-from .trainer import messages
-from .weights import StateMismatch, Weights
-from .worker_host import WorkerHost
 
 
 async def export_weights(event: EventManifest, store: Store, commit: Commit, out: Path) -> None:
     """Write the weights after `commit` to `out` (an absolute path), whole or not at all. Raises UserError."""
-    with tempfile.TemporaryDirectory(prefix="collab-export-") as folder:
-        host = WorkerHost(on_notice=lambda notice: None, on_ready=_ready, on_death=lambda name, why: None)
-        fetcher = Fetcher(store.blobs, _offline, lambda: ())
-        weights = Weights(event, host, store, fetcher, SnapshotOffers(), Metrics(), keeps_snapshots=False)
-        try:
-            await host.start(_open_request(event, folder))
-            await weights.bring_to(commit)
-            await host.use(lambda worker: worker.snapshot(str(out), weights_only=True))
-        except RemoteFailure as failure:
-            raise UserError(failure.text) from failure
-        except Unavailable as error:
-            hint = "start the node, so that it fetches them"
-            raise UserError(f"this store lacks what the weights of round {commit.round} are made of", hint) from error
-        except StateMismatch as error:
-            raise UserError(f"the store is damaged: {error}") from error
-        except ChannelClosed as error:
-            raise UserError("the process that holds the weights ended; is there enough memory?") from error
-        finally:
-            await host.stop()
+    await export_versions(event, store, [(commit, out)])
 
 
-async def _ready(worker: object, opened: messages.Opened) -> None:
-    """A new worker has nothing to be brought back to."""
+async def export_versions(event: EventManifest, store: Store, versions: Sequence[tuple[Commit, Path]]) -> None:
+    """Write the weights after each commit to the file beside it, in this order: cheapest where each follows the one before.
 
-
-async def _offline(digest: bytes, size: int, peers: Sequence[str]) -> Path:
-    raise NetworkError("an export takes only what is here")
-
-
-def _open_request(event: EventManifest, folder: str) -> messages.Open:
-    return messages.Open(
-        manifest=event.encode(), peer_id=event.coordinator, work_dir=folder, data_dir=folder, cache_dir=folder,
-        device="cpu", data=False,
-    )  # fmt: skip
+    Paths are absolute; a file is there whole or not at all. Raises UserError.
+    """
+    async with replaying(event, store, Settings(device="cpu")) as replay:
+        for commit, out in versions:
+            await replay.go_to(commit)
+            await replay.write(out)

@@ -90,3 +90,16 @@ def remove_temporaries(folder: Path) -> None:
     """Remove what a killed process left behind. Only whoever holds the home's lock may call this."""
     for path in folder.rglob(f".*{TEMPORARY_SUFFIX}"):
         path.unlink(missing_ok=True)
+
+
+def is_running(pid: str) -> bool:
+    """Say whether another process has this id: a folder of a killed one is nobody's."""
+    if not pid.isdecimal() or int(pid) == os.getpid():
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass  # somebody else's process is a process
+    return True

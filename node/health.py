@@ -71,9 +71,10 @@ async def measure_disk(node: Node, seconds: float) -> None:
     """Keep the gauges of store and disk up to date, for ever; the store is read in a thread."""
     metrics, store = node.metrics.health, node.options.folder.store_path
     while True:
-        usage = shutil.disk_usage(node.options.home.path)
-        metrics.disk_free.set(usage.free)
-        metrics.disk_size.set(usage.total)
+        with suppress(OSError):
+            usage = shutil.disk_usage(node.options.home.path)
+            metrics.disk_free.set(usage.free)
+            metrics.disk_size.set(usage.total)
         metrics.store_size.set(await asyncio.to_thread(folder_size, store))
         snapshot = node.store.latest_snapshot()
         metrics.snapshot_round.set(snapshot.round if snapshot is not None else 0)

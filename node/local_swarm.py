@@ -53,7 +53,7 @@ class LocalNode:
         with self.log.open("ab") as log:
             command = [*self.prefix, *COMMAND, *self.arguments, "--home", str(self.home)]
             self.process = subprocess.Popen(
-                command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=_environment(), start_new_session=True
+                command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=environment(), start_new_session=True
             )
         self.started = time.monotonic()
 
@@ -97,7 +97,8 @@ class LocalNode:
 COMMAND = [sys.executable, "-m", "collab.node"]
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
+    """Return the environment that nodes run in."""
     return {**os.environ, "PYTHONSAFEPATH": "1", "NO_COLOR": "1", "OMP_NUM_THREADS": "1"}
 
 
@@ -187,7 +188,7 @@ def reached(node: LocalNode, round: int) -> bool:
 
 def run(*arguments: str) -> str:
     """Run a `collab-node` command to its end and return what it printed. Raises SwarmError with its error line."""
-    result = subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, env=_environment(), check=False)
+    result = subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, env=environment(), check=False)
     if result.returncode:
         raise SwarmError(f"collab-node {' '.join(arguments)}: {result.stderr.strip()}")
     return result.stdout

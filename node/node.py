@@ -18,7 +18,7 @@ from ..protocol.event import EventManifest
 from ..protocol.identity import Identity
 from ..protocol.manifest import SignedManifest
 from ..protocol.messages import Signed, admission_bytes
-from . import remembered
+from . import held_out, remembered
 from .catch_up import CatchUp, HistoryServer, fetch_manifest, restore_history
 from .clock_skew import ClockSkew
 from .clock_warning import clock_warning
@@ -372,9 +372,12 @@ class Node:
 
     async def evaluate(self, samples: int = 0) -> float:
         """Return the held-out loss of the newest weights, in nats a token."""
+        base = self.weights.base
         found = await self.host.use(lambda worker: worker.evaluate(Evaluate(samples=samples)))
         self.held_out_loss = found.loss
         self.metrics.held_out_loss.set(found.loss)
+        if samples == 0 and base is not None and base == self.weights.base:  # else it may have been measured on either
+            held_out.keep(self.store, self.store.commit(base).round, found.loss)
         return found.loss
 
     # What the parts tell us

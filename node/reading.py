@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from fractions import Fraction
-from typing import Any
+from typing import Any, get_args
 
 from ..protocol.commit import Accepted, Commit
 from ..protocol.errors import RemoteProtocolError
+from ..protocol.event import MergeMethod
 from ..protocol.messages import Signed
 from . import keys
 from .control import NotRunning, call
@@ -55,10 +56,17 @@ def _stopped(home: Home, folder: EventFolder) -> NodeView:
 
 
 def commit_line(commit: Commit) -> str:
-    """Return a commit in one line."""
+    """Return a commit in one line; of what method it is stands there if it is no merge of a round."""
     row = RoundRow.of(commit)
-    what = f"{row.contributors} contributors, {bytes_text(row.bytes_sent)}" if commit.parents else "root"
-    return f"{short(row.commit)} round {commit.round} loss {loss_text(commit.loss)} {commit.method} {what}"
+    facts = [f"round {commit.round}", f"loss {loss_text(commit.loss)}"]
+    if commit.method not in get_args(MergeMethod):
+        facts.append(commit.method)
+    elif commit.full:
+        facts.append("full merge")
+    if row.contributors:
+        facts.append(f"{row.contributors} contributor" + ("s" if row.contributors > 1 else ""))
+        facts.append(bytes_text(row.bytes_sent))
+    return f"{short(row.commit)} {', '.join(facts)}"
 
 
 def commit_fields(commit: Commit) -> dict[str, Any]:
@@ -83,7 +91,7 @@ def commit_fields(commit: Commit) -> dict[str, Any]:
             }
             for accepted, (signed, claim) in zip(commit.accepted, commit.contributions(), strict=True)
         ],
-        "rejected": [{"peer": _signer(rejected.envelope), "reason": rejected.reason} for rejected in commit.rejected],
+        "rejected": [{"peer": signer_of(rejected.envelope), "reason": rejected.reason} for rejected in commit.rejected],
         "roster": len(commit.roster),
         "proposer": commit.proposer,
         "time": commit.time,
@@ -95,7 +103,8 @@ def share_of(accepted: Accepted) -> Fraction:
     return Fraction(int.from_bytes(accepted.numerator, "big"), int.from_bytes(accepted.denominator, "big"))
 
 
-def _signer(envelope: bytes) -> str | None:
+def signer_of(envelope: bytes) -> str | None:
+    """Return who signed an envelope that a commit rejected; None if it cannot be told."""
     try:
         return Signed.decode(envelope).signer
     except RemoteProtocolError:

@@ -25,6 +25,7 @@ _COSTS = {
     "spent": 0.0,
     "old_base": 0.0,
     "omitted": 2.0,
+    "gate": 5.0,
 }
 _MAX_PEERS = 4096
 

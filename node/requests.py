@@ -11,6 +11,7 @@ from .errors import UserError
 from .frames import Message
 from .ipc import ChannelClosed, RemoteFailure
 from .observe import observe
+from .observe_swarm import observe_swarm
 from .owner_requests import care
 
 if TYPE_CHECKING:
@@ -22,6 +23,9 @@ def requests(node: Node, stop: asyncio.Event) -> dict[str, Handler]:
 
     async def status(request: Message) -> Mapping[str, Any]:
         return observe(node).to_dict()
+
+    async def swarm(request: Message) -> Mapping[str, Any]:
+        return observe_swarm(node)
 
     async def end(request: Message) -> Mapping[str, Any]:
         stop.set()
@@ -48,7 +52,7 @@ def requests(node: Node, stop: asyncio.Event) -> dict[str, Handler]:
         except ChannelClosed as error:
             raise UserError("the trainer ended while it was asked", "ask again") from error
 
-    return {"status": status, "stop": end, "commit": commit, "evaluate": evaluate, **care(node)}
+    return {"status": status, "swarm": swarm, "stop": end, "commit": commit, "evaluate": evaluate, **care(node)}
 
 
 def _require_ready(node: Node) -> None:

@@ -18,9 +18,10 @@ import structlog
 from ..protocol.commit import Certificate, Commit, decode_commit
 from ..protocol.errors import LocalProtocolError, RemoteProtocolError
 from ..protocol.event import EventManifest
+from ..protocol.gates import refusal_of
 from ..protocol.history import History
 from ..protocol.identity import Identity
-from ..protocol.merging import Draft
+from ..protocol.merging import Draft, group_parts, parts
 from ..protocol.messages import Blob, Contribution, Signed
 from ..protocol.rounds import effects
 from ..protocol.rounds.machine import RoundMachine
@@ -29,6 +30,7 @@ from .catch_up import CatchUp
 from .contributing import Contributor
 from .failpoints import failpoint
 from .fetching import Fetcher, Unavailable
+from .gatekeeper import Gatekeeper
 from .ipc import ChannelClosed, RemoteFailure
 from .metrics import Metrics
 from .neighbourhood import Asking, EarlyMessages, UpTo
@@ -44,6 +46,7 @@ log = structlog.get_logger()
 Input: TypeAlias = Callable[[RoundMachine, float], list[effects.Effect]]
 
 _INBOX = 8192
+_GATE_RETRY_SECONDS = 5.0
 # Anyone could have written the named signer into such a message.
 _NOT_THE_SIGNERS = frozenset({"bad_signature", "unknown_kind"})
 _CONTRIBUTE = "contribute"
@@ -101,6 +104,7 @@ class RoundDriver:
         self._outcome: Finalised | Overtaken | Interrupted | None = None
         self._asking = Asking()
         self._clock = PhaseClock(tools.metrics.phase)
+        self._gatekeeper = Gatekeeper(tools.event, tools.weights, tools.host)
 
     # Inputs from outside
 
@@ -262,8 +266,10 @@ class RoundDriver:
                 self._spawn(self._build(draft), "build")
             case effects.FetchCommit(blob, sources):
                 self._spawn(self._fetch(blob, sources), "fetch")
-            case effects.ReplayCommit(commit):
-                self._spawn(self._replay(commit), "replay")
+            case effects.ReplayCommit(commit, patience):
+                self._spawn(self._replay(commit, patience), "replay")
+            case effects.CheckRefusals(commit):
+                self._spawn(self._check_refusals(commit), "refusals")
             case effects.Finalise(commit, certificate):
                 self._outcome = Finalised(commit, certificate)
             case effects.Behind(peer):
@@ -322,15 +328,26 @@ class RoundDriver:
         return found.norm if found.ok else found.reason
 
     async def _build(self, draft: Draft) -> None:
-        state = await self._merged(draft.commit, draft)
-        self._put(lambda machine, now: machine.built(draft.key, state, int(time.time()), now))
+        assert self.machine is not None
+        try:
+            async with self._gatekeeper.turn(draft.parts):
+                state = await self._merged(draft.commit, draft)
+                failure = await self._gatekeeper.find_failure(draft, self.machine.setting.ancestry) if state else None
+        except (Unavailable, RemoteFailure, ChannelClosed) as error:
+            log.error("the gates cannot be run", why=str(error))
+            await asyncio.sleep(_GATE_RETRY_SECONDS)  # the machine asks again at once
+            state = failure = None
+        if failure is not None:
+            reason, at_fault = refusal_of(failure.gate), failure.at_fault
+            self._put(lambda machine, now: machine.failed_gate(draft.key, at_fault, reason, now))
+        else:
+            self._put(lambda machine, now: machine.built(draft.key, state, int(time.time()), now))
 
     async def _merged(self, commit: Commit, draft: Draft) -> bytes | None:
         started = _now()
         base = self._tools.store.commit(commit.base)
-        assert commit.method != "root"
         try:
-            merged = await self._tools.weights.merge(base.state, draft.parts, commit.method, commit.full)
+            merged = await self._tools.weights.merge(base.state, draft.parts, commit.round_method, commit.full)
         except (Unavailable, RemoteFailure, ChannelClosed) as error:
             log.warning("the merge failed", why=str(error))
             return None
@@ -347,10 +364,14 @@ class RoundDriver:
             return
         self._put(lambda machine, now: machine.commit_fetched(commit, now))
 
-    async def _replay(self, commit: Commit) -> None:
+    async def _replay(self, commit: Commit, patience: int) -> None:
+        assert self.machine is not None
         problem: str | None = None
         try:
-            await self._tools.weights.replay(commit)
+            async with self._gatekeeper.turn(parts(commit)):
+                await self._tools.weights.replay(commit)
+                failed = await self._gatekeeper.failed_gate(commit, self.machine.setting.ancestry, patience)
+            problem = refusal_of(failed) if failed is not None else None
         except StateMismatch as error:
             log.warning("a proposed commit does not replay", why=str(error))
             problem = "state_mismatch"
@@ -358,6 +379,17 @@ class RoundDriver:
             log.warning("a proposed commit cannot be replayed", why=str(error))
             problem = "unavailable"
         self._put(lambda machine, now: machine.replayed(commit.digest, problem, now))
+
+    async def _check_refusals(self, commit: Commit) -> None:
+        assert self.machine is not None
+        upheld: frozenset[bytes] = frozenset()
+        try:
+            accused = group_parts(self._tools.event, self.machine.setting.ancestry, commit.failed_gates())
+            async with self._gatekeeper.turn(accused):
+                upheld = await self._gatekeeper.upheld(commit, self.machine.setting.ancestry)
+        except (Unavailable, RemoteFailure, ChannelClosed) as error:
+            log.warning("refusals for a gate cannot be checked", why=str(error))
+        self._put(lambda machine, now: machine.refusals_checked(commit.digest, upheld, now))
 
     # Being behind
 

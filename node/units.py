@@ -34,3 +34,18 @@ def loss_text(loss: float | None) -> str:
 def short(digest: str | bytes) -> str:
     """Return the first digits of a digest: enough to tell commits apart."""
     return (digest.hex() if isinstance(digest, bytes) else digest)[:_SHORT_ID]
+
+
+def peer_text(peer: str) -> str:
+    """Return a peer id's two ends: all begin alike, so its last letters tell peers apart."""
+    return f"{peer[:8]}…{peer[-6:]}" if len(peer) > 16 else peer
+
+
+def percent_text(share: float) -> str:
+    """Return such as `12.5%`; `<0.1%` for what is more than nothing."""
+    return "<0.1%" if 0 < share < 0.0005 else f"{100 * share:.1f}%"
+
+
+def small_text(value: float) -> str:
+    """Return a number of any size in four digits, such as `0.01234`, `1.2e-07`."""
+    return f"{value:.4g}"

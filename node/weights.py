@@ -19,7 +19,9 @@ from ..protocol.commit import Commit
 from ..protocol.event import EventManifest, MergeMethod
 from ..protocol.merging import Part, parts
 from ..protocol.messages import Blob
+from ..protocol.proposal import ProposalMerge, open_merge
 from ..protocol.record import sha256
+from ..protocol.revert import Revert, open_revert, undone_by
 from .failpoints import failpoint
 from .fetching import Fetcher, Unavailable
 from .ipc import RemoteFailure
@@ -174,9 +176,14 @@ class Weights:
 
     async def replay(self, commit: Commit) -> None:
         """Merge what `commit` merged, and compare. Raises StateMismatch, Unavailable, RemoteFailure."""
-        assert commit.method != "root"
         started = time.monotonic()
-        merged = await self.merge(self._store.commit(commit.base).state, parts(commit), commit.method, commit.full)
+        base_state = self._store.commit(commit.base).state
+        if commit.method == "proposals":
+            merged = await self.merge_changes(base_state, open_merge(commit)[1])
+        elif commit.method == "revert":
+            merged = await self.undo(base_state, open_revert(commit)[1])
+        else:
+            merged = await self.merge(base_state, parts(commit), commit.round_method, commit.full)
         self._metrics.replay_seconds.observe(time.monotonic() - started)
         if merged.state != commit.state:
             raise StateMismatch(f"round {commit.round}: {merged.state.hex()[:16]} where {commit.state.hex()[:16]} is claimed")
@@ -187,10 +194,44 @@ class Weights:
         self, base_state: bytes, merged: Sequence[Part], method: MergeMethod, full: bool
     ) -> worker_messages.Merged:
         """Fetch the payloads and merge them into a candidate named after its inputs. Raises Unavailable, RemoteFailure."""
-        files = await asyncio.gather(*(self._files(part) for part in merged))
+        files = await self.fetch(merged)
         key = candidate_key(base_state, merged, method, full)
-        request = worker_messages.Merge(key=key, base=base_state, parts=tuple(files), method=method, full=full)
+        request = worker_messages.Merge(key=key, base=base_state, parts=files, method=method, full=full)
         return await self._call(lambda worker: worker.merge(request))
+
+    async def merge_changes(self, base_state: bytes, merge: ProposalMerge) -> worker_messages.Merged:
+        """Fetch the proposals' payloads and merge them into a candidate. Raises Unavailable, RemoteFailure."""
+        changes = []
+        for signed, proposal in merge.opened():
+            path = await self._fetcher.fetch(proposal.payload, (signed.signer,))
+            changes.append(
+                worker_messages.Change(path=str(path), form=proposal.form, weight=float(proposal.samples), key=signed.digest)
+            )
+        request = worker_messages.MergeChanges(
+            key=changes_key(base_state, merge), base=base_state, changes=tuple(changes),
+            method=merge.method, parameters=merge.parameters,
+        )  # fmt: skip
+        return await self._call(lambda worker: worker.merge_changes(request))
+
+    async def undo(self, base_state: bytes, revert: Revert) -> worker_messages.Merged:
+        """Take out of a candidate what a revert takes out. Raises Unavailable, RemoteFailure, RemoteProtocolError."""
+        undone = tuple([
+            worker_messages.Unmerge(
+                parts=await self.files_of(each.commit), kept=each.kept, method=each.commit.round_method, weight=each.weight,
+                momentum=each.momentum,
+            )
+            for each in undone_by(self._event, revert, self._store.commit)
+        ])  # fmt: skip
+        request = worker_messages.Undo(key=revert_key(base_state, revert), base=base_state, undone=undone)
+        return await self._call(lambda worker: worker.undo(request))
+
+    async def files_of(self, commit: Commit) -> tuple[worker_messages.Part, ...]:
+        """Fetch what a round's commit merged. Raises Unavailable."""
+        return await self.fetch(parts(commit))
+
+    async def fetch(self, merged: Sequence[Part]) -> tuple[worker_messages.Part, ...]:
+        """Fetch the payloads, so that a merge of them waits for nobody. Raises Unavailable."""
+        return tuple(await asyncio.gather(*(self._files(part) for part in merged)))
 
     async def _files(self, part: Part) -> worker_messages.Part:
         claim, sources = part.contribution, (part.signed.signer,)
@@ -200,7 +241,7 @@ class Weights:
 
     async def adopt(self, commit: Commit, *, carry: bool = False) -> None:
         """Make the candidate that `replay` or `merge` made for `commit` the base; write a snapshot where one is due."""
-        key = candidate_key(self._store.commit(commit.base).state, parts(commit), commit.method, commit.full)
+        key = key_of(self._store.commit(commit.base).state, commit)
         failpoint("adopting")
         state = await self._call(lambda worker: worker.adopt(key, commit.digest, carry=carry))
         if state != commit.state:
@@ -218,6 +259,25 @@ class Weights:
         path.unlink(missing_ok=True)
         self._store.record_snapshot(commit.digest, written.sha256)
         return Blob(sha256=written.sha256, size=written.size)
+
+
+def key_of(base_state: bytes, commit: Commit) -> str:
+    """Return the name of the candidate that a commit's merge gives."""
+    if commit.method == "proposals":
+        return changes_key(base_state, open_merge(commit)[1])
+    if commit.method == "revert":
+        return revert_key(base_state, open_revert(commit)[1])
+    return candidate_key(base_state, parts(commit), commit.method, commit.full)
+
+
+def changes_key(base_state: bytes, merge: ProposalMerge) -> str:
+    """As `candidate_key`, of proposals; what the maintainer wrote about the merge is no part of it."""
+    return sha256(encode([base_state, merge.proposals, merge.method, merge.parameters])).hex()
+
+
+def revert_key(base_state: bytes, revert: Revert) -> str:
+    """As `candidate_key`, of a revert."""
+    return sha256(encode([base_state, revert.commits, revert.peers, Revert.KIND])).hex()
 
 
 def candidate_key(base_state: bytes, merged: Sequence[Part], method: str, full: bool) -> str:

@@ -24,7 +24,7 @@ class Ancestry:
         self._spent = {
             (signed.signer, contribution.base)
             for commit in commits
-            for signed, contribution in commit.contributions()
+            for signed, contribution in (*commit.contributions(), *commit.failed_gates())
         }
 
     @staticmethod
@@ -47,5 +47,5 @@ class Ancestry:
         return self._staleness.get(base)
 
     def is_spent(self, peer: PeerId, base: bytes) -> bool:
-        """Say whether what `peer` trained on `base` is merged already."""
+        """Say whether what `peer` trained on `base` is merged already, or a gate refused it for good."""
         return (peer, base) in self._spent

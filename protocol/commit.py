@@ -7,12 +7,13 @@ that made its parent final, so a chain of commits proves itself; only the newest
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from .canonical import DOCUMENT_LIMITS
 from .event import EventManifest, MergeMethod
+from .gates import gate_of
 from .identity import PeerId
 from .messages import Attestation, Contribution, Envelope, Round, Signed, View
 from .record import Count, Digest, Finite, Record, Word
@@ -57,14 +58,17 @@ class Commit(Record):
     """One version of the model, given its parent.
 
     `state` is the state hash after the merge; `samples` counts all samples since the root; `loss` is the sample-weighted mean
-    of the contributions' training losses (None for the root). `time` is the proposer's clock, for people only.
+    of the contributions' training losses (None where there are none). `time` is the proposer's clock, for people only.
+
+    `statement` is the signed message of whoever made a commit that no round made (`proposal.ProposalMerge`, `revert.Revert`); a
+    commit of a round has none, and its bytes do not mention it.
     """
 
     event: Digest
     parents: Annotated[tuple[Digest, ...], Field(max_length=2)]
     round: Round
     state: Digest
-    method: MergeMethod | Literal["root"]
+    method: MergeMethod | Literal["root", "proposals", "revert"]
     full: bool
     accepted: Annotated[tuple[Accepted, ...], Field(max_length=4096)]
     rejected: Annotated[tuple[Rejected, ...], Field(max_length=4096)]
@@ -75,6 +79,14 @@ class Commit(Record):
     proposer: PeerId
     time: Count
     parent_certificate: Certificate | None
+    statement: Envelope | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_empty_statement(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields: dict[str, Any] = serialise(self)
+        if fields["statement"] is None:
+            del fields["statement"]
+        return fields
 
     @model_validator(mode="after")
     def _ordered(self) -> Commit:
@@ -83,6 +95,8 @@ class Commit(Record):
             raise ValueError("the roster is sorted by peer, each once")
         if (self.method == "root") != (not self.parents):
             raise ValueError("the root, and only the root, has no parent")
+        if (self.method in ("proposals", "revert")) != (self.statement is not None):
+            raise ValueError("a merge of proposals and a revert, and nothing else, come with a statement")
         return self
 
     @property
@@ -90,9 +104,22 @@ class Commit(Record):
         """The first parent: the commit whose round this one ends."""
         return self.parents[0]
 
+    @property
+    def round_method(self) -> MergeMethod:
+        """The method of a commit that a round made."""
+        assert self.method != "root"
+        assert self.method != "proposals"
+        assert self.method != "revert"
+        return self.method
+
     def contributions(self) -> list[tuple[Signed, Contribution]]:
         """Return the accepted contributions, opened. Raises RemoteProtocolError if one is not what it says."""
         return [open_contribution(accepted.envelope) for accepted in self.accepted]
+
+    def failed_gates(self) -> list[tuple[Signed, Contribution]]:
+        """Return the contributions that a gate refused, opened. Raises RemoteProtocolError if one is not what it says."""
+        refused = (rejected for rejected in self.rejected if gate_of(rejected.reason) is not None)
+        return [open_contribution(rejected.envelope) for rejected in refused]
 
 
 @lru_cache(maxsize=8192)

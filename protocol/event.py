@@ -7,11 +7,12 @@ A validator's message starts with the key that it is about, so that the event fi
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from .canonical import Value
+from .gates import EventGate, Gates, check_names
 from .identity import PeerId
 from .record import Count, Digest, Finite, Record, Word
 
@@ -213,6 +214,18 @@ class EventDraft(Record):
     merge: Merge
     rounds: Rounds
     admission: Admission
+    gate: Gates = ()
+
+    @model_serializer(mode="wrap")
+    def _without_empty_additions(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """An event that uses nothing that came after format 1 keeps its bytes, and so its name."""
+        fields: dict[str, Any] = serialise(self)
+        return {name: value for name, value in fields.items() if name not in ADDITIONS or value}
+
+    @model_validator(mode="after")
+    def _gates_have_names_of_their_own(self) -> EventDraft:
+        check_names(self.gate)
+        return self
 
     @model_validator(mode="after")
     def _vocabulary_holds_bytes(self) -> EventDraft:
@@ -241,12 +254,18 @@ class EventManifest(EventDraft):
             raise ValueError("admission.banned names the coordinator")
         return self
 
+    def round_gates(self) -> tuple[EventGate, ...]:
+        """Return the gates that the committee runs on every candidate."""
+        return tuple(gate for gate in self.gate if gate.rounds)
+
     def is_full_merge(self, round: int) -> bool:
         """Say whether the commit of `round` is a dense full merge (every `merge.full_every` rounds)."""
         return self.merge.full_every > 0 and round % self.merge.full_every == 0
 
 
 EventFields = dict[str, Value]
+ADDITIONS = frozenset({"gate"})
+"""Optional sections that are left out of an event's bytes when they are empty."""
 __all__ = [
     "Admission", "AlbertModel", "Compression", "Data", "EventDraft", "EventFields", "EventManifest", "Finite", "GptModel",
     "HuggingFaceModel", "InnerOptimiser", "Merge", "OuterOptimiser", "Rounds", "Start",

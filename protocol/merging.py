@@ -2,7 +2,7 @@
 
 Everything in a commit but its state hash follows from the event, the ancestors and the signed messages that it lists. So a check
 is a rebuild: `verify_commit` makes the commit again from its own list, and compares. What needs the payloads' bytes (the clips,
-refusals for what a payload holds, the state hash) is left to the committee's replay.
+refusals for what a payload holds or for a gate, the state hash) is left to the committee's replay.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from .certificates import verify_certificate
 from .commit import Accepted, Certificate, Commit, Rejected, open_contribution
 from .errors import RemoteProtocolError
 from .event import EventManifest, MergeMethod
+from .gates import gate_of
 from .identity import PeerId
 from .messages import Contribution, Goodbye, Signed
 from .roster import next_roster
@@ -139,8 +140,7 @@ def make_draft(
     round = base.round + 1
     active = {signed.signer for signed, _, _ in entries} | set(_attesters(event, ancestry, certificate))
     samples = [claim.samples for _, claim, _ in entries]
-    counted = [stale_samples(claim.samples, ancestry.staleness(claim.base) or 0, _decay(event)) for _, claim, _ in entries]
-    fractions = shares(counted, Fraction(event.merge.cap).limit_denominator(10**6))
+    fractions = _shares(event, ancestry, [claim for _, claim, _ in entries])
     fields = {
         "event": event.digest,
         "parents": (base.digest,),
@@ -164,12 +164,29 @@ def make_draft(
             silent_rounds=event.rounds.silent_rounds,
         ),
         "samples": base.samples + sum(samples),
-        "loss": math.fsum(claim.loss * claim.samples for _, claim, _ in entries) / max(1, sum(samples)),
+        "loss": math.fsum(claim.loss * claim.samples for _, claim, _ in entries) / sum(samples) if entries else None,
         "proposer": proposer,
         "time": 0,
         "parent_certificate": certificate,
     }
     return Draft(Commit.from_fields(fields))
+
+
+def group_parts(
+    event: EventManifest, ancestry: Ancestry, claims: Iterable[tuple[Signed, Contribution]]
+) -> tuple[Part, ...]:
+    """Return some contributions as a merge of their own, in the canonical order: what a gate is run on to find who is at fault.
+
+    The clips are left at 1: a merge computes them from the payloads.
+    """
+    entries = sorted(claims, key=lambda entry: entry[0].digest)
+    fractions = _shares(event, ancestry, [claim for _, claim in entries])
+    return tuple(Part(signed, claim, share, 1.0) for (signed, claim), share in zip(entries, fractions, strict=True))
+
+
+def _shares(event: EventManifest, ancestry: Ancestry, claims: Sequence[Contribution]) -> list[Fraction]:
+    counted = [stale_samples(claim.samples, ancestry.staleness(claim.base) or 0, _decay(event)) for claim in claims]
+    return shares(counted, Fraction(event.merge.cap).limit_denominator(10**6))
 
 
 def verify_commit(event: EventManifest, ancestry: Ancestry, commit: Commit, payload_limit: int | None = None) -> None:
@@ -202,7 +219,9 @@ def verify_commit(event: EventManifest, ancestry: Ancestry, commit: Commit, payl
 def _open_accepted(
     event: EventManifest, ancestry: Ancestry, commit: Commit, payload_limit: int | None
 ) -> list[tuple[Signed, Contribution, float]]:
-    if not event.rounds.min_contributors <= len(commit.accepted) <= MAX_ACCEPTED:
+    # A round whose contributions fail a gate is over all the same: nobody has another one on this base.
+    enough = len(commit.accepted) + len(commit.failed_gates()) >= event.rounds.min_contributors
+    if not enough or len(commit.accepted) > MAX_ACCEPTED:
         raise RemoteProtocolError("wrong_accepted", f"{len(commit.accepted)} contributions")
     opened = []
     for accepted, (signed, claim) in zip(commit.accepted, commit.contributions(), strict=True):
@@ -231,6 +250,8 @@ def _open_rejected(
             raise RemoteProtocolError("wrong_rejected", f"{reason}, which it is not")
         if expected is not None and reason != expected and not unchecked:
             raise RemoteProtocolError("wrong_rejected", f"{reason} where it is {expected}")
+        if gate_of(reason) not in {None, *(gate.name for gate in event.round_gates())}:
+            raise RemoteProtocolError("wrong_rejected", f"{reason}, which the event does not have")
     if len(opened) != sum(bodies.values()) or max(bodies.values(), default=0) > 2:
         raise RemoteProtocolError("duplicate", "one refusal twice")
     return opened

@@ -1,6 +1,9 @@
-"""Merge methods: one file a method, one explicit list.
+"""Merge methods: one file a method, two explicit lists.
 
-A method is a function of the contributions in the order given, which is the order of their hashes: float32 sums depend
+`METHODS` are those of a round, in which no contributor's share of a coordinate may exceed a limit, whatever it sends;
+`models.MODEL_METHODS` merge models and patches that somebody answers for, as their papers say.
+
+A method of a round is a function of the contributions in the order given, which is the order of their hashes: float32 sums depend
 on order, so the caller's sorting is what makes the result independent of arrival.
 """
 
@@ -16,9 +19,23 @@ from ..seam import Backend
 from .average import average
 from .contribution import Contribution, Policy
 from .fisher import fisher
+from .models import MODEL_METHODS, ModelMethod, merge_models, merge_updates, model_method, parameters
 from .sparse_average import sparse_average
+from .update import Update
 
-__all__ = ["METHODS", "Contribution", "Policy", "merge"]
+__all__ = [
+    "METHODS",
+    "MODEL_METHODS",
+    "Contribution",
+    "ModelMethod",
+    "Policy",
+    "Update",
+    "merge",
+    "merge_models",
+    "merge_updates",
+    "model_method",
+    "parameters",
+]
 
 Method = Callable[[Layout, Sequence[Contribution], Policy, Backend], dict[str, Tensor]]
 

@@ -1,14 +1,19 @@
-"""Σ weight · clip · patch: federated averaging with error feedback (McMahan et al. 2017; Stich et al. 2018)."""
+"""Averaging: Σ weight · patch, federated averaging (McMahan et al. 2017) with error feedback (Stich et al. 2018).
+
+Of whole models it is a model soup (Wortsman et al. 2022): Σ wᵢθᵢ / Σ wᵢ.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from torch import Tensor
 
-from ..layout import Layout
+from ..layout import Layout, Tensors
 from ..seam import Backend
 from .contribution import Contribution, Policy, limited_weights
+from .update import Update, combine, shares
 
 
 def average(
@@ -20,3 +25,11 @@ def average(
     parts = [(each.payload, weight * each.clip) for each, weight in zip(contributions, weights, strict=True)]
     backend.accumulate(merged, parts, layout)
     return merged
+
+
+@dataclass(frozen=True)
+class Average:
+    """Of models. Has no parameters."""
+
+    def merge(self, base: Tensors, updates: Sequence[Update]) -> dict[str, Tensor]:
+        return combine([update.delta for update in updates], shares(updates))

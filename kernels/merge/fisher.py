@@ -1,7 +1,7 @@
-"""Fisher-weighted averaging (Matena & Raffel 2021), on sparse patches and among contributors who may lie.
+"""Fisher-weighted averaging (Matena & Raffel 2021): of models, and in rounds on sparse patches by contributors who may lie.
 
-The paper merges per coordinate as Σ wᵢFᵢδᵢ / Σ wᵢFᵢ. Here, at one coordinate, i runs over the contributors whose patch
-says something about it:
+The paper merges per coordinate as Σ wᵢFᵢδᵢ / Σ wᵢFᵢ; `Fisher` does just that. In a round, at one coordinate, i runs over the
+contributors whose patch says something about it:
 
     fᵢ = clamp(Fᵢ / mean of Fᵢ over i's patch, 1/16, 16) + λ         (1 + λ if i sent no Fisher)
     P  = Σ wᵢ                     the say that `average` would give them together
@@ -22,17 +22,22 @@ size, however many contribute.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 import torch
 from torch import Tensor
 
 from ..canonical import pairwise_sum, total
+from ..errors import MissingStatisticsError
 from ..floats import scalar
-from ..layout import Layout
+from ..layout import Layout, Tensors
 from ..seam import Backend, Entries
+from .average import Average
 from .contribution import Contribution, Policy, limited_weights
+from .update import Update, require_number, shares
 
 LARGEST_RATIO = 16.0
 """A Fisher value counts as at most this many times, and at least this fraction of, its contributor's mean."""
@@ -48,10 +53,29 @@ def fisher(
     return merge.result()
 
 
+def fisher_portions(
+    layout: Layout, contributions: Sequence[Contribution], policy: Policy, backend: Backend
+) -> Iterator[dict[str, Tensor]]:
+    """Yield sᵢ clipᵢ δᵢ, contribution after contribution."""
+    merge = _Merge(layout, contributions, policy, backend)
+    merge.add_up()
+    merge.temper()
+    portions = groupby(merge.steps(), key=lambda step: step[0].contributor)
+    following, steps = next(portions, (len(contributions), iter(())))
+    for contributor in range(len(contributions)):
+        portion = layout.zeros()
+        if contributor == following:  # who has no weight takes no steps
+            for part, step in steps:
+                part.entries.put(portion[part.name], step)
+            following, steps = next(portions, (len(contributions), iter(())))
+        yield portion
+
+
 @dataclass(frozen=True)
 class _Part:
     """One contributor's say about one tensor: its patch and, entry by entry, its fᵢ."""
 
+    contributor: int
     name: str
     weight: Tensor
     clip: Tensor
@@ -87,12 +111,16 @@ class _Merge:
             before = part.entries.gather(self._tempers[part.name])
             part.entries.put(self._tempers[part.name], torch.where(gain > 0, torch.minimum(before, allowed), before))
 
-    def result(self) -> dict[str, Tensor]:
-        merged = self._layout.zeros()
+    def steps(self) -> Iterator[tuple[_Part, Tensor]]:
+        """Yield what each part adds to the merge, entry by entry."""
         for part in self._parts():
             gain = part.entries.gather(self._tempers[part.name]) * self._gain(part)
             share = torch.minimum(part.weight + gain, self._limit)
-            step = (share * part.clip) * part.entries.values
+            yield part, (share * part.clip) * part.entries.values
+
+    def result(self) -> dict[str, Tensor]:
+        merged = self._layout.zeros()
+        for part, step in self.steps():
             part.entries.put(merged[part.name], part.entries.gather(merged[part.name]) + step)
         return merged
 
@@ -103,13 +131,13 @@ class _Merge:
 
     def _parts(self) -> Iterator[_Part]:
         """Decode one contribution after another, in the order given."""
-        for contribution, weight in self._weighted:
+        for at, (contribution, weight) in enumerate(self._weighted):
             if weight == 0:
                 continue
             patch = self._backend.entries(contribution.payload, self._layout)
             relative = self._relative(contribution, patch)
             for name, entries in patch.items():
-                yield _Part(name, scalar(weight), scalar(contribution.clip), entries, relative[name] + self._damping)
+                yield _Part(at, name, scalar(weight), scalar(contribution.clip), entries, relative[name] + self._damping)
 
     def _relative(self, contribution: Contribution, patch: dict[str, Entries]) -> dict[str, Tensor]:
         """Each Fisher value over the mean of all, clamped; ones if there is none or all are zero."""
@@ -126,3 +154,46 @@ def _clamped_ratio(values: Tensor, mean: float) -> Tensor:
         return torch.ones_like(values)
     divisor = torch.tensor([mean], dtype=torch.float64).expand_as(values)
     return (values.double() / divisor).clamp(1 / LARGEST_RATIO, LARGEST_RATIO).float()
+
+
+@dataclass(frozen=True)
+class Fisher:
+    """Of models: Σ wᵢ(Fᵢ + λ)δᵢ / Σ wᵢ(Fᵢ + λ), in float64, rounded once.
+
+    λ is `damping` times the mean of all Fisher values: the larger, the nearer to the average. Where no Fisher says anything and
+    nothing is damped, the average. With quadratic losses of curvature Fᵢ this is the minimum of their weighted sum.
+    """
+
+    damping: float = 0.0
+
+    def __post_init__(self) -> None:
+        require_number("damping", self.damping, 0, 1e6)
+
+    def merge(self, base: Tensors, updates: Sequence[Update]) -> dict[str, Tensor]:
+        fishers = [_fisher_of(update) for update in updates]
+        weights = shares(updates)
+        damping = self.damping * _weighted_mean(fishers, weights)
+        merged = Average().merge(base, updates)
+        for name in merged:
+            above = below = torch.zeros_like(merged[name], dtype=torch.float64)
+            for update, fisher, weight in zip(updates, fishers, weights, strict=True):
+                say = (fisher[name].double() + damping) * weight
+                above, below = above + say * update.delta[name].double(), below + say
+            told = below > 0
+            merged[name] = torch.where(told, (above / torch.where(told, below, 1.0)).float(), merged[name])
+        return merged
+
+
+def _fisher_of(update: Update) -> Tensors:
+    if update.fisher is None:
+        raise MissingStatisticsError("fisher needs a Fisher diagonal of every model")
+    return update.fisher
+
+
+def _weighted_mean(fishers: Sequence[Tensors], weights: Sequence[float]) -> float:
+    """The mean Fisher value of all models, each counting by its weight."""
+    means = []
+    for fisher, weight in zip(fishers, weights, strict=True):
+        sums = torch.tensor([total(fisher[name]) for name in sorted(fisher)], dtype=torch.float64)
+        means.append(weight * pairwise_sum(sums) / max(1, sum(tensor.numel() for tensor in fisher.values())))
+    return math.fsum(means)

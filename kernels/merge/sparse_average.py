@@ -29,6 +29,14 @@ def sparse_average(
 ) -> dict[str, Tensor]:
     """No contributor's share of a coordinate exceeds the policy's limit. Ignores Fishers."""
     merged = average(layout, contributions, policy, backend)
+    divided_by = divisors(layout, contributions, policy, backend)
+    return {name: merged[name] / divided_by[name] for name in layout.names}
+
+
+def divisors(
+    layout: Layout, contributions: Sequence[Contribution], policy: Policy, backend: Backend
+) -> dict[str, Tensor]:
+    """What the sum of the weighted patches is divided by, at every coordinate."""
     weights = limited_weights(contributions, policy)
     told = layout.zeros()
     for contribution, weight in zip(contributions, weights, strict=True):
@@ -36,5 +44,4 @@ def sparse_average(
         for name, entries in backend.entries(contribution.payload, layout).items():
             entries.put(told[name], entries.gather(told[name]) + share)
     least = scalar(max(weights) / policy.limit(len(contributions)))
-    divisors = {name: torch.where(share > 0, torch.maximum(share.sqrt(), least), 1.0) for name, share in told.items()}
-    return {name: merged[name] / divisors[name] for name in layout.names}
+    return {name: torch.where(share > 0, torch.maximum(share.sqrt(), least), 1.0) for name, share in told.items()}

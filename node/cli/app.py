@@ -6,7 +6,25 @@ from typing import Annotated
 
 import typer
 
-from . import credit, doctor, event, inspect, key, manners, run, service, volunteer
+from . import (
+    credit,
+    dashboard,
+    doctor,
+    event,
+    gate,
+    history,
+    inspect,
+    integrity,
+    key,
+    manners,
+    mending,
+    proposals,
+    refs,
+    run,
+    service,
+    volunteer,
+    weights,
+)
 from .commands import Commands
 
 app = typer.Typer(
@@ -34,20 +52,52 @@ def options(
     """Take the options that stand before a command."""
 
 
-app.add_typer(event.app, name="event")
-app.add_typer(credit.certificate_app, name="certificate")
-app.add_typer(service.app, name="service")
-app.add_typer(key.app, name="key")
-app.command("seed")(run.seed)
-app.command("join")(run.join)
-app.command("stop")(run.stop)
-_PLAIN = (
-    volunteer.logs, volunteer.pause, volunteer.resume, volunteer.leave, volunteer.restart, manners.limits, credit.credits,
-    doctor.doctor,
-)  # fmt: skip
-for command in _PLAIN:
-    app.command(command.__name__)(command)
-app.command("set")(manners.set_limit)
-app.command("status")(inspect.status)
-app.command("log")(inspect.log)
-app.command("export")(inspect.export)
+_NODE = "Your node"
+_EVENT = "The event"
+_HISTORY = "History"
+_PROPOSALS = "Changes made outside the swarm"
+_INTEGRITY = "Keeping and mending a history"
+
+app.command("join", rich_help_panel=_NODE)(run.join)
+app.command("status", rich_help_panel=_NODE)(inspect.status)
+app.command("logs", rich_help_panel=_NODE)(volunteer.logs)
+app.command("pause", rich_help_panel=_NODE)(volunteer.pause)
+app.command("resume", rich_help_panel=_NODE)(volunteer.resume)
+app.command("limits", rich_help_panel=_NODE)(manners.limits)
+app.command("set", rich_help_panel=_NODE)(manners.set_limit)
+app.command("stop", rich_help_panel=_NODE)(run.stop)
+app.command("leave", rich_help_panel=_NODE)(volunteer.leave)
+app.command("restart", rich_help_panel=_NODE)(volunteer.restart)
+app.command("doctor", rich_help_panel=_NODE)(doctor.doctor)
+app.add_typer(service.app, name="service", rich_help_panel=_NODE)
+app.add_typer(key.app, name="key", rich_help_panel=_NODE)
+
+app.add_typer(event.app, name="event", rich_help_panel=_EVENT)
+app.command("seed", rich_help_panel=_EVENT)(run.seed)
+app.command("dashboard", rich_help_panel=_EVENT)(dashboard.dashboard)
+app.command("report", rich_help_panel=_EVENT)(dashboard.report)
+app.command("credits", rich_help_panel=_EVENT)(credit.credits)
+app.add_typer(credit.certificate_app, name="certificate", rich_help_panel=_EVENT)
+app.add_typer(gate.app, name="gate", rich_help_panel=_EVENT)
+
+app.command("log", rich_help_panel=_HISTORY)(history.log)
+app.command("show", rich_help_panel=_HISTORY)(history.show)
+app.command("diff", rich_help_panel=_HISTORY)(history.diff)
+app.command("blame", rich_help_panel=_HISTORY)(history.blame)
+app.command("branch", rich_help_panel=_HISTORY)(refs.branch)
+app.command("tag", rich_help_panel=_HISTORY)(refs.tag)
+app.command("checkout", rich_help_panel=_HISTORY)(weights.checkout)
+app.command("export", rich_help_panel=_HISTORY)(weights.export)
+app.command("import", rich_help_panel=_HISTORY)(weights.import_)
+
+app.command("propose", rich_help_panel=_PROPOSALS)(proposals.propose)
+app.command("review", rich_help_panel=_PROPOSALS)(proposals.review)
+app.command("merge", rich_help_panel=_PROPOSALS)(proposals.merge)
+
+app.command("verify", rich_help_panel=_INTEGRITY)(integrity.verify)
+app.command("fsck", rich_help_panel=_INTEGRITY)(integrity.fsck)
+app.command("gc", rich_help_panel=_INTEGRITY)(integrity.gc)
+app.command("bundle", rich_help_panel=_INTEGRITY)(integrity.bundle)
+app.command("unbundle", rich_help_panel=_INTEGRITY)(integrity.unbundle)
+app.command("bisect", rich_help_panel=_INTEGRITY)(mending.bisect)
+app.command("revert", rich_help_panel=_INTEGRITY)(mending.revert)

@@ -33,7 +33,7 @@ def init(file: EventFile = Path("event.toml")) -> None:
 @app.command()
 def check(file: EventFile) -> None:
     """Say what is wrong with FILE, line by line, or that nothing is."""
-    draft = _read(file)
+    draft = read_draft(file)
     what = f"{draft.model.family} on {draft.data.source}, merged by {draft.merge.method}"
     typer.echo(f"{file}: event {draft.name!r} is valid: {what}")
 
@@ -45,17 +45,16 @@ def create(
     config: ConfigFlag = None,
     seed: Annotated[int, typer.Option("--seed", metavar="N", min=0, help="Make the first weights from this seed.")] = 0,
     from_checkpoint: Annotated[
-        Path | None, typer.Option("--from-checkpoint", metavar="FILE", help="Start from the weights in a safetensors file.")
+        Path | None, typer.Option("--from-checkpoint", metavar="FILE", help="Start from a checkpoint, as `import` does.")
     ] = None,
     invited: Annotated[bool, typer.Option("--invited", help="Let in whoever has an invite: makes an admission key.")] = False,
 ) -> None:
     """Sign the event in FILE as its coordinator and start its history."""
     from ..create import create_event
 
-    draft = _read(file)
-    if from_checkpoint is not None and not from_checkpoint.is_file():
-        raise UserError(f"there is no checkpoint {from_checkpoint}")
-    event = create_event(home_of(home, config), draft, seed=seed, checkpoint=from_checkpoint, invited=invited)
+    draft = read_draft(file)
+    checkpoint = require_checkpoint(from_checkpoint) if from_checkpoint is not None else None
+    event = create_event(home_of(home, config), draft, seed=seed, checkpoint=checkpoint, invited=invited)
     typer.echo(f"created event {event.name} {event.digest.hex()}")
 
 
@@ -76,10 +75,18 @@ def invite(
     typer.echo(make_invite(node_home, folder, address or []).text())
 
 
-def _read(file: Path) -> EventDraft:
+def read_draft(file: Path) -> EventDraft:
+    """Read an event file. Raises UserError with a line for every mistake."""
     from ..event_file import EventFileError, read_event_file
 
     try:
         return read_event_file(file)
     except EventFileError as error:
         raise UserError(str(error)) from error
+
+
+def require_checkpoint(path: Path) -> Path:
+    """Return `path`. Raises UserError if nothing is there."""
+    if not path.exists():
+        raise UserError(f"there is no checkpoint {path}")
+    return path

@@ -2,7 +2,12 @@
 
 from ..errors import StoreFull
 from .blobs import BlobMismatch, Blobs, file_digest
+from .proposals import Proposals, Proposed
 from .prune import blobs_of, prune
+from .refs import RefMoved, Refs
 from .store import BlobRef, Snapshot, Store
 
-__all__ = ["BlobMismatch", "BlobRef", "Blobs", "Snapshot", "Store", "StoreFull", "blobs_of", "file_digest", "prune"]
+__all__ = [
+    "BlobMismatch", "BlobRef", "Blobs", "Proposals", "Proposed", "RefMoved", "Refs", "Snapshot", "Store", "StoreFull", "blobs_of",
+    "file_digest", "prune",
+]  # fmt: skip

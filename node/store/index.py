@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import quote
 
 from ..errors import StoreFull, UserError
-from .schema import APPLICATION, SCHEMA, VERSION
+from .schema import APPLICATION, MIGRATIONS, SCHEMA, VERSION
 
 _BUSY_SECONDS = 5.0
 _FULL = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_SHMSIZE)
@@ -78,17 +78,27 @@ class Index:
         version = self._connection.execute("PRAGMA user_version").fetchone()[0]
         if version > VERSION:
             raise UserError(f"{self.path} was written by a newer collab-node", "update this one")
-        if version == 0:
-            if self.read_only:
+        if self.read_only:
+            if version == 0:
                 raise UserError(f"{self.path} holds no history yet")
-            self._create()
+            self._run(_for_this_connection(MIGRATIONS[version - 1 :]))
+        elif version < VERSION:
+            self._upgrade()
 
-    def _create(self) -> None:
+    def _upgrade(self) -> None:
         with self.transaction():
-            for statement in SCHEMA.split(";\n"):
-                self._connection.execute(statement)
-            self._connection.execute(f"PRAGMA application_id = {APPLICATION}")
+            # Asked again: another process may have done it while this one waited for its turn.
+            version = self._connection.execute("PRAGMA user_version").fetchone()[0]
+            if version == 0:
+                self._run([SCHEMA])
+                self._connection.execute(f"PRAGMA application_id = {APPLICATION}")
+            self._run(MIGRATIONS[max(version, 1) - 1 :])
             self._connection.execute(f"PRAGMA user_version = {VERSION}")
+
+    def _run(self, scripts: Sequence[str]) -> None:
+        for script in scripts:
+            for statement in script.split(";\n"):
+                self._connection.execute(statement)
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
@@ -120,3 +130,7 @@ def _connect(path: Path, read_only: bool) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def _for_this_connection(migrations: Sequence[str]) -> list[str]:
+    return [migration.replace("CREATE TABLE", "CREATE TEMP TABLE") for migration in migrations]

@@ -1,6 +1,9 @@
-"""The index's tables. Commits, payloads and snapshots are blobs; the index says which blobs are what."""
+"""The index's tables. Commits, payloads and snapshots are blobs; the index says which blobs are what.
 
-VERSION = 1
+A version of the schema is the first one and the migrations up to it, run in order. Migrations only add tables: an older store
+that is opened for reading gets them empty, for that connection alone.
+"""
+
 APPLICATION = 0x434F4C4C  # "COLL": so that `file` and we know the database for ours
 
 SCHEMA = """
@@ -57,3 +60,28 @@ CREATE TABLE notes (
     value BLOB NOT NULL
 ) STRICT, WITHOUT ROWID;
 """
+
+MIGRATIONS = (
+    # 2: annotations of tags (what a tag points at stands in refs), and the second parents of merge commits.
+    """
+CREATE TABLE tags (
+    name   TEXT PRIMARY KEY,
+    record BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE merged (
+    "commit" BLOB PRIMARY KEY CHECK (length("commit") = 32),
+    parent   BLOB NOT NULL CHECK (length(parent) = 32)
+) STRICT, WITHOUT ROWID;
+""",
+    # 3: proposals, and the commits that merged them.
+    """
+CREATE TABLE proposals (
+    digest   BLOB PRIMARY KEY CHECK (length(digest) = 32),
+    envelope BLOB NOT NULL,
+    "commit" BLOB CHECK (length("commit") = 32)
+) STRICT, WITHOUT ROWID;
+""",
+)
+
+VERSION = 1 + len(MIGRATIONS)

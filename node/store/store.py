@@ -20,6 +20,8 @@ from ..files import make_folder
 from .blobs import Blobs
 from .cache import RecentlyUsed
 from .index import Index
+from .proposals import Proposals
+from .refs import Refs
 
 _CACHED_COMMITS = 256
 _HEAD = "head"
@@ -48,6 +50,8 @@ class Store:
     def __init__(self, index: Index, blobs: Blobs) -> None:
         self._index = index
         self.blobs = blobs
+        self.refs = Refs(index)
+        self.proposals = Proposals(index)
         self._commits: RecentlyUsed[bytes, Commit] = RecentlyUsed(_CACHED_COMMITS)
 
     @classmethod
@@ -55,13 +59,26 @@ class Store:
         """Open the store in the folder `path`, made if need be. Raises UserError."""
         blobs = Blobs(path)
         if read_only:
-            if not path.is_dir():
-                raise UserError(f"{path} holds no history yet")
+            cls._require(path)
         else:
             with disk_errors(path):
                 make_folder(path)
             blobs.prepare()
         return cls(Index(path / "index.sqlite", read_only=read_only), blobs)
+
+    @classmethod
+    def open_beside(cls, path: Path) -> Store:
+        """Open a store that is there, to change its refs beside a daemon that may be running: SQLite orders the two.
+
+        Raises UserError.
+        """
+        cls._require(path)
+        return cls(Index(path / "index.sqlite"), Blobs(path))
+
+    @staticmethod
+    def _require(path: Path) -> None:
+        if not (path / "index.sqlite").is_file():
+            raise UserError(f"{path} holds no history yet")
 
     def close(self) -> None:
         """Close it. Harmless if it is closed."""
@@ -87,6 +104,8 @@ class Store:
         parent = commit.base if commit.parents else None
         with self.transaction():
             self._index.write("INSERT OR IGNORE INTO commits VALUES (?, ?, ?)", (digest, commit.round, parent))
+            for merged in commit.parents[1:]:
+                self._index.write("INSERT OR IGNORE INTO merged VALUES (?, ?)", (digest, merged))
             for proven, proof in ((parent, commit.parent_certificate), (digest, certificate)):
                 if proven is not None and proof is not None:
                     self._keep_certificate(proven, proof)
@@ -111,6 +130,20 @@ class Store:
         if data is None:
             raise KeyError(digest.hex())
         return decode_commit(data)
+
+    def with_prefix(self, prefix: str) -> list[bytes]:
+        """Return the commits whose digest in lower-case hex starts with `prefix`, in order."""
+        ends = [bytes.fromhex(prefix.ljust(64, digit)) for digit in "0f"]
+        rows = self._index.rows("SELECT digest FROM commits WHERE digest BETWEEN ? AND ? ORDER BY digest", ends)
+        return [bytes(digest) for (digest,) in rows]
+
+    def links(self) -> dict[bytes, tuple[int, tuple[bytes, ...]]]:
+        """Return every commit's round and parents, from the index alone; a parent need not be here."""
+        query = 'SELECT digest, round, commits.parent, merged.parent FROM commits LEFT JOIN merged ON digest = "commit"'
+        return {
+            bytes(digest): (round, tuple(bytes(parent) for parent in parents if parent is not None))
+            for digest, round, *parents in self._index.rows(query)
+        }
 
     def certificate(self, digest: bytes) -> Certificate | None:
         """Return the proof that a commit is final, None if it is not here. The root needs none."""

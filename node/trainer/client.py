@@ -111,6 +111,18 @@ class Worker:
         """See messages.Merge."""
         return await self._ask(request, messages.Merged)
 
+    async def merge_changes(self, request: messages.MergeChanges) -> messages.Merged:
+        """See messages.MergeChanges."""
+        return await self._ask(request, messages.Merged)
+
+    async def undo(self, request: messages.Undo) -> messages.Merged:
+        """See messages.Undo."""
+        return await self._ask(request, messages.Merged)
+
+    async def overlap(self, request: messages.Overlap) -> messages.Overlaps:
+        """See messages.Overlap."""
+        return await self._ask(request, messages.Overlaps)
+
     async def adopt(self, key: str, commit: bytes, *, reset_optimiser: bool = False, carry: bool = False) -> bytes:
         """See messages.Adopt; returns the state hash."""
         request = messages.Adopt(key=key, commit=commit, reset_optimiser=reset_optimiser, carry=carry)
@@ -119,6 +131,10 @@ class Worker:
     async def evaluate(self, request: messages.Evaluate | None = None) -> messages.Evaluated:
         """See messages.Evaluate; by default the base on the event's held-out samples."""
         return await self._ask(request or messages.Evaluate(), messages.Evaluated)
+
+    async def gate(self, request: messages.RunGate) -> messages.GateRun:
+        """See messages.RunGate."""
+        return await self._ask(request, messages.GateRun)
 
     async def save(self, commit: bytes | None = None) -> None:
         """See messages.Save."""

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 
 from torch import Tensor
 
 from ... import kernels
 from ...kernels import PayloadError
-from ...kernels.merge import Contribution
+from ...kernels.change import decode
+from ...kernels.merge import Contribution, Update, merge_updates, model_method
 from ...kernels.merge import merge as merge_contributions
 from ...kernels.outer import nesterov, sgd
-from .contribute import clip_of
 from .errors import WorkerError, translated
-from .messages import Adopt, Merge, Merged, Part
+from .messages import Adopt, Merge, MergeChanges, Merged, Undo
+from .parts import contribution_of
 from .session import Session
 from .state import SharedState
+from .undoing import undone
 
 _MOST = 2
 
@@ -47,20 +48,50 @@ class Candidates:
     def merge(self, session: Session, request: Merge) -> Merged:
         """See messages.Merge."""
         base = session.require_base()
+        if (made := self._answered(session, request)) is not None:
+            return made
+        with translated("merging"):
+            contributions = [contribution_of(session, part) for part in request.parts]
+            update = _update(session, request, contributions) if contributions else {}
+            state = outer_step(session, base, update, request.full) if contributions else base
+        clips = tuple(contribution.clip for contribution in contributions)
+        answer = Merged(state=state.hash(), norm=kernels.norm(update), clips=clips)
+        self._keep(request.key, Candidate(state, answer, session.base_hash))
+        return answer
+
+    def merge_changes(self, session: Session, request: MergeChanges) -> Merged:
+        """See messages.MergeChanges."""
+        base = session.require_base()
+        if (made := self._answered(session, request)) is not None:
+            return made
+        with translated("merging"):
+            update = _merged_changes(session, base, request)
+            state = SharedState(sgd(base.weights, update, rate=1.0), base.momentum)
+        answer = Merged(state=state.hash(), norm=kernels.norm(update), clips=())
+        self._keep(request.key, Candidate(state, answer, session.base_hash))
+        return answer
+
+    def undo(self, session: Session, request: Undo) -> Merged:
+        """See messages.Undo."""
+        base = session.require_base()
+        if (made := self._answered(session, request)) is not None:
+            return made
+        with translated("reverting"):
+            state = undone(session, base, request)
+            difference = {name: base.weights[name] - weight for name, weight in state.weights.items()}
+        answer = Merged(state=state.hash(), norm=kernels.norm(difference), clips=())
+        self._keep(request.key, Candidate(state, answer, session.base_hash))
+        return answer
+
+    def _answered(self, session: Session, request: Merge | MergeChanges | Undo) -> Merged | None:
+        """Return the answer if the merge is kept. Raises WorkerError("wrong_base")."""
         made = self._kept.get(request.key)
         if made is not None and made.base_hash == request.base == session.base_hash:
             return made.answer
         if request.base != session.base_hash:
             text = f"the base is {session.base_hash.hex()[:12]}, not {request.base.hex()[:12]}"
             raise WorkerError("wrong_base", text)
-        with translated("merging"):
-            contributions = [_contribution(session, part) for part in request.parts]
-            update = _update(session, request, contributions)
-            state = outer_step(session, base, update, request.full)
-        clips = tuple(contribution.clip for contribution in contributions)
-        answer = Merged(state=state.hash(), norm=kernels.norm(update), clips=clips)
-        self._keep(request.key, Candidate(state, answer, session.base_hash))
-        return answer
+        return None
 
     def _keep(self, key: str, candidate: Candidate) -> None:
         self._kept.pop(key, None)
@@ -80,29 +111,6 @@ class Candidates:
         return candidate.answer.state
 
 
-def _contribution(session: Session, part: Part) -> Contribution:
-    payload = Path(part.path).read_bytes()
-    fisher = Path(part.fisher_path).read_bytes() if part.fisher_path else None
-    try:
-        clip = part.clip if part.clip is not None else clip_of(session, kernels.inspect(payload, session.layout).norm)
-        return Contribution(payload, share_of(part), clip, fisher)
-    except PayloadError as error:
-        raise WorkerError("bad_payload", f"{Path(part.path).name[:16]}: {error}") from error
-    except ValueError as error:
-        raise WorkerError("bad_merge", str(error)) from error
-
-
-def share_of(part: Part) -> float:
-    """Return the share as the nearest float64, which Python's integer division gives on every machine.
-
-    Raises ValueError unless it is a fraction between 0 and 1.
-    """
-    numerator, denominator = (int.from_bytes(number, "big") for number in (part.numerator, part.denominator))
-    if not 0 < numerator <= denominator:
-        raise ValueError("a share is a fraction above 0 and at most 1")
-    return float(Fraction(numerator, denominator))
-
-
 def _update(session: Session, request: Merge, contributions: list[Contribution]) -> dict[str, Tensor]:
     policy = session.event.merge
     try:
@@ -111,6 +119,20 @@ def _update(session: Session, request: Merge, contributions: list[Contribution])
         )
     except PayloadError as error:
         raise WorkerError("bad_payload", str(error)) from error
+    except ValueError as error:
+        raise WorkerError("bad_merge", str(error)) from error
+
+
+def _merged_changes(session: Session, base: SharedState, request: MergeChanges) -> dict[str, Tensor]:
+    updates = []
+    try:
+        for change in request.changes:
+            try:
+                delta = decode(change.form, Path(change.path).read_bytes(), session.layout)
+            except PayloadError as error:
+                raise WorkerError("bad_payload", f"{Path(change.path).name[:16]}: {error}") from error
+            updates.append(Update(delta, change.weight, key=change.key))
+        return merge_updates(model_method(request.method, **request.parameters), base.weights, updates)
     except ValueError as error:
         raise WorkerError("bad_merge", str(error)) from error
 

@@ -25,9 +25,10 @@ from pydantic import BaseModel, ConfigDict
 from ...protocol.event import MergeMethod
 
 __all__ = [
-    "NOTICES", "REQUESTS", "Adopt", "Compress", "Compressed", "Done", "Evaluate", "Evaluated", "Failed", "Init", "Inspect",
-    "Inspected", "Load", "Merge", "Merged", "Message", "Notice", "Open", "Opened", "Part", "Progress", "Request",
-    "Restored", "Save", "Settle", "Snapshot", "State", "Stop", "Train", "Trained", "Written",
+    "NOTICES", "REQUESTS", "Adopt", "Change", "Compress", "Compressed", "Done", "Evaluate", "Evaluated", "Failed", "GateRun",
+    "Init", "Inspect", "Inspected", "Load", "Merge", "MergeChanges", "Merged", "Message", "Notice", "Open", "Opened", "Overlap",
+    "Overlaps", "Part", "Progress", "Request", "Restored", "RunGate", "Save", "Settle", "Snapshot", "State", "Stop", "Train",
+    "Trained", "Undo", "Unmerge", "VersionRef", "Written",
 ]  # fmt: skip
 
 
@@ -244,8 +245,9 @@ class Part(Message):
 class Merge(Request):
     """Merge contributions, in this order, into a candidate named `key`; the base stays what it is. → Merged
 
-    A key stands for its inputs: asked again while its candidate is kept, the answer is the same and nothing is merged.
-    `base` must be the base's state hash. Errors: wrong_base, bad_payload (names the contribution), bad_merge.
+    A key stands for its inputs: asked again while its candidate is kept, the answer is the same and nothing is merged. Without
+    any contribution the candidate is the base: what becomes of a round whose contributions all failed a gate. `base` must be
+    the base's state hash. Errors: wrong_base, bad_payload (names the contribution), bad_merge.
     """
 
     OP = "merge"
@@ -254,6 +256,67 @@ class Merge(Request):
     parts: tuple[Part, ...]
     method: MergeMethod
     full: bool = False
+
+
+class Change(Message):
+    """A proposal in a merge: its payload's file, its form and its weight. `key` names it where a method draws at random."""
+
+    path: str
+    form: str
+    weight: float
+    key: bytes
+
+
+class MergeChanges(Request):
+    """As `Merge`, of proposals, by a method of `kernels.merge.MODEL_METHODS`; the outer optimiser takes no part. → Merged
+
+    Errors: wrong_base, bad_payload (names the proposal), bad_merge.
+    """
+
+    OP = "merge_changes"
+    key: str
+    base: bytes
+    changes: tuple[Change, ...]
+    method: str
+    parameters: dict[str, float]
+
+
+class Unmerge(Message):
+    """A round's merge some parts of which are taken out (those not `kept`), and what it still does (`protocol.revert.Undone`)."""
+
+    parts: tuple[Part, ...]
+    kept: tuple[bool, ...]
+    method: MergeMethod
+    weight: float = 0.0
+    momentum: float = 0.0
+
+
+class Undo(Request):
+    """As `Merge`, of a revert: one merge after another is taken back, in this order. → Merged
+
+    Errors: wrong_base, bad_payload, bad_merge.
+    """
+
+    OP = "undo"
+    key: str
+    base: bytes
+    undone: tuple[Unmerge, ...]
+
+
+class Overlap(Request):
+    """Count, by tensor, the coordinates of the parts that are not kept, and which of them a later round's kept part moved.
+
+    `rounds` are newest first, those included of which everything is kept. → Overlaps. Errors: bad_payload.
+    """
+
+    OP = "overlap"
+    rounds: tuple[Unmerge, ...]
+
+
+class Overlaps(Message):
+    """By tensor: its name, how many coordinates are taken back, and how many of them were moved since."""
+
+    tensors: tuple[tuple[str, int, int], ...]
 
 
 class Merged(Message):
@@ -297,6 +360,36 @@ class Evaluated(Message):
     loss: float
     tokens: int
     samples: int
+
+
+class VersionRef(Message):
+    """Weights to be compared: the base, the candidate `key`, or a safetensors file of the weights alone at `path`."""
+
+    of: Literal["base", "candidate", "file"] = "base"
+    key: str = ""
+    path: str = ""
+
+
+class RunGate(Request):
+    """Compare a candidate with the version before it by one gate, batch by batch until the answer is clear. → GateRun
+
+    `gate` is its canonical bytes; `seed` decides, with the gate, which samples are looked at. Errors: no_base, no_data, bad_data,
+    missing_extra, bad_base, bad_tensors, unknown_candidate.
+    """
+
+    OP = "gate"
+    gate: bytes
+    candidate: VersionRef
+    base: VersionRef = VersionRef()
+    seed: bytes = b""
+
+
+class GateRun(Message):
+    """A protocol.verdict.Measurement in canonical bytes, the hash of the data, and what it ran on."""
+
+    measurement: bytes
+    data: bytes
+    hardware: str
 
 
 class Save(Request):
@@ -346,7 +439,7 @@ REQUESTS: dict[str, tuple[type[Request], type[Message]]] = {
     for request, answer in (
         (Open, Opened), (Init, State), (Load, State), (Snapshot, Written), (Train, Done), (Stop, Done),
         (Compress, Compressed), (Settle, Done), (Inspect, Inspected), (Merge, Merged), (Adopt, State),
-        (Evaluate, Evaluated), (Save, Done),
+        (Evaluate, Evaluated), (RunGate, GateRun), (Save, Done), (MergeChanges, Merged), (Undo, Merged), (Overlap, Overlaps),
     )
 }  # fmt: skip
 

@@ -12,11 +12,13 @@ from torch import Tensor
 from . import contribute, messages
 from .errors import WorkerError, translated
 from .evaluate import mean_loss
+from .gates.request import run_gate
 from .merging import Candidates
 from .round import RoundTraining
 from .session import Session, open_session
 from .start import first_state
 from .state import SharedState
+from .undoing import overlap
 
 
 class Service:
@@ -32,7 +34,8 @@ class Service:
         self._handlers: dict[str, Callable[[Any], messages.Message]] = {
             "open": self._open, "init": self._init, "load": self._load, "snapshot": self._snapshot, "train": self._train,
             "stop": self._stop, "compress": self._compress, "settle": self._settle, "inspect": self._inspect,
-            "merge": self._merge, "adopt": self._adopt, "evaluate": self._evaluate, "save": self._save,
+            "merge": self._merge, "adopt": self._adopt, "evaluate": self._evaluate, "gate": self._gate, "save": self._save,
+            "merge_changes": self._merge_changes, "undo": self._undo, "overlap": self._overlap,
         }  # fmt: skip
 
     @property
@@ -151,6 +154,15 @@ class Service:
     def _merge(self, request: messages.Merge) -> messages.Merged:
         return self._candidates.merge(self.session, request)
 
+    def _merge_changes(self, request: messages.MergeChanges) -> messages.Merged:
+        return self._candidates.merge_changes(self.session, request)
+
+    def _undo(self, request: messages.Undo) -> messages.Merged:
+        return self._candidates.undo(self.session, request)
+
+    def _overlap(self, request: messages.Overlap) -> messages.Overlaps:
+        return overlap(self.session, request)
+
     def _adopt(self, request: messages.Adopt) -> messages.State:
         self._end_training()
         return messages.State(state=self._candidates.adopt(self.session, request))
@@ -171,6 +183,9 @@ class Service:
         if request.of == "candidate":
             return self._candidates.get(request.key).state.weights
         return base.weights if request.of == "base" else None
+
+    def _gate(self, request: messages.RunGate) -> messages.GateRun:
+        return run_gate(self.session, self._candidates, request)
 
     def _save(self, request: messages.Save) -> messages.Done:
         self.session.require_base()

@@ -16,6 +16,7 @@ from . import checkpoint
 from .data import Batches, prepare
 from .device import choose_device, limit_memory, use_bf16
 from .errors import WorkerError, translated
+from .gates import Gates
 from .messages import Open, Restored
 from .models import LanguageModel, build
 from .optimiser import AdamW
@@ -65,6 +66,7 @@ class Session:
     optimiser: AdamW
     layout: Layout
     batches: Batches | None
+    gates: Gates | None
     bf16: bool
     checkpoint_seconds: float
     base: SharedState | None = None
@@ -93,6 +95,12 @@ class Session:
         if self.batches is None:
             raise WorkerError("no_data", "this node was started without the event's data")
         return self.batches
+
+    def require_gates(self) -> Gates:
+        """Return what runs gates. Raises WorkerError("no_data") on a node that was opened without."""
+        if self.gates is None:
+            raise WorkerError("no_data", "this node was started without the event's data")
+        return self.gates
 
     def local(self) -> dict[str, Tensor]:
         """Return copies of the local weights, on the CPU."""
@@ -163,6 +171,7 @@ def open_session(request: Open) -> tuple[Session, Restored | None]:
         bf16=bf16,
         fisher="fisher" in (event.merge.method, event.merge.full_method),
     )
+    batches = _batches(event, model, request) if request.data else None
     session = Session(
         event=event,
         peer_id=request.peer_id,
@@ -172,7 +181,8 @@ def open_session(request: Open) -> tuple[Session, Restored | None]:
         loop=loop,
         optimiser=optimiser,
         layout=Layout.of({name: p.detach() for name, p in model.weights().items()}),
-        batches=_batches(event, model, request) if request.data else None,
+        batches=batches,
+        gates=_gates(event, model, batches, request) if batches is not None else None,
         bf16=bf16,
         checkpoint_seconds=request.checkpoint_seconds,
     )
@@ -195,3 +205,10 @@ def _batches(event: EventManifest, model: LanguageModel, request: Open) -> Batch
         text = f"the tokenizer has {batches.vocabulary} ids, but the event's model only {model.vocabulary}"
         raise WorkerError("bad_model", text)
     return batches
+
+
+def _gates(event: EventManifest, model: LanguageModel, batches: Batches, request: Open) -> Gates:
+    gates = Gates(event, model, batches, Path(request.data_dir), Path(request.cache_dir))
+    with translated("preparing the gates"):
+        gates.prepare(event.round_gates())
+    return gates

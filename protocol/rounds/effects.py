@@ -51,7 +51,11 @@ class CheckPayload:
 
 @dataclass(frozen=True)
 class BuildCommit:
-    """Merge the payloads that the draft lists; answer `built(draft.key, state hash or None)`."""
+    """Merge the payloads that the draft lists; answer `built(draft.key, state hash or None)`.
+
+    In an event with gates, run those of rounds on the candidate first. If one fails, find the contributions at fault and answer
+    `failed_gate(draft.key, digests of their envelopes, reason)` instead: a draft without them is then built.
+    """
 
     draft: Draft
 
@@ -73,7 +77,22 @@ class FetchCommit:
 
 @dataclass(frozen=True)
 class ReplayCommit:
-    """Replay a commit's merge; compare its state hash and every clip; answer `replayed(commit.digest, None or reason)`."""
+    """Replay a commit's merge; compare its state hash and every clip; answer `replayed(commit.digest, None or reason)`.
+
+    In an event with gates, run those of rounds on the candidate, `gates.relaxed` with this `patience`; the reason is
+    `gates.refusal_of` the one that clearly fails.
+    """
+
+    commit: Commit
+    patience: int = 0
+
+
+@dataclass(frozen=True)
+class CheckRefusals:
+    """Run again the gates for which a commit leaves contributions out.
+
+    Answer `refusals_checked(commit.digest, digests of those envelopes whose refusal is right)`.
+    """
 
     commit: Commit
 
@@ -112,6 +131,6 @@ class Refused:
 
 
 Effect: TypeAlias = (
-    Send | Persist | CloseTraining | CheckPayload | BuildCommit | KeepCommit | FetchCommit | ReplayCommit | Finalise
-    | Behind | Ahead | Refused
+    Send | Persist | CloseTraining | CheckPayload | BuildCommit | KeepCommit | FetchCommit | ReplayCommit
+    | CheckRefusals | Finalise | Behind | Ahead | Refused
 )  # fmt: skip

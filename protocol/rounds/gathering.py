@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..commit import Certificate
 from ..identity import PeerId
 from ..merging import MAX_ACCEPTED, MAX_DEPARTED, MAX_REJECTED, Draft, clip_of, make_draft
-from .pool import UNAVAILABLE, Pool
+from .pool import UNAVAILABLE, Claim, Pool
 from .presence import Presence
 from .setting import Setting
 
@@ -31,8 +31,12 @@ class Gathering:
 
     def has_enough(self, *, checked: bool) -> bool:
         """Say whether there is enough to merge; a node that checks no payloads goes by what was not refused."""
-        sound = sum(claim.norm is not None if checked else claim.refusal is None for claim in self._pool)
+        sound = sum(self._counts(claim, checked=checked) for claim in self._pool)
         return sound >= self._setting.event.rounds.min_contributors
+
+    @staticmethod
+    def _counts(claim: Claim, *, checked: bool) -> bool:
+        return claim.fails_a_gate or (claim.norm is not None if checked else claim.refusal is None)
 
     def is_complete(self, now: float, *, checked: bool) -> bool:
         """Say whether everyone who trains here has contributed, we included."""
@@ -41,13 +45,17 @@ class Gathering:
         return own and all(self.has_contributed(peer, checked=checked) for peer in self._presence.training(now))
 
     def draft(self, certificate: Certificate | None) -> Draft | None:
-        """Return a draft of all that is known; None while nothing can be merged. `certificate` is what made the base final."""
+        """Return a draft of all that is known; None while there is too little. `certificate` is what made the base final.
+
+        Contributions that a gate refused count: their peers have no others on this base, and waiting would wait for ever.
+        """
         setting = self._setting
         accepted = [claim for claim in self._pool if claim.norm is not None][:MAX_ACCEPTED]
-        if len(accepted) < setting.event.rounds.min_contributors:
+        if not self.has_enough(checked=True):
             return None
         twofold = [(claim, claim.twin) for claim in self._pool if claim.twin is not None][: MAX_REJECTED // 4]
-        refused = [claim for claim in self._pool if claim.norm is None and claim.twin is None][: MAX_REJECTED // 2]
+        refused = [claim for claim in self._pool if claim.norm is None and claim.twin is None]
+        refused = sorted(refused, key=lambda claim: not claim.fails_a_gate)[: MAX_REJECTED // 2]
         members = {member.peer for member in setting.base.roster}
         farewells = [signed for peer, signed in self._presence.goodbyes.items() if peer in members]
         return make_draft(

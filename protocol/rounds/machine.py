@@ -18,7 +18,7 @@ hands the newest `VotingState` that it stored to the constructor, and can then o
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, ClassVar
 
 from ..commit import Commit
@@ -34,7 +34,7 @@ from .phases import TRANSITIONS, Phase, Turning
 from .poll import Poll
 from .pool import UNAVAILABLE, Claim, Pool
 from .presence import Presence
-from .review import Reviews
+from .review import GATE, Reviews
 from .setting import Setting
 from .state import VotingState
 
@@ -70,7 +70,9 @@ class RoundMachine:
         self._presence = Presence(self.setting.silence)
         self._gathering = Gathering(self.setting, self._pool, self._presence)
         self._neighbours = Neighbours(history, self.setting.resend)
-        self._reviews = Reviews(self.setting, self._pool, self._out.append, lambda: self.poll.is_member)
+        self._reviews = Reviews(
+            self.setting, self._pool, self._out.append, lambda: self.poll.is_member, lambda: self.poll.voting.turn.epoch
+        )
         self.poll = Poll(self.setting, self._reviews, self._out.append)
         self._own = (0, 0, 0.0, 0.0)
         self._started_at = 0.0
@@ -181,6 +183,16 @@ class RoundMachine:
                 self.poll.offer(draft.complete(state, time), now)
         return self._advance(now)
 
+    def failed_gate(self, key: bytes, at_fault: Collection[bytes], reason: str, now: float) -> list[Effect]:
+        """Answer BuildCommit: the candidate failed a gate, and these envelopes (digests, at least one) are at fault."""
+        if self._draft is not None and self._draft.key == key:
+            if not at_fault:
+                raise LocalProtocolError("a gate failed and nobody is at fault")
+            self._draft = None
+            for claim in filter(None, (self._pool.fail(digest, reason) for digest in at_fault)):
+                self._out.append(Refused(claim.signed.signer, GATE, reason))
+        return self._advance(now)
+
     def commit_fetched(self, commit: Commit, now: float) -> list[Effect]:
         """Answer FetchCommit: the commit is here, its bytes have the hash that was asked for."""
         self.poll.judged(self._reviews.fetched(commit, now), now)
@@ -193,8 +205,13 @@ class RoundMachine:
         return self._advance(now)
 
     def replayed(self, digest: bytes, problem: str | None, now: float) -> list[Effect]:
-        """Answer ReplayCommit: None if state hash and clips are the same, else a word such as "state_mismatch"."""
+        """Answer ReplayCommit: None if it is sound and no gate fails, else a word such as "state_mismatch"."""
         self.poll.judged(self._reviews.replayed(digest, problem, now), now)
+        return self._advance(now)
+
+    def refusals_checked(self, digest: bytes, upheld: frozenset[bytes], now: float) -> list[Effect]:
+        """Answer CheckRefusals: these envelopes (digests) do fail the gate that the commit refuses them for."""
+        self.poll.judged(self._reviews.refusals_checked(digest, upheld, now), now)
         return self._advance(now)
 
     def goodbye(self, now: float) -> list[Effect]:

@@ -20,7 +20,8 @@ class Claim:
     """One contribution of one peer on one base.
 
     `verdict` is the payload's norm, why it is refused, or None while that is open; `decided` is when the verdict came (seconds of
-    the round's clock). `twin` is a second, different contribution for the same slot: proof that the peer says two things.
+    the round's clock). `twin` is a second, different contribution for the same slot: proof that the peer says two things. `gate`
+    is the refusal for a gate that this node has seen it fail.
     """
 
     signed: Signed
@@ -29,6 +30,7 @@ class Claim:
     decided: float
     twin: Signed | None = None
     asked: bool = False
+    gate: str | None = None
 
     @property
     def slot(self) -> Slot:
@@ -40,12 +42,17 @@ class Claim:
         """Why it stays out of the merge; None if it is fine, or not checked yet."""
         if self.twin is not None:
             return EQUIVOCATION
-        return self.verdict if isinstance(self.verdict, str) else None
+        return self.verdict if isinstance(self.verdict, str) else self.gate
 
     @property
     def norm(self) -> float | None:
         """The payload's norm, if it may enter the merge."""
-        return self.verdict if isinstance(self.verdict, float) and self.twin is None else None
+        return self.verdict if isinstance(self.verdict, float) and self.refusal is None else None
+
+    @property
+    def fails_a_gate(self) -> bool:
+        """Whether it is sound but for a gate that refused it."""
+        return self.gate is not None and self.refusal == self.gate
 
 
 class Pool:
@@ -84,6 +91,13 @@ class Pool:
             return None
         known.twin, known.decided = signed, now
         return known
+
+    def fail(self, digest: bytes, reason: str) -> Claim | None:
+        """Note that a gate refuses the contribution in the envelope of this digest."""
+        claim = self.by_digest(digest)
+        if claim is not None:
+            claim.gate = reason
+        return claim
 
     def decide(self, digest: bytes, verdict: float | str, now: float) -> Claim | None:
         """Note what a payload's check showed; a payload that could not be had may be tried again later."""

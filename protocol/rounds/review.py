@@ -3,6 +3,15 @@
 A proposal names a commit by its hash. It is fetched, checked against the rules (`verify_commit`), replayed by the driver, and
 compared with what this node itself received: a contribution that it checked in good time and that the commit neither merged nor
 refused was left out. The proposer's refusals must be ones that this node shares.
+
+Gates (`node/gatekeeper.py` has how they find who is at fault). A candidate that fails one, and a refusal for a gate that does not
+show here, make a commit UNFAIR, not UNSOUND: it is prevoted against while it is new. A measurement is not bit-identical on all
+hardware, as a merge is, so it must not stop a commit that more than 2/3 of the committee measured and found good; and with fewer
+than a third faulty no commit is final whose candidate fails at every honest member. The voting core knows nothing of gates.
+
+Where honest members differ so that no candidate finds more than 2/3, an epoch ends without a commit. So that the swarm goes on,
+a member becomes more patient from epoch to epoch: from the second on it believes refusals for gates (to leave out too much harms
+nobody's model), and the tolerance that a candidate is held to doubles. Limit: what passes in a late epoch may be worse by that.
 """
 
 from __future__ import annotations
@@ -13,15 +22,17 @@ from typing import TypeAlias
 
 from ..commit import Commit, open_contribution
 from ..errors import RemoteProtocolError
+from ..gates import gate_of
 from ..identity import PeerId
 from ..merging import EQUIVOCATION, RECORDED, claim_problem, verify_commit
 from ..messages import Blob
 from .actions import Verdict
-from .effects import CheckPayload, Effect, FetchCommit, Refused, ReplayCommit, Send
+from .effects import CheckPayload, CheckRefusals, Effect, FetchCommit, Refused, ReplayCommit, Send
 from .pool import UNAVAILABLE, Claim, Pool, Slot
 from .setting import Setting
 
 MAX_REVIEWS = 256
+GATE = "gate"
 Verdicts: TypeAlias = list[tuple[bytes, Verdict]]
 
 
@@ -37,18 +48,24 @@ class Review:
     begun: bool = False
     replay: str | None = None
     refused: dict[Slot, str] = field(default_factory=dict)
+    accused: frozenset[bytes] = frozenset()
+    upheld: frozenset[bytes] | None = None
     verdict: Verdict | None = None
 
 
 class Reviews:
     """All reviews of one round. Methods that may complete one return the new verdicts."""
 
-    def __init__(self, setting: Setting, pool: Pool, emit: Callable[[Effect], None], is_member: Callable[[], bool]) -> None:
-        """`is_member` says whether we vote now; who does not vote fetches commits but replays none."""
+    def __init__(
+        self, setting: Setting, pool: Pool, emit: Callable[[Effect], None], is_member: Callable[[], bool],
+        epoch: Callable[[], int],
+    ) -> None:  # fmt: skip
+        """`is_member` says whether we vote now; who does not vote fetches commits but replays none. `epoch`: which one it is."""
         self._setting = setting
         self._pool = pool
         self._emit = emit
         self._is_member = is_member
+        self._epoch = epoch
         self._reviews: dict[bytes, Review] = {}
 
     def commit(self, digest: bytes) -> Commit | None:
@@ -93,6 +110,22 @@ class Reviews:
         review.replay = problem or ""
         return self._advance(review, now)
 
+    def refusals_checked(self, digest: bytes, upheld: frozenset[bytes], now: float) -> Verdicts:
+        """Take in which of a commit's refusals for gates are right."""
+        review = self._reviews.get(digest)
+        if review is None or review.upheld is not None:
+            return []
+        assert review.commit is not None
+        self._uphold(review, review.commit, upheld & review.accused)
+        return self._advance(review, now)
+
+    def _uphold(self, review: Review, commit: Commit, upheld: frozenset[bytes]) -> None:
+        review.upheld = upheld
+        for rejected in commit.rejected:
+            signed, _ = open_contribution(rejected.envelope)
+            if signed.digest in upheld:
+                self._pool.fail(signed.digest, rejected.reason)
+
     def checked(self, slot: Slot, now: float) -> Verdicts:
         """A payload's check ended: a review may have waited for it."""
         waiting = [review for review in self._reviews.values() if review.verdict is None and slot in review.refused]
@@ -126,19 +159,30 @@ class Reviews:
             signed, contribution = open_contribution(rejected.envelope)
             problem = claim_problem(setting.event, setting.ancestry, signed, contribution, setting.payload_limit)
             claim = self._pool.add(signed, contribution, problem, now) or self._pool.get((signed.signer, contribution.base))
-            if rejected.reason not in RECORDED | {EQUIVOCATION}:
+            if gate_of(rejected.reason) is not None:
+                review.accused |= {signed.digest}
+            elif rejected.reason not in RECORDED | {EQUIVOCATION}:
                 review.refused[signed.signer, contribution.base] = rejected.reason
-                if claim is not None:
-                    self.check(claim)
-        self._emit(ReplayCommit(commit))
+            else:
+                continue
+            if claim is not None:
+                self.check(claim)
+        self._emit(ReplayCommit(commit, patience=self._epoch()))
+        if review.accused and not self._epoch():
+            self._emit(CheckRefusals(commit))
+        else:
+            self._uphold(review, commit, review.accused)
 
     def _judge(self, review: Review, commit: Commit) -> bool:
         if review.replay is None or any(self._is_open(slot) for slot in review.refused):
             return False
-        if review.replay:
+        if review.upheld is None:
+            return False
+        failed = gate_of(review.replay) is not None
+        if review.replay and not failed:
             self._reject(review, review.replay, "")
             return True
-        unfair = self._omission(review, commit) or self._dispute(review)
+        unfair = GATE if failed else self._omission(review, commit) or self._dispute(review)
         if unfair:
             self._emit(Refused(review.proposer, unfair, commit.digest.hex()))
         review.verdict = Verdict.UNFAIR if unfair else Verdict.SOUND
@@ -167,6 +211,8 @@ class Reviews:
         return "omitted" if omitted else EQUIVOCATION if twofold else None
 
     def _dispute(self, review: Review) -> str | None:
+        if review.accused != review.upheld:
+            return "disputed"
         for slot, reason in review.refused.items():
             claim = self._pool.get(slot)
             if claim is None:

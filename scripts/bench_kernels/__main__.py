@@ -72,21 +72,22 @@ def _arguments() -> argparse.Namespace:
 
 def _table(figures: dict[str, Any]) -> Table:
     title = (
-        f"{figures['backend']} on {figures['device']}, {figures['threads']} threads, {figures['parameters']:,} parameters, "
-        f"k = {figures['k']}, {figures['value_bits']} bits: {figures['bits_per_parameter']:.4f} bits a parameter, "
-        f"{figures['fp32_ratio']:.1f} times smaller than fp32 (bound {figures['bound_bits_per_parameter']:.4f} bits)"
+        f"{figures['backend']} on {figures['device']}, {figures['threads']} threads\n"
+        f"{figures['parameters']:,} parameters, k = {figures['k']}, {figures['value_bits']} bits: "
+        f"{figures['fp32_ratio']:.1f} times smaller than fp32\n"
+        f"{figures['bits_per_parameter']:.4f} bits a parameter, {figures['bound_bits_per_parameter']:.4f} is the bound"
     )
     table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", title_style="")
-    for heading in ("", "ms", "GB/s of fp32", "beside it"):
+    for heading in ("", "ms", "GB/s", "beside it"):
         table.add_column(heading, justify="left" if heading in ("", "beside it") else "right")
     size = 4 * figures["parameters"] / 1e9
     compress, floor, pipeline = (figures[f"{name}_seconds"] for name in ("compress", "floor", "torch"))
     decode, read = figures["decode8_seconds"], figures["fp16_read8_seconds"]
     rows = [
-        ("floor: residual = decay * residual + delta", floor, ""),
-        ("compress", compress, f"{compress / floor:.2f} times the floor (goal: at most 2)"),
-        ("torch.topk pipeline", pipeline, f"{pipeline / compress:.1f} times compress (goal: at least 20)"),
-        ("decode and add 8 contributions", decode, f"{decode / read:.2f} times the reading below (goal: below 1)"),
+        ("floor: one pass of feedback", floor, ""),
+        ("compress", compress, f"{compress / floor:.2f} × the floor (goal ≤ 2)"),
+        ("torch.topk pipeline", pipeline, f"{pipeline / compress:.1f} × compress (goal ≥ 20)"),
+        ("decode and add 8 payloads", decode, f"{decode / read:.2f} × the reading (goal < 1)"),
         ("read 8 dense fp16 tensors", read, ""),
     ]
     for name, found in figures["hivemind"].items():
@@ -97,7 +98,7 @@ def _table(figures: dict[str, Any]) -> Table:
     for label, seconds, beside in rows:
         table.add_row(label, f"{1000 * seconds:.1f}", f"{size / seconds:.2f}", beside)
     same = "identical" if all(figures["identical"].values()) else "DIFFERENT"
-    table.add_row("payload, residual and result", "", "", f"{same}: {', '.join(figures['identical'])}")
+    table.add_row(", ".join(figures["identical"]), "", "", same)
     return table
 
 

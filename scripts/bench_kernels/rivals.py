@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable
 
 import torch
@@ -52,7 +53,8 @@ def hivemind_codecs() -> dict[str, Callable[[Tensor], int] | str]:
         kind = CompressionType.Value(name)
 
         def serialise(tensor: Tensor, kind: int = kind) -> int:
-            return len(codecs.serialize_torch_tensor(tensor, kind).buffer)
+            with warnings.catch_warnings(action="ignore"):  # its NumPy view of bytes is not writable
+                return len(codecs.serialize_torch_tensor(tensor, kind).buffer)
 
         try:
             serialise(torch.ones(CHUNK))

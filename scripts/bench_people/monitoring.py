@@ -122,6 +122,6 @@ def survey(swarm: LocalSwarm, scraper: Prometheus, seconds: float) -> Survey:
 def measure(folder: Path, *, quick: bool) -> dict[str, Any]:
     """Return the figures of monitoring. Raises SwarmError, PrometheusError."""
     with watched_swarm(folder) as (swarm, scraper):
-        swarm.wait_for_round(2, 60)
-        made = survey(swarm, scraper, 20 if quick else 60)
+        swarm.wait_for_round(1, 60)
+        made = survey(swarm, scraper, 40 if quick else 120)
         return made.figures() | ({"monitoring_missing": made.missing} if made.missing else {})

@@ -36,6 +36,17 @@ explain_failure() {
   fail "the dependencies could not be installed; the whole story is in $log"
 }
 
+# A program that some tests need, and are skipped without: installed where that can be done, else named in a line.
+offer() {
+  local program=$1 package=$2 what=$3
+  if command -v "$program" >/dev/null 2>&1; then return; fi
+  if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
+    printf 'Installing %s, for %s …\n' "$package" "$what" >&2
+    { apt-get update && apt-get install -y --no-install-recommends "$package"; } >/dev/null 2>&1 && return
+  fi
+  printf 'note: %s is not here, so %s are skipped (Debian: sudo apt-get install -y %s)\n' "$program" "$what" "$package" >&2
+}
+
 setup() {
   local group=$1 extras="" want log
   if [ "$group" = dev ]; then extras="[dev,transformers,datasets,plots]"; fi
@@ -50,10 +61,14 @@ setup() {
   if [ ! -x "$VENV/bin/python" ]; then
     "$(find_python)" -m venv "$VENV" >"$log" 2>&1 || explain_failure "$log"
   fi
-  "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check -c "$LOCK" -e "$ROOT$extras" >"$log" 2>&1 || explain_failure "$log"
+  # What is built from source is built by the locked setuptools, and what is never imported need not be compiled to bytecode.
+  local install=("$VENV/bin/python" -m pip install --quiet --disable-pip-version-check --no-compile -c "$LOCK")
+  "${install[@]}" "setuptools>=77" >"$log" 2>&1 || explain_failure "$log"
+  "${install[@]}" --no-build-isolation -e "$ROOT$extras" >>"$log" 2>&1 || explain_failure "$log"
   if ! compgen -G "$ROOT/kernels/native/_codec*.so" >/dev/null; then
     printf 'warning: compression will be slow, because its library could not be built: install a C++ compiler (Debian, Ubuntu: sudo apt-get install -y g++ · Fedora: sudo dnf install -y gcc-c++ · macOS: xcode-select --install) and run this again\n' >&2
   fi
+  if [ "$group" = dev ]; then offer chromium chromium "the dashboard's tests in a browser"; fi
   printf '%s\n' "$want" >"$VENV/.collab-setup"
   rm -f "$log"
   export PATH="$VENV/bin:$PATH"

@@ -58,7 +58,8 @@ def test_no_command_is_a_request_for_help(run: Run, words: list[str]) -> None:
     "words",
     [
         ["event", "init"], ["event", "check"], ["event", "create"], ["event", "invite"], ["seed"], ["join"], ["stop"], ["status"],
-        ["log"], ["export"], ["key", "show"], ["key", "backup"], ["key", "restore"], ["logs"], ["pause"], ["resume"], ["leave"],
+        ["log"], ["show"], ["diff"], ["blame"], ["branch"], ["tag"], ["checkout"], ["export"], ["import"], ["key", "show"],
+        ["key", "backup"], ["key", "restore"], ["logs"], ["pause"], ["resume"], ["leave"],
         ["restart"], ["doctor"], ["limits"], ["set"], ["credits"], ["certificate", "issue"], ["certificate", "verify"],
         ["service", "install"], ["service", "remove"],
     ],
@@ -191,7 +192,7 @@ def grown(home: Path, chain: Chain) -> Store:
 def test_log_shows_the_history_newest_first_also_beside_a_writer(run: Run, created: Path, chain: Chain) -> None:
     with grown(created, chain):
         lines = run("log", "--oneline").stdout.splitlines()
-        assert [line.split()[2] for line in lines] == ["2", "1", "0"]
+        assert [line.partition("round ")[2][0] for line in lines] == ["2", "1", "0"]
         assert lines[0].startswith(chain.head.digest.hex()[:12])
         (newest,) = [json.loads(line) for line in run("log", "--json", "-n", 1).stdout.splitlines()]
         assert newest["commit"] == chain.head.digest.hex()

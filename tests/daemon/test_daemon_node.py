@@ -142,6 +142,16 @@ async def test_a_node_in_a_round_says_what_it_waits_for(desk: Desk) -> None:
     assert observe(node).message == "the commit is final"
 
 
+@pytest.mark.parametrize("shared", [False, True])
+def test_only_who_shares_its_metrics_says_where_they_are(desk: Desk, shared: bool) -> None:
+    node = desk.node
+    node.metrics_port = 9464
+    node.options = replace(node.options, settings=node.options.settings.model_copy(update={"metrics_shared": shared}))
+    assert node._standing().metrics_port == (9464 if shared else 0)
+    desk.make_ready()
+    assert node._standing().metrics_port == (9464 if shared else 0)
+
+
 async def turns() -> None:
     for _ in range(20):
         await asyncio.sleep(0)

@@ -97,8 +97,11 @@ class InProcessHost:
 class Desk:
     """What a node has for its weights: store, history, worker, weights, contributor. `others` are where it fetches from."""
 
-    def __init__(self, folder: Path, name: str, others: Sequence[Desk] = (), *, host: WorkerHost | None = None) -> None:
-        self.event = tiny_event()
+    def __init__(
+        self, folder: Path, name: str, others: Sequence[Desk] = (), *, host: WorkerHost | None = None,
+        event: EventManifest | None = None,
+    ) -> None:  # fmt: skip
+        self.event = event or tiny_event()
         self.others = others
         self.folder = folder
         self.name = name
@@ -159,9 +162,7 @@ class Desk:
             self.event, ancestry, accepted=[self.signed(claim) for claim in claims], rejected=[], departed=[],
             certificate=self.history.certificate(base.digest), proposer=identity(0).peer_id,
         )  # fmt: skip
-        method = draft.commit.method
-        assert method != "root"
-        merged = await self.weights.merge(base.state, draft.parts, method, draft.commit.full)
+        merged = await self.weights.merge(base.state, draft.parts, draft.commit.round_method, draft.commit.full)
         commit = draft.complete(merged.state, 7)
         return commit, finality(self.event, base, commit, epoch)
 

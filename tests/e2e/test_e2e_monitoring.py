@@ -14,14 +14,15 @@ from bench_people.prometheus import find
 
 pytestmark = [
     pytest.mark.e2e,
+    pytest.mark.timeout(300),
     pytest.mark.skipif(find("prometheus") is None, reason="prometheus is not installed (Debian: prometheus)"),
 ]
 
 
 def test_every_panel_and_every_rule_has_data_and_only_who_agreed_is_scraped(tmp_path: Path) -> None:
     with watched_swarm(tmp_path) as (swarm, scraper):
-        swarm.wait_for_round(2, 60)
-        found = survey(swarm, scraper, 60)
+        swarm.wait_for_round(1, 90)
+        found = survey(swarm, scraper, 120)
         assert found.missing == {}
         figures = found.figures()
         assert figures["panels"] == figures["panels_with_data"] > 40

@@ -10,7 +10,7 @@ from pydantic_core import PydanticUndefined
 
 import collab
 from collab.node.event_file import UNITS, embedded_event, event_template, parse_event, read_event_file
-from collab.node.event_problems import SECTIONS, family_of, known_keys
+from collab.node.event_problems import GATE_RECORDS, SECTIONS, known_keys, tags_of
 from collab.protocol.event import AlbertModel, EventDraft, GptModel, HuggingFaceModel
 from collab.protocol.record import Record
 
@@ -28,11 +28,11 @@ def test_a_shipped_event_passes_the_check_and_says_what_it_is_for(path: Path) ->
 
 
 def test_the_sections_are_those_of_the_manifest() -> None:
-    assert set(known_keys("")) == {"name", "description", *SECTIONS}
+    assert set(known_keys("")) == {"name", "description", *SECTIONS, "gate"}
     for name, records in SECTIONS.items():
         if name != "model":
             assert records == (EventDraft.model_fields[name].annotation,)
-    assert [family_of(record) for record in SECTIONS["model"]] == ["gpt", "albert", "huggingface"]
+    assert [tags_of(record) for record in SECTIONS["model"]] == [("gpt",), ("albert",), ("huggingface",)]
     for section, key in UNITS:
         assert key in known_keys(section)
 
@@ -83,10 +83,27 @@ def test_the_templates_commented_keys_are_defaults_too() -> None:
     assert shown["mask_share"] == HuggingFaceModel.model_fields["mask_share"].default
 
 
+def test_the_templates_commented_gates_show_every_key_and_its_default() -> None:
+    example = event_template().partition("# [[gate]]")[1:]
+    gates = tomllib.loads("\n".join(line.removeprefix("#").strip() for line in "".join(example).splitlines()))["gate"]
+    assert {key for gate in gates for key in gate} == set(known_keys("gate"))
+    text = event_template() + "\n".join(line.removeprefix("#").strip() for line in "".join(example).splitlines())
+    for gate, shown in zip(parse_event(text, "template.toml").gate, gates, strict=True):
+        for key in set(shown) - {"name", "kind", "cases", "path"}:
+            assert getattr(gate, key) == type(gate).model_fields[key].default, key
+
+
+@pytest.mark.skipif(not (ROOT / "docs").is_dir(), reason="the reference is not part of an installed package")
+def test_the_gates_page_has_every_key_and_kind() -> None:
+    page = (ROOT / "docs" / "GATES.md").read_text()
+    kinds = {kind for record in GATE_RECORDS for kind in tags_of(record)}
+    assert {word for word in known_keys("gate") + sorted(kinds) if f"| `{word}`" not in page} == set()
+
+
 def _template_keys(pattern: str) -> dict[str, set[str]]:
     keys: dict[str, set[str]] = {}
     section = ""
-    for line in event_template().splitlines():
+    for line in event_template().partition("# [[gate]]")[0].splitlines():
         if line.startswith("["):
             section = line[1 : line.index("]")]
         elif match := re.fullmatch(pattern, line):

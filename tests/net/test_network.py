@@ -26,7 +26,7 @@ async def make(tmp_path: Path) -> AsyncIterator[Make]:
 
     async def start(*bootstrap: str, **options: object) -> tuple[Network, FolderStore, list[GossipMessage]]:
         heard: list[GossipMessage] = []
-        callbacks = NetworkCallbacks(on_message=heard.append, standing=lambda: Standing(round=5, trains=True))
+        callbacks = NetworkCallbacks(on_message=heard.append, standing=lambda: Standing(round=5, trains=True, metrics_port=9464))
         made, store = network(tmp_path / str(len(networks)), bootstrap, callbacks, **options)
         networks.append(made)
         await made.start()
@@ -46,7 +46,7 @@ async def test_nodes_find_each_other_through_one_and_go_on_without_it(make: Make
         others = everybody - {node.identity.peer_id}
         await until(lambda node=node, others=others: node.gossip.peers == others)  # type: ignore[misc]
         await until(lambda node=node, others=others: set(node.peers) == others)  # type: ignore[misc]
-    assert {record.round for record in left.peers.values()} == {5}
+    assert {(record.round, record.metrics_port) for record in left.peers.values()} == {(5, 9464)}
     digest = seed_store.put(DATA)
     await seed.directory.provide(digest)
     assert (await left.fetch(digest, len(DATA), limit=1 << 20)).read_bytes() == DATA

@@ -17,6 +17,7 @@ from rounds.worlds import contribution
 from collab.protocol.canonical import encode
 from collab.protocol.commit import Commit
 from collab.protocol.event import EventManifest
+from collab.protocol.gates import refusal_of
 from collab.protocol.history import History
 from collab.protocol.identity import Identity
 from collab.protocol.merging import Draft, clip_of, parts
@@ -179,14 +180,22 @@ class Node:
                 self._answer(0.2, machine, lambda at: machine.checked(signed.digest, verdict, at))
             case do.BuildCommit(draft):
                 merged = merged_state(machine.setting.base.state, draft.commit)
-                self._answer(0.2, machine, lambda at: machine.built(draft.key, merged, int(at), at))
+                at_fault = self.net.at_fault(draft.commit.contributions(), self)
+                if at_fault:
+                    reason = refusal_of(self.net.event.gate[0].name)
+                    self._answer(0.5, machine, lambda at: machine.failed_gate(draft.key, at_fault, reason, at))
+                else:
+                    self._answer(0.2, machine, lambda at: machine.built(draft.key, merged, int(at), at))
             case do.KeepCommit(commit):
                 self.store[commit.digest] = commit
             case do.FetchCommit(blob):
                 self._answer(0.1, machine, lambda at: self._fetch(machine, blob.sha256, at))
-            case do.ReplayCommit(commit):
-                problem = self._replay(machine, commit)
+            case do.ReplayCommit(commit, patience):
+                problem = self._replay(machine, commit, patience)
                 self._answer(0.2, machine, lambda at: machine.replayed(commit.digest, problem, at))
+            case do.CheckRefusals(commit):
+                upheld = self.net.at_fault(commit.failed_gates(), self)
+                self._answer(0.5, machine, lambda at: machine.refusals_checked(commit.digest, upheld, at))
             case do.Finalise(commit, certificate):
                 self.net.note_final(self, commit, certificate.epoch)
                 self.history.add(commit, certificate)
@@ -207,10 +216,12 @@ class Node:
                 return machine.commit_fetched(self.store[digest], now)
         return machine.commit_missing(digest, now)
 
-    def _replay(self, machine: RoundMachine, commit: Commit) -> str | None:
+    def _replay(self, machine: RoundMachine, commit: Commit, patience: int) -> str | None:
         clips = [clip_of(self.net.event, norm_of(part.contribution.payload.sha256)) == part.clip for part in parts(commit)]
         if not all(clips) or merged_state(machine.setting.base.state, commit) != commit.state:
             return "state_mismatch"
+        if self.net.at_fault(commit.contributions(), self, 2.0**patience):
+            return refusal_of(self.net.event.gate[0].name)
         return None
 
     def _answer(self, seconds: float, machine: RoundMachine, answer: Callable[[float], list[do.Effect]]) -> None:
@@ -242,6 +253,7 @@ class Net:
         self.faults = faults or Faults()
         self.now = 0.0
         self.bad_payloads: dict[bytes, str] = {}
+        self.worsening: Callable[[Node, str], float] = lambda node, contributor: 0.0
         self.finals: dict[bytes, dict[int, set[bytes]]] = {}
         self.on_final: list[Callable[[Node, Commit], None]] = []
         self._queue: list[tuple[float, int, Callable[[], None]]] = []
@@ -298,6 +310,10 @@ class Net:
     def verdict(self, claim: Contribution) -> float | str:
         """What checking a payload shows."""
         return self.bad_payloads.get(claim.payload.sha256, norm_of(claim.payload.sha256))
+
+    def at_fault(self, claims: list[tuple[Signed, Contribution]], node: Node, tolerance: float = 1.0) -> frozenset[bytes]:
+        """The envelopes whose contributions make the model worse than the event's gate tolerates, as a node measures it."""
+        return frozenset(signed.digest for signed, _ in claims if self.worsening(node, signed.signer) > tolerance)
 
     def note_final(self, node: Node, commit: Commit, epoch: int) -> None:
         """Nobody may see two final commits on one base in one epoch."""

@@ -492,6 +492,28 @@ def test_a_goodbye_is_signed() -> None:
     assert signed.open_as(Goodbye).base == bench.base.digest
 
 
+def test_who_is_present_was_heard_of_lately_trains_or_not_and_did_not_leave() -> None:
+    bench = started(0)
+    one, other = (identity(number).peer_id for number in bench.order[1:3])
+    bench.progress(bench.order[1], trains=False)
+    bench.progress(bench.order[2])
+    assert bench.machine.present == {one, other}
+    assert bench.machine.training_peers.keys() == {other}
+    bench.hear(bench.order[2], Goodbye(event=bench.event.digest, base=bench.base.digest, round=bench.base.round))
+    assert bench.machine.present == {one}
+    bench.machine.tick(1.0 + bench.machine.setting.silence + 0.1)
+    assert bench.machine.present == frozenset()
+
+
+def test_our_own_progress_is_what_the_others_hear() -> None:
+    bench = started()
+    bench.machine.progress(6, 3, 2.5, 4.0, 2.0)
+    ours = bench.machine.own_progress
+    assert (ours.samples, ours.steps, ours.loss, ours.rate, ours.trains, ours.done) == (6, 3, 2.5, 4.0, True, False)
+    bench.contribute()
+    assert bench.machine.own_progress.done
+
+
 # Hostile input
 
 ANY = st.recursive(

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from collab.node.trainer.errors import WorkerError, translated
+from collab.node.trainer.gates.version import Version, reading
 from collab.node.trainer.models import FAMILIES, IGNORED, LanguageModel, build
 from collab.node.trainer.models.initial import fill_normal
 from collab.node.trainer.state import SharedState
@@ -58,6 +59,28 @@ def test_ignored_targets_have_no_part_in_the_loss(model: LanguageModel) -> None:
     targets = tokens.clone()
     targets[1] = IGNORED
     torch.testing.assert_close(model(tokens, targets), model(tokens[:1], targets[:1]))
+
+
+def test_readings_for_gates_are_those_that_the_loss_is_taken_of(model: LanguageModel) -> None:
+    tokens = torch.arange(64).view(4, 16)
+    scores = model.logits(tokens)
+    assert scores.shape == (4, 16, model.vocabulary)
+    loss = torch.nn.functional.cross_entropy(scores.flatten(0, 1), tokens.flatten())
+    torch.testing.assert_close(loss, model(tokens, tokens))
+    assert model.hidden(tokens).shape == (4, 16, 16)
+
+
+def test_a_version_stands_in_for_the_models_own_weights(model: LanguageModel) -> None:
+    tokens = torch.arange(64).view(4, 16)
+    own = {name: weight.detach().clone() for name, weight in model.weights().items()}
+    model.initialise(6)
+    other = {name: weight.detach().clone() for name, weight in model.weights().items()}
+    with reading(model):
+        wanted = model.logits(tokens)
+        here, there = (Version(model, weights, b"").logits(tokens) for weights in (own, other))
+    torch.testing.assert_close(there, wanted, rtol=0, atol=0)
+    assert not torch.equal(here, there)
+    assert all(torch.equal(weight, other[name]) for name, weight in model.weights().items())
 
 
 def test_in_bf16_the_loss_is_about_the_same(model: LanguageModel) -> None:

@@ -15,7 +15,7 @@ from collab.node.recipe import codec_of
 from collab.node.trainer import messages
 from collab.node.trainer.client import part
 from collab.node.trainer.errors import WorkerError
-from collab.node.trainer.merging import share_of
+from collab.node.trainer.parts import share_of
 from collab.protocol.event import Compression, Data, HuggingFaceModel, InnerOptimiser, Merge, OuterOptimiser
 from collab.protocol.identity import Identity
 

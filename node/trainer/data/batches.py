@@ -55,9 +55,10 @@ class Batches:
     """Cuts a corpus into blocks and makes them into batches for one objective."""
 
     def __init__(self, corpus: Corpus, block: int, objective: Objective, mask_share: float = 0.0) -> None:
+        self.tokenizer = corpus.tokenizer
+        self.block = block
+        self.objective = objective
         self._corpus = corpus
-        self._block = block
-        self._objective = objective
         self._mask_share = mask_share
         if objective == "masked" and corpus.tokenizer.mask is None:
             raise WorkerError("bad_data", "a masked language model needs a tokenizer with a mask token")
@@ -68,7 +69,7 @@ class Batches:
     def vocabulary(self) -> int:
         """Token ids that a model must know to train on these batches."""
         tokenizer = self._corpus.tokenizer
-        mask = tokenizer.mask if self._objective == "masked" else None
+        mask = tokenizer.mask if self.objective == "masked" else None
         return max(tokenizer.vocabulary, 0 if mask is None else mask + 1)
 
     @property
@@ -82,12 +83,12 @@ class Batches:
         return self._blocks(self._corpus.held_out)
 
     def _blocks(self, tokens: Tokens) -> int:
-        return max(0, len(tokens) - 1) // self._block
+        return max(0, len(tokens) - 1) // self.block
 
     def draw(self, event: bytes, round: int, peer_id: str, start: int, count: int) -> Batch:
         """Return samples `start` … of a trainer's sequence for a round; the same arguments give the same batch."""
         indices = sample_indices(event, round, peer_id, start, count, self.samples)
-        if self._objective == "causal":
+        if self.objective == "causal":
             return self._causal(self._corpus.train, indices)
         # The masks follow from the same names as the blocks, so that they can be audited too.
         seeds = sample_indices(event, round, "mask/" + peer_id, start, count, 1 << 63)
@@ -99,24 +100,26 @@ class Batches:
         wanted = min(samples, available)
         indices = [at * available // wanted for at in range(wanted)] if wanted else []
         for start in range(0, wanted, size):
-            some = indices[start : start + size]
-            if self._objective == "causal":
-                yield self._causal(self._corpus.held_out, some)
-            else:
-                yield self._masked(self._corpus.held_out, some, some)
+            yield self.held_out_at(indices[start : start + size])
+
+    def held_out_at(self, indices: Sequence[int]) -> Batch:
+        """Return these blocks of the held-out part; the same block looks the same every time."""
+        if self.objective == "causal":
+            return self._causal(self._corpus.held_out, indices)
+        return self._masked(self._corpus.held_out, indices, indices)
 
     def _causal(self, tokens: Tokens, indices: Sequence[int]) -> Batch:
         """Every position predicts the next token."""
-        blocks = self._cut(tokens, indices, self._block + 1)
+        blocks = self._cut(tokens, indices, self.block + 1)
         return Batch.of(np.ascontiguousarray(blocks[:, :-1]), np.ascontiguousarray(blocks[:, 1:]))
 
     def _masked(self, tokens: Tokens, indices: Sequence[int], seeds: Sequence[int]) -> Batch:
         """Hide a share of the tokens, each block by its own seed, so that it does not matter how blocks are batched."""
-        rows = [self._hide(row, seed) for row, seed in zip(self._cut(tokens, indices, self._block), seeds, strict=True)]
+        rows = [self._hide(row, seed) for row, seed in zip(self._cut(tokens, indices, self.block), seeds, strict=True)]
         return Batch.of(np.stack([inputs for inputs, _ in rows]), np.stack([targets for _, targets in rows]))
 
     def _cut(self, tokens: Tokens, indices: Sequence[int], length: int) -> Ids:
-        starts = np.asarray(indices, dtype=np.int64)[:, None] * self._block
+        starts = np.asarray(indices, dtype=np.int64)[:, None] * self.block
         return tokens[starts + np.arange(length)].astype(np.int64)
 
     def _hide(self, block: Ids, seed: int) -> tuple[Ids, Ids]:

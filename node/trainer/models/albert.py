@@ -39,15 +39,23 @@ class Albert(LanguageModel):
         self.register_buffer("places", torch.arange(block), persistent=False)
 
     def forward(self, inputs: Tensor, targets: Tensor) -> Tensor:
-        embedded = self.tokens(inputs) + self.positions(self.places[: inputs.shape[1]])
-        hidden = self.embedding_out(self.embedding_norm(embedded))
-        for _ in range(self.repeats):
-            hidden = self.layer(hidden)
         # Only the masked positions, about one in seven, go through the head, which is the widest matrix of the model.
         wanted = targets != IGNORED
-        head = self.head_norm(F.gelu(self.head_in(hidden[wanted]), approximate="tanh"))
-        logits = F.linear(head, self.tokens.weight, self.head_bias)
-        return F.cross_entropy(logits.float(), targets[wanted])
+        return F.cross_entropy(self._scores(self.hidden(inputs)[wanted]).float(), targets[wanted])
+
+    def logits(self, inputs: Tensor) -> Tensor:
+        return self._scores(self.hidden(inputs))
+
+    def hidden(self, inputs: Tensor) -> Tensor:
+        embedded = self.tokens(inputs) + self.positions(self.places[: inputs.shape[1]])
+        hidden: Tensor = self.embedding_out(self.embedding_norm(embedded))
+        for _ in range(self.repeats):
+            hidden = self.layer(hidden)
+        return hidden
+
+    def _scores(self, hidden: Tensor) -> Tensor:
+        head = self.head_norm(F.gelu(self.head_in(hidden), approximate="tanh"))
+        return F.linear(head, self.tokens.weight, self.head_bias)
 
     def initialise(self, seed: int) -> None:
         for name, weight in self.weights().items():

@@ -30,6 +30,14 @@ class LanguageModel(nn.Module, ABC):
         """
 
     @abstractmethod
+    def hidden(self, inputs: Tensor) -> Tensor:
+        """Return the last layer's output, (batch, block, width), which a head is put on."""
+
+    @abstractmethod
+    def logits(self, inputs: Tensor) -> Tensor:
+        """Return the scores of every token id at every position, (batch, block, vocabulary)."""
+
+    @abstractmethod
     def initialise(self, seed: int) -> None:
         """Set all weights from `seed`, to the same bits on every machine. The model is on the CPU."""
 

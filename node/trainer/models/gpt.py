@@ -33,13 +33,20 @@ class Gpt(LanguageModel):
         self.register_buffer("sine", sine, persistent=False)
 
     def forward(self, inputs: Tensor, targets: Tensor) -> Tensor:
-        hidden = self.embedding(inputs)
+        logits = self.logits(inputs)
+        return F.cross_entropy(logits.view(-1, self.vocabulary).float(), targets.reshape(-1), ignore_index=IGNORED)
+
+    def logits(self, inputs: Tensor) -> Tensor:
+        return F.linear(self.hidden(inputs), self.embedding.weight)
+
+    def hidden(self, inputs: Tensor) -> Tensor:
+        hidden: Tensor = self.embedding(inputs)
         length = inputs.shape[1]
         rotation = (self.cosine[:length].to(hidden.dtype), self.sine[:length].to(hidden.dtype))
         for layer in self.layers:
             hidden = layer(hidden, *rotation)
-        logits = F.linear(self.norm(hidden), self.embedding.weight)
-        return F.cross_entropy(logits.view(-1, self.vocabulary).float(), targets.reshape(-1), ignore_index=IGNORED)
+        normed: Tensor = self.norm(hidden)
+        return normed
 
     def initialise(self, seed: int) -> None:
         residual = _DEVIATION / math.sqrt(2 * len(self.layers))

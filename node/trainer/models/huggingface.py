@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch.nn.functional as F
@@ -28,8 +30,16 @@ class HuggingFace(LanguageModel):
         self.deviation = float(getattr(config, "initializer_range", _DEVIATION))
 
     def forward(self, inputs: Tensor, targets: Tensor) -> Tensor:
-        logits: Tensor = self.network(input_ids=inputs).logits
+        logits = self.logits(inputs)
         return F.cross_entropy(logits.view(-1, logits.shape[-1]).float(), targets.reshape(-1), ignore_index=IGNORED)
+
+    def logits(self, inputs: Tensor) -> Tensor:
+        logits: Tensor = self.network(input_ids=inputs).logits
+        return logits
+
+    def hidden(self, inputs: Tensor) -> Tensor:
+        hidden: Tensor = self.network(input_ids=inputs, output_hidden_states=True).hidden_states[-1]
+        return hidden
 
     def initialise(self, seed: int) -> None:
         """Keep the constants that the architecture starts with (norms, biases); draw the rest anew, reproducibly."""
@@ -42,17 +52,38 @@ class HuggingFace(LanguageModel):
 
 
 def _network(model: HuggingFaceModel) -> tuple[nn.Module, Any]:
+    config, factory = config_of(model), factory_of(model)
+    config.use_cache = False
+    with _building(model):
+        return factory.from_config(config, trust_remote_code=False).float(), config
+
+
+def config_of(model: HuggingFaceModel) -> Any:
+    """Return `transformers`' configuration of the event's model. Raises WorkerError."""
+    auto = _library()
+    _refuse_code(model)
+    with _building(model):
+        return auto.AutoConfig.for_model(model.architecture, **model.config)
+
+
+def factory_of(model: HuggingFaceModel) -> Any:
+    """Return the class of `transformers` that builds and loads models for the event's task. Raises WorkerError."""
+    return _library().AutoModelForCausalLM if model.task == "causal-lm" else _library().AutoModelForMaskedLM
+
+
+def _library() -> Any:
     try:
-        from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForMaskedLM
+        import transformers
     except ImportError as error:
         text = "this event's model needs transformers: pip install 'collab-node[transformers]'"
         raise WorkerError("missing_extra", text) from error
-    _refuse_code(model)
-    factory = AutoModelForCausalLM if model.task == "causal-lm" else AutoModelForMaskedLM
+    return transformers
+
+
+@contextmanager
+def _building(model: HuggingFaceModel) -> Iterator[None]:
     try:
-        config = AutoConfig.for_model(model.architecture, **model.config)
-        config.use_cache = False
-        return factory.from_config(config, trust_remote_code=False).float(), config
+        yield
     except (AttributeError, ImportError, KeyError, RuntimeError, TypeError, ValueError) as error:
         reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
         raise WorkerError("bad_model", f"transformers cannot build {model.architecture!r}: {reason}") from error

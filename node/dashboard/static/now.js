@@ -1,0 +1,122 @@
+// What is happening: the headline figures and the phase of the round.
+
+import { byId, element, keyed, setAttribute, setText } from "./dom.js";
+import { brief, count, duration, loss, plural, rate } from "./format.js";
+
+const PHASES = [
+  ["training", "Training"],
+  ["collecting", "Collecting"],
+  ["voting", "Voting"],
+  ["final", "Final"],
+];
+
+export function now() {
+  let announced = null;
+  let ends = null;
+
+  function draw(state) {
+    const event = state.value("event");
+    drawEvent(event, state.value("totals"));
+    drawFigures(state);
+    drawPhase(state);
+    announce(state);
+  }
+
+  function drawPhase(state) {
+    const node = state.value("node");
+    byId("phase").hidden = !node.running;
+    const at = PHASES.findIndex(([phase]) => phase === node.phase);
+    keyed(byId("phases"), PHASES, ([phase]) => phase, ([, words]) => element("li", {}, words), (item, [phase]) => {
+      const place = PHASES.findIndex(([other]) => other === phase);
+      if (place === at) setAttribute(item, "aria-current", "step");
+      else item.removeAttribute("aria-current");
+      item.classList.toggle("past", place < at);
+    });
+    setText(byId("phase-words"), `Round ${count((node.round ?? 0) + 1)}: ${node.message ?? ""}`);
+    ends = node.seconds_left === null || node.seconds_left === undefined ? null : Date.now() + 1000 * node.seconds_left;
+    tick();
+  }
+
+  function tick() {
+    const left = ends === null ? null : (ends - Date.now()) / 1000;
+    setText(byId("phase-left"), left === null || left <= 0 ? "" : `at most ${duration(left)} more`);
+  }
+
+  function announce(state) {
+    const totals = state.value("totals");
+    const seen = totals.commit;
+    if (announced !== null && seen !== announced && seen) {
+      const newest = state.table("rounds").get(String(totals.round));
+      setText(byId("announcer"), `Round ${totals.round} is merged, loss ${loss(newest?.loss)}, ${plural(newest?.contributors ?? 0, "contributor")}.`);
+    }
+    announced = seen ?? null;
+  }
+
+  setInterval(tick, 1000);
+  return { needs: ["event", "node", "totals", "rounds", "held_out", "peers", "reading"], draw };
+}
+
+function drawEvent(event, totals) {
+  document.title = `${event.name ?? "collab-node"} · round ${totals.round ?? 0}`;
+  setText(byId("event-name"), event.name);
+  const who = event.invited ? "by invitation" : "open to everyone";
+  setText(byId("event-what"), [event.model, `on ${event.data}`, `merged by ${event.merge}`, who].join(" · "));
+  setText(byId("description"), event.description);
+  byId("description").hidden = !event.description;
+  setText(byId("event-id"), event.id);
+  setText(byId("state-hash"), totals.state);
+}
+
+function drawFigures(state) {
+  const lines = state.rounds();
+  const totals = state.value("totals");
+  const here = [...state.table("peers").values()].filter((row) => row.here);
+  const running = state.value("node").running;
+  const speed = running ? sum(here, "rate") : lastSpeed(lines);
+  const figures = [lossFigure(lines), {
+    name: "Throughput", value: rate(speed), unit: "samples/s", note: `${brief(totals.samples)} samples so far`,
+  }, {
+    name: running ? "Here now" : "On the roster", value: count(here.length), unit: here.length === 1 ? "peer" : "peers",
+    note: running ? `${here.filter((row) => row.trains).length} train · ${plural(totals.contributors ?? 0, "contributor")} so far` : `${plural(totals.contributors ?? 0, "contributor")} so far`,
+  }, roundFigure(state, totals)];
+  keyed(byId("figures"), figures, (figure) => figure.key ?? figure.name, makeFigure, fillFigure);
+}
+
+function lossFigure(lines) {
+  const measured = lines.filter((row) => row.held_out !== null);
+  const key = measured.length ? "held_out" : "loss";
+  const known = lines.filter((row) => row[key] !== null);
+  const last = known.at(-1);
+  const fell = known.length > 1 ? known[0][key] - last[key] : null;
+  const note = fell === null ? "nats a token" : `${fell >= 0 ? "down" : "up"} ${loss(Math.abs(fell))} since round ${known[0].round}`;
+  return { key: "loss", name: measured.length ? "Held-out loss" : "Training loss", value: loss(last?.[key]), unit: last === undefined ? "" : "nats", note };
+}
+
+function roundFigure(state, totals) {
+  const event = state.value("event");
+  const reading = state.value("reading");
+  const unit = event.last_round ? `of ${count(event.last_round)}` : "";
+  const note = reading.left ? `reading the history: ${count(reading.left)} more` : `${plural(totals.accepted ?? 0, "contribution")} merged, ${count(totals.refused ?? 0)} refused`;
+  return { name: "Round", value: count(totals.round), unit, note };
+}
+
+function sum(rows, name) {
+  return rows.reduce((total, row) => total + (row[name] ?? 0), 0);
+}
+
+function lastSpeed(lines) {
+  const last = lines.at(-1);
+  return last && last.seconds ? last.samples / last.seconds : null;
+}
+
+function makeFigure() {
+  return element("div", {}, element("dt"), element("dd", { class: "value" }, element("span"), element("small")), element("dd", { class: "note" }));
+}
+
+function fillFigure(node, { name, value, unit, note }) {
+  const [label, figure, remark] = node.children;
+  setText(label, name);
+  setText(figure.children[0], value);
+  setText(figure.children[1], unit);
+  setText(remark, note);
+}

@@ -1,0 +1,94 @@
+"""Verdicts: what a gate showed, and a peer's signature under it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field, model_validator
+
+from .errors import RemoteProtocolError
+from .gates import GateName
+from .identity import Identity
+from .messages import Message, Signed
+from .record import Count, Digest, Finite, Record
+
+Reason = Literal["no_worse", "worse", "unclear", "not_finite"]
+
+
+class Measurement(Record):
+    """One gate on one candidate against one version before it.
+
+    `base` and `candidate` are the gate's measure on the samples that were looked at; `change` is how much worse the candidate is
+    in the gate's unit (negative: better), which is between `low` and `high` at the gate's significance (None: not bounded). A
+    candidate whose measure is not finite has none of them, and fails. `reason` "unclear": the samples ended first, and the
+    change as it stood decided.
+    """
+
+    gate: GateName
+    kind: Literal["loss", "perplexity", "exact", "accuracy", "f1", "command"]
+    base: Finite | None
+    candidate: Finite | None
+    change: Finite | None
+    low: Finite | None
+    high: Finite | None
+    tolerance: Finite
+    samples: Count
+    batches: Count
+    passed: bool
+    reason: Reason
+
+    @model_validator(mode="after")
+    def _is_of_one_mind(self) -> Measurement:
+        expected = {"no_worse": True, "worse": False, "not_finite": False}.get(self.reason, self.passed)
+        if self.passed != expected:
+            raise ValueError(f"reason {self.reason!r} contradicts passed {self.passed}")
+        if (self.change is None) != (self.reason == "not_finite"):
+            raise ValueError("only what is not finite has no change")
+        return self
+
+    def sentence(self) -> str:
+        """Return the result for people."""
+        if self.change is None:
+            return f"{self.gate} failed: the candidate's {self.kind} is not a number"
+        verdict = "passed" if self.passed else "failed"
+        how = "better" if self.change < 0 else "worse"
+        doubt = ", not clear" if self.reason == "unclear" else ""
+        return f"{self.gate} {verdict}: {self.kind} {abs(self.change):.4g} {how} where {self.tolerance:g} worse is allowed{doubt}"
+
+
+def first_failure(measurements: Sequence[Measurement]) -> Measurement | None:
+    """Return the first measurement that failed."""
+    return next((measurement for measurement in measurements if not measurement.passed), None)
+
+
+class Verdict(Message):
+    """A peer's word for what a gate showed: the state `candidate` against the state `against` (state hashes), on these data.
+
+    `data` is the hash of the samples that the gate may look at (None for a command), `hardware` where it ran; both are for
+    whoever compares two verdicts that differ.
+    """
+
+    KIND: ClassVar[str] = "verdict"
+    candidate: Digest
+    against: Digest
+    data: Digest | None
+    hardware: Annotated[str, Field(max_length=128)]
+    measurement: Measurement
+
+
+def sign_verdict(identity: Identity, verdict: Verdict) -> Signed:
+    """Return the signed envelope."""
+    return Signed.seal(identity, verdict)
+
+
+def open_verdict(signed: Signed) -> Verdict:
+    """Return the verdict in an envelope.
+
+    Verdicts are stored in the history and asked for, not gossiped, so `Signed.open` knows no such message. Raises
+    RemoteProtocolError: "unexpected_kind", "bad_signature" or "malformed".
+    """
+    if signed.kind != Verdict.KIND:
+        raise RemoteProtocolError("unexpected_kind", f"{signed.kind} where {Verdict.KIND} belongs")
+    signed.check_signature()
+    return Verdict.decode(signed.body)

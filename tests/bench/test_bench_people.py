@@ -1,0 +1,86 @@
+"""`scripts/bench people`: it writes what was measured, and no key for what was not."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from bench_people import __main__ as command
+from bench_people import monitoring
+from bench_people.expressions import panels, rules
+from bench_people.prometheus import Prometheus, PrometheusError, find, prometheus
+
+
+class Scraper(Prometheus):
+    """Answers from a dictionary of what is left to be found, by a part of the expression."""
+
+    def __init__(self) -> None:
+        super().__init__("http://127.0.0.1:1")
+        self.without: set[str] = set()
+        self.asked: list[str] = []
+
+    def query(self, expression: str) -> list[float]:
+        self.asked.append(expression)
+        return [] if any(part in expression for part in self.without) else [1.0]
+
+
+def run(monkeypatch: pytest.MonkeyPatch, path: Path, **figures: Any) -> tuple[int, dict[str, Any]]:
+    monkeypatch.setattr(command, "FIGURES", {name: (measure, {name: "what it means"}) for name, measure in figures.items()})
+    monkeypatch.setattr(sys, "argv", ["people", "--quick", "--json", str(path)])
+    return command.main(), json.loads(path.read_text())
+
+
+def test_what_was_measured_is_written(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    code, written = run(monkeypatch, tmp_path / "out.json", first=lambda folder, quick: {"first": 3, "quickly": quick})
+    assert code == 0
+    assert written == {"first": 3, "quickly": True, "quick": True, "definitions": {"first": "what it means"}}
+
+
+def test_what_could_not_be_measured_has_no_key_and_the_rest_is_measured(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fails(folder: Path, quick: bool) -> dict[str, Any]:
+        raise PrometheusError("prometheus is not installed")
+
+    code, written = run(monkeypatch, tmp_path / "out.json", lost=fails, found=lambda folder, quick: {"found": 1})
+    assert code == 1
+    assert written == {"found": 1, "quick": True, "definitions": {"found": "what it means"}}
+    assert "error: lost: prometheus is not installed" in capsys.readouterr().err
+
+
+def test_everything_is_asked_until_it_has_had_data_once() -> None:
+    scraper = Scraper()
+    scraper.without = {"swarm:head_round:max", "collab_up"}
+    made = monitoring.Survey(scraper, "127.0.0.1:7")
+    made.ask()
+    assert {"Swarm overview: Round", "One node: Parts", "PartDown", "instance:rounds_behind:max"} <= made.missing.keys()
+    figures = made.figures()
+    assert figures["panels"] == len(panels()) > figures["panels_with_data"] > 0
+    assert figures["rules"] == len(rules()) > figures["rules_with_data"] > 0
+    missing, scraper.without, scraper.asked = made.missing, set(), []
+    made.ask()
+    assert len(scraper.asked) == sum(map(len, missing.values()))
+    assert made.missing == {}
+    assert made.figures()["panels_with_data"] == figures["panels"]
+    assert not any("$instance" in expression for expression in scraper.asked)
+
+
+def test_without_prometheus_one_line_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("bench_people.prometheus.find", lambda tool: None)
+    with pytest.raises(PrometheusError, match="not installed"), prometheus(tmp_path, 1):
+        pass
+
+
+@pytest.mark.skipif(find("prometheus") is None, reason="prometheus is not installed (Debian: prometheus)")
+def test_a_prometheus_starts_answers_refuses_nonsense_and_ends(tmp_path: Path) -> None:
+    with prometheus(tmp_path, 1) as running:
+        assert running.query("vector(7)") == [7.0]
+        assert running.query("vector(0) / 0") == []
+        assert running.query("3") == [3.0]
+        with pytest.raises(PrometheusError, match="parse error"):
+            running.query("sum(")
+    with pytest.raises(PrometheusError, match="refused"):
+        running.query("3")

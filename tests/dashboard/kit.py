@@ -1,0 +1,94 @@
+"""What the dashboard's tests share: a home without a daemon, a browser, and what a page may never do."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from playwright import sync_api as playwright
+from store_samples import COORDINATOR, Chain
+
+from collab.node import keys
+from collab.node.dashboard.reader import Reader
+from collab.node.home import EventFolder, Home
+from collab.node.store import Store
+from collab.protocol.commit import Commit
+from collab.protocol.manifest import SignedManifest
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+FLAGS = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed: apt-get install -y chromium")
+
+
+class StoredHome:
+    """A home that holds a chain, written as a daemon would."""
+
+    def __init__(self, path: Path, chain: Chain) -> None:
+        self.home = Home(path)
+        self.chain = chain
+        self.home.prepare()
+        keys.create(self.home.identity_path, COORDINATOR)
+        self.folder: EventFolder = self.home.event(chain.event.digest)
+        self.folder.save_manifest(SignedManifest.seal(COORDINATOR, chain.event))
+        self.add(chain.root)
+
+    def add(self, *commits: Commit) -> None:
+        """Make these the newest commits of the chain."""
+        with Store.open(self.folder.store_path) as store:
+            for commit in commits:
+                store.add_commit(commit)
+            store.set_head(commits[-1].digest)
+
+    def grow(self, rounds: int = 1) -> None:
+        """Add commits with a contribution each."""
+        self.add(*[self.chain.grow() for _ in range(rounds)])
+
+    def reader(self) -> Reader:
+        """Return a reader of the event."""
+        return Reader(self.home, self.folder)
+
+
+@dataclass
+class Watched:
+    """A page and everything that it did wrong."""
+
+    page: playwright.Page
+    problems: list[str] = field(default_factory=list)
+    hosts: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.page.on("console", lambda said: self.problems.append(said.text) if said.type in ("error", "warning") else None)
+        self.page.on("pageerror", lambda error: self.problems.append(str(error)))
+        self.page.on("dialog", self._on_dialog)
+        self.page.on("request", lambda request: self.hosts.add(urlsplit(request.url).hostname or "no host"))
+
+    def _on_dialog(self, dialog: playwright.Dialog) -> None:
+        self.problems.append(f"dialog {dialog.message}")
+        dialog.dismiss()
+
+    def open(self, url: str, ready: str = "#link:is([data-state=live], [data-state=idle])") -> playwright.Page:
+        """Go to `url` and wait until the page has something to show."""
+        self.page.goto(url)
+        self.page.wait_for_selector(ready)
+        self.page.wait_for_selector("#rounds tbody tr")
+        return self.page
+
+
+@contextmanager
+def browser() -> Iterator[playwright.Browser]:
+    """Chromium as it is installed, with an empty profile, on no network but this machine's."""
+    with tempfile.TemporaryDirectory() as _, playwright.sync_playwright() as driver:
+        opened = driver.chromium.launch(executable_path=CHROMIUM, headless=True, args=FLAGS)
+        try:
+            yield opened
+        finally:
+            opened.close()

@@ -1,0 +1,179 @@
+"""What the page shows of a home, whether a daemon runs in it or not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from bench_people.simulated import answering
+from dashboard.kit import StoredHome
+from hypothesis import given
+from hypothesis import strategies as st
+from store_samples import COORDINATOR, Chain
+
+from collab.node import held_out
+from collab.node.dashboard.ledger import Ledger, RoundLine
+from collab.node.dashboard.people import peer_rows
+from collab.node.dashboard.reader import thinned
+from collab.node.leaderboard import count_credits, remember_names
+from collab.node.store import Store
+from collab.node.view import NodeView
+from collab.protocol.commit import Commit, Rejected, root_commit
+from collab.protocol.gates import Case, ExactGate
+from collab.protocol.identity import Identity
+
+ME = COORDINATOR.peer_id
+
+
+def with_refusal(chain: Chain, reason: str) -> Commit:
+    """The next commit, which also refuses a contribution."""
+    envelope, _ = chain.contribution(chain.head, b"refused")
+    commit = chain.child(chain.head).model_copy(update={"rejected": (Rejected(envelope=envelope.encode(), reason=reason),)})
+    chain.head = commit
+    return commit
+
+
+def test_a_stopped_node_shows_its_history(stored: StoredHome) -> None:
+    stored.grow(3)
+    state = stored.reader().read()
+    totals = state.values["totals"]
+    assert (totals["round"], totals["samples"], totals["size"], totals["accepted"]) == (3, 480, 21, 3)
+    assert totals["commit"] == stored.chain.head.digest.hex()
+    assert state.values["node"]["running"] is False
+    assert state.values["node"]["message"].startswith("does not run")
+    assert str(stored.home.path) not in str(state)
+    assert list(state.tables["rounds"]) == ["0", "1", "2", "3"]
+    assert state.tables["rounds"]["2"]["seconds"] == 60
+    assert state.tables["peers"][ME]["samples"] == 480
+    assert state.tables["peers"][ME]["self"]
+
+
+def test_a_home_without_history_has_an_empty_page(stored: StoredHome) -> None:
+    (stored.folder.store_path / "index.sqlite").unlink()
+    state = stored.reader().read()
+    assert state.values["totals"]["round"] == 0
+    assert state.tables["rounds"] == {}
+
+
+def test_new_commits_are_added_and_another_branch_replaces(stored: StoredHome) -> None:
+    stored.grow(2)
+    reader = stored.reader()
+    reader.read()
+    stored.grow()
+    assert reader.read().values["totals"]["round"] == 3
+    branch = [stored.chain.child(stored.chain.root, "other")]
+    branch.append(stored.chain.child(branch[0], "other"))
+    stored.add(*branch)
+    state = reader.read()
+    assert state.values["totals"]["commit"] == branch[1].digest.hex()
+    assert state.values["totals"]["accepted"] == 2
+    assert list(state.tables["rounds"]) == ["0", "1", "2"]
+
+
+def test_refusals_say_who_and_why_in_words(stored: StoredHome, chain: Chain) -> None:
+    stored.add(with_refusal(chain, "non_finite"), with_refusal(chain, "made-up"))
+    state = stored.reader().read()
+    assert state.values["reasons"] == {"the update holds values that are not numbers": 1, "made-up": 1}
+    assert [row["peer"] for row in state.tables["refusals"].values()] == [ME, ME]
+    assert state.tables["peers"][ME]["refused"] == 2
+
+
+def test_gates_tags_and_names_are_shown(tmp_path: Path) -> None:
+    chain = Chain()
+    gate = ExactGate(name="greets", kind="exact", cases=(Case(input="a", output="b"),))
+    chain.event = chain.event.model_copy(update={"gate": (gate,)})
+    chain.root = chain.head = root_commit(chain.event)
+    stored = StoredHome(tmp_path / "home", chain)
+    stored.add(with_refusal(chain, "gate.greets"))
+    with Store.open(stored.folder.store_path) as store:
+        store.refs.update("tags/v1", chain.head.digest, None)
+        remember_names(store, [(ME, "Rabi")], [ME])
+    state = stored.reader().read()
+    assert state.values["gates"] == [{"name": "greets", "kind": "exact", "rounds": True, "refused": 1}]
+    assert state.values["reasons"] == {"with it the gate greets failed": 1}
+    assert state.values["tags"] == {"v1": chain.head.digest.hex()}
+    assert state.tables["peers"][ME]["name"] == "Rabi"
+
+
+def test_credit_is_what_the_command_says(stored: StoredHome, chain: Chain) -> None:
+    stored.grow(2)
+    stored.add(with_refusal(chain, "late"))
+    with Store.open(stored.folder.store_path) as store:
+        (credit,) = count_credits(store, chain.head).ranking()
+    row = stored.reader().read().tables["peers"][ME]
+    assert (row["samples"], row["accepted"], row["refused"], row["checked"], row["size"]) == (
+        credit.samples, credit.contributions, credit.refused, credit.checked, credit.bytes,
+    )  # fmt: skip
+
+
+def test_held_out_losses_are_shown_by_round(stored: StoredHome) -> None:
+    stored.grow(2)
+    with Store.open(stored.folder.store_path) as store:
+        held_out.keep(store, 1, 3.5)
+        held_out.keep(store, 2, 3.25)
+        held_out.keep(store, 2, 3.125)
+    assert stored.reader().read().tables["held_out"] == {"1": {"loss": 3.5}, "2": {"loss": 3.125}}
+
+
+def test_a_running_node_tells_who_is_here(stored: StoredHome) -> None:
+    stored.grow()
+    other = Identity(bytes(31) + b"\2").peer_id
+    swarm: dict[str, Any] = {
+        "peers": {ME: {"trains": False}, other: {"trains": True, "rate": 12.3456, "gossip": True, "version": "1"}},
+        "committee": [ME], "parts": {"dht": True},
+    }  # fmt: skip
+    view = NodeView("sample", stored.chain.event.digest.hex(), ME, phase="training", addresses=("/ip4/10.0.0.1",))
+    with answering(stored.home, {"status": view.to_dict, "swarm": lambda: swarm}):
+        state = stored.reader().read()
+    assert state.values["node"]["running"]
+    assert "addresses" not in state.values["node"]
+    assert state.values["parts"] == {"dht": True}
+    row = state.tables["peers"][other]
+    assert (row["here"], row["trains"], row["rate"], row["gossip"], row["committee"]) == (True, True, 12.3, True, False)
+    assert state.tables["peers"][ME]["committee"]
+
+
+def test_a_daemon_that_refuses_or_is_in_another_event_does_not_break_the_page(stored: StoredHome) -> None:
+    stored.grow()
+    other = NodeView("other", "00" * 32, ME)
+    for answers in ({}, {"status": other.to_dict}):
+        with answering(stored.home, answers):
+            state = stored.reader().read()
+        assert state.values["node"]["running"] is False
+        assert state.values["totals"]["round"] == 1
+
+
+@given(st.integers(0, 5000))
+def test_old_rounds_are_thinned_and_new_ones_are_not(count: int) -> None:
+    lines = [RoundLine(n, "", 0, 0, None, 0, 0, 0, 0, 0, 0, "average", False, "") for n in range(count)]
+    kept = [line.round for line in thinned(lines)]
+    assert len(kept) <= 480
+    assert kept[-60:] == list(range(count))[-60:]
+    assert kept[:1] == list(range(count))[:1]
+
+
+def test_of_too_many_peers_those_who_are_here_stay() -> None:
+    here: dict[str, Any] = {f"here-{number}": {} for number in range(100)}
+    ledger = Ledger()
+    swarm = {"peers": here | {f"z-{number}": {} for number in range(1000)}}
+    rows = peer_rows(ledger, swarm, "here-0", {})
+    assert len(rows) == 512
+    assert here.keys() <= rows.keys()
+
+
+@pytest.mark.parametrize("note", [b"", b"nonsense", b"\x91\xc0", b"\x91\x92\x01\xa1x"])
+def test_a_damaged_note_is_no_measurement(stored: StoredHome, note: bytes) -> None:
+    with Store.open(stored.folder.store_path) as store:
+        store.put_note("held_out", note)
+        assert held_out.read(store) == {}
+
+
+def test_measurements_are_bounded(stored: StoredHome) -> None:
+    with Store.open(stored.folder.store_path) as store:
+        with store.transaction():
+            for round in range(2100):
+                held_out.keep(store, round, 1.0) if round > 2040 else None
+        losses = held_out.read(store)
+    assert max(losses) == 2099
+    assert len(losses) == 59

@@ -1,0 +1,94 @@
+"""Gates in a swarm of real daemons: a contribution that would spoil the model is left out, with its reason, and rounds go on."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from e2e.kit import LOGS, commits, log_lines, write_event
+from e2e.test_e2e_hostile import Attacker, refused, until, victim_blob
+from net.netkit import FolderStore
+
+from collab import kernels
+from collab.kernels.merge import Contribution as MergeContribution
+from collab.kernels.merge import merge
+from collab.node.home import Home
+from collab.node.local_swarm import LocalSwarm, local_swarm, run
+from collab.node.net.network import Network, NetworkOptions
+from collab.node.trainer.models import build
+from collab.protocol.identity import Identity
+from collab.protocol.messages import Blob
+
+pytestmark = pytest.mark.e2e
+GATE = '[[gate]]\nname = "held-out"\nkind = "loss"\ntolerance = 0.05\n'
+REASON = "gate.held-out"
+
+
+@pytest.fixture
+def gated(tmp_path: Path) -> Iterator[LocalSwarm]:
+    """A coordinator that trains alone, in an event with a gate."""
+    path = write_event(tmp_path / "event.toml")
+    path.write_text(path.read_text() + "\n" + GATE)
+    with local_swarm(tmp_path / "swarm", path, common=LOGS) as swarm:
+        swarm.seed()
+        yield swarm
+
+
+@pytest_asyncio.fixture
+async def spoiler(gated: LocalSwarm, tmp_path: Path) -> AsyncIterator[Attacker]:
+    """A peer that the coordinator's gossip is connected to."""
+    victim = gated.coordinator
+    event = Home(victim.home).find_event().manifest().open()
+    identity, store = Identity.generate(), FolderStore(tmp_path / "blobs")
+    options = NetworkOptions(
+        home=tmp_path, host="127.0.0.1", bootstrap=tuple(victim.ask("status")["addresses"]), discover_seconds=0.3
+    )
+    network = Network(identity, options, event.digest, store, store)
+    await network.start()
+    made = Attacker(identity, network, store, victim)
+    try:
+        await until(lambda: made.target in network.gossip_peers)
+        yield made
+    finally:
+        await network.stop()
+
+
+def flipped(attacker: Attacker) -> Blob:
+    """The newest merged update with its sign turned, as long as the event allows."""
+    victim = attacker.victim
+    event = Home(victim.home).find_event().manifest().open()
+    newest = next(claim for commit in reversed(commits(victim)) for _, claim in commit.contributions())
+    layout = kernels.Layout.of({name: weight.detach() for name, weight in build(event).weights().items()})
+    honest = MergeContribution(victim_blob(victim, newest.payload.sha256), 1.0)
+    update = merge("average", layout, [honest], cap=1.0, damping=0.1)
+    scale = -event.merge.max_norm / kernels.norm(update)
+    payload, _ = kernels.compress({name: scale * value for name, value in update.items()}, None, kernels.Codec("sparse", 128, 1))
+    return attacker.serve(payload)
+
+
+async def test_a_sign_flipped_contribution_is_left_out_with_its_reason(gated: LocalSwarm, spoiler: Attacker) -> None:
+    victim, me = gated.coordinator, spoiler.identity.peer_id
+    gated.wait_for_round(3, 60)
+
+    def left_out() -> bool:
+        return any(signed.signer == me for commit in commits(victim) for signed, _ in commit.failed_gates())
+
+    for _ in range(6):  # now and then a claim comes too late for its round
+        count = len(commits(victim))
+        await spoiler.contribute(flipped(spoiler))
+        await until(lambda count=count: len(commits(victim)) > count, 60)
+        if left_out():
+            break
+    commit = next(commit for commit in commits(victim) if commit.failed_gates())
+    assert {rejected.reason for rejected in commit.rejected} == {REASON}
+    assert len(commit.accepted) == 1  # the coordinator's own went in
+    merged = {signed.signer for each in commits(victim) for signed, _ in each.contributions()}
+    assert me not in merged
+    assert refused(victim, "gate") >= 1
+    assert any(line["event"] == "a candidate failed a gate" for line in log_lines(victim))
+    gated.wait_for_round(commit.round + 2, 60)
+    gated.stop()
+    log = run("log", "--json", "--home", str(victim.home))
+    assert REASON in log

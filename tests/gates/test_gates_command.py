@@ -1,0 +1,149 @@
+"""`gate run`, in this process, on a real history of two rounds."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from history_integrity.samples import Sample, make_sample
+from typer.testing import CliRunner, Result
+
+from collab.node.cli.app import app
+from collab.node.errors import UserError
+from collab.node.gate_file import read_gate_file
+from collab.protocol.gates import Case, CommandGate, ExactGate, HeadGate, LossGate
+from collab.protocol.messages import Signed
+from collab.protocol.verdict import open_verdict
+
+Run = Callable[..., Result]
+GATES = (
+    LossGate(name="held-out", kind="loss", path="text.txt", tolerance=0.5),
+    ExactGate(name="words", kind="exact", cases=(Case(input="merge ", output="r"),), tolerance=1.0),
+    HeadGate(name="release-only", kind="accuracy", path="none.jsonl", rounds=False),
+)
+
+
+@pytest.fixture(scope="module")
+def sample(tmp_path_factory: pytest.TempPathFactory) -> Sample:
+    return make_sample(tmp_path_factory.mktemp("history"), 2, gate=GATES)
+
+
+@pytest.fixture
+def run(sample: Sample, monkeypatch: pytest.MonkeyPatch) -> Run:
+    for variable, value in (("HOME", sample.home.path), ("DATA_DIR", sample.data), ("CACHE_DIR", sample.home.path / "cache")):
+        monkeypatch.setenv(f"COLLAB_{variable}", str(value))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(sample.home.path / "config"))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    return lambda *arguments: CliRunner().invoke(app, ["gate", "run", *map(str, arguments)], prog_name="collab-node")
+
+
+def own(folder: Path, text: str) -> Path:
+    path = folder / "own.toml"
+    path.write_text(text)
+    return path
+
+
+def test_a_version_is_compared_with_its_parent_and_the_verdict_is_signed(run: Run, sample: Sample) -> None:
+    result = run("--name", "held-out", "--name", "words", "--json", "--sign")
+    assert result.exit_code == 0, result.output
+    report = json.loads(result.stdout)
+    assert (report["round"], report["against_round"], report["passed"]) == (2, 1, True)
+    assert [row["gate"] for row in report["gates"]] == ["held-out", "words"]
+    signed = Signed.decode(bytes.fromhex(report["gates"][0]["verdict"]))
+    verdict = open_verdict(signed)
+    assert signed.signer == sample.identity.peer_id
+    assert (verdict.candidate, verdict.against) == (sample.commit(2).state, sample.commit(1).state)
+    assert verdict.measurement.change == report["gates"][0]["change"]
+
+
+def test_a_gate_that_fails_is_an_exit_code_and_a_row(run: Run, tmp_path: Path) -> None:
+    strict = own(tmp_path, '[[gate]]\nname = "strict"\nkind = "loss"\npath = "text.txt"\ntolerance = 0.0\n')
+    result = run("HEAD~2", "--against", "HEAD", "--file", strict)
+    assert result.exit_code == 1
+    assert "round 0" in result.stdout
+    assert "strict" in result.stdout
+    assert "FAILED" in result.stdout
+
+
+def test_ones_own_command_measures_the_weights(run: Run, tmp_path: Path) -> None:
+    program = tmp_path / "size.py"
+    program.write_text("import sys, pathlib\nprint('measuring')\nprint(len(pathlib.Path(sys.argv[1]).read_bytes()))")
+    command = json.dumps([sys.executable, str(program), "{weights}"])
+    gate = f'[[gate]]\nname = "size"\nkind = "command"\ncommand = {command}\ndirection = "lower"\n'
+    result = run("--file", own(tmp_path, gate), "--json")
+    assert result.exit_code == 0, result.output
+    (row,) = json.loads(result.stdout)["gates"]
+    assert row["change"] == 0
+    assert row["base"] > 1000
+    assert row["data"] is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--name", "nobody"], "there is no gate 'nobody'"),
+        (["HEAD~2"], "the first version has none before it"),
+        (["v9"], "v9"),
+        (["--sign"], "--sign goes with --json"),
+        (["--name", "release-only"], "gate release-only: no file"),
+    ],
+)
+def test_what_a_person_can_mend_is_one_line(run: Run, arguments: list[str], message: str) -> None:
+    result = run(*arguments)
+    assert result.exit_code == 1
+    assert result.stderr.startswith("error: ")
+    assert message in result.stderr
+    assert len(result.stderr.splitlines()) <= 2
+
+
+@pytest.mark.parametrize(
+    ("program", "message"),
+    [
+        (["false"], "'false' ended with 1"),
+        (["true"], "printed is not a number"),
+        (["no-such-program-here"], "cannot run 'no-such-program-here'"),
+        (["sleep", "60"], "no answer in 0.1 s"),
+    ],
+)
+async def test_a_command_that_does_not_measure(tmp_path: Path, program: list[str], message: str) -> None:
+    from collab.node.gate_command import measure_command
+
+    seconds = 0.1 if "60" in program else 60
+    gate = CommandGate(name="g", kind="command", command=tuple(program), direction="lower", seconds=seconds)
+    with pytest.raises(UserError, match=message):
+        await measure_command(gate, tmp_path, tmp_path)
+
+
+async def test_a_command_that_prints_no_finite_number_fails_the_gate(tmp_path: Path) -> None:
+    from collab.node.gate_command import measure_command
+
+    for name, number in (("a", "1.5"), ("b", "nan"), ("c", "1.0")):
+        (tmp_path / name).write_text(number)
+    gate = CommandGate(name="g", kind="command", command=("cat", "{weights}"), direction="higher", tolerance=0.1)
+    assert (await measure_command(gate, tmp_path / "a", tmp_path / "b")).reason == "not_finite"
+    assert (await measure_command(gate, tmp_path / "a", tmp_path / "c")).reason == "worse"
+    assert (await measure_command(gate, tmp_path / "c", tmp_path / "a")).passed
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('[[gate]]\nname = "a"\nkind = "command"\ncomand = ["x"]\n',
+         "own.toml:4: gate[0].comand: unknown key; did you mean 'command'?"),
+        ("[[gate]]\nname =\n", "own.toml:2: not TOML"),
+        ('name = "x"\n', "own.toml:1: name: unknown key"),
+        ('[[gate]]\nname = "a"\nkind = "los"\n', "did you mean 'loss'?"),
+    ],
+)  # fmt: skip
+def test_mistakes_in_ones_own_file_have_lines(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(UserError) as caught:
+        read_gate_file(own(tmp_path, text))
+    assert message in str(caught.value.message)
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="cannot be read"):
+        read_gate_file(tmp_path / "none.toml")
