@@ -10,11 +10,11 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from .clock_warning import ADVICE, SKEW_BAD, SKEW_NOTE
 from .doctor import Finding
 from .errors import UserError
 from .units import bytes_text, seconds_text
 
-SKEW_NOTE, SKEW_BAD = 5.0, 60.0  # the records that tell how to reach us live for 90 seconds
 _NTP_PORT, _NTP_SECONDS = 123, 3.0
 _NTP_EPOCH = 2_208_988_800  # seconds from 1900 to 1970
 _HOST = re.compile(r"^/ip[46]/([^/]+)/")
@@ -31,7 +31,9 @@ def network_findings(probed: Mapping[str, Any]) -> Iterator[Finding]:
     advice = "" if peers else "wait a minute; if it stays so, ask the coordinator whether a bootstrap node is running"
     text = f"{peers} in the directory, {probed['gossip_peers']} in gossip, {probed['connections'] or 0} connections"
     yield Finding("peers", "ok" if peers else "note", text if peers else lonely, advice)
-    yield Finding("DHT", "ok" if probed["dht"] else "note", f"{probed['dht']} nodes in the routing table", advice)
+    known = int(probed["dht"])
+    filling = "" if known else "it fills when the first peer is there"
+    yield Finding("DHT", "ok" if known else "note", f"{known} nodes in the routing table", filling)
     yield clock_finding(probed["clock_ahead"], "the peers'")
     yield from _speed(probed)
 
@@ -80,10 +82,9 @@ def clock_finding(ahead: float | None, whose: str) -> Finding:
     text = f"{seconds_text(abs(ahead))} {'ahead of' if ahead > 0 else 'behind'} {whose}"
     if abs(ahead) < 1.0:
         return Finding("clock", "ok", f"right within a second of {whose}")
-    advice = "set it: `sudo timedatectl set-ntp true`"
     if abs(ahead) >= SKEW_BAD:
-        return Finding("clock", "bad", text, f"{advice}; until then others cannot find this node")
-    return Finding("clock", "note" if abs(ahead) >= SKEW_NOTE else "ok", text, advice if abs(ahead) >= SKEW_NOTE else "")
+        return Finding("clock", "bad", text, f"{ADVICE}; until then others cannot find this node")
+    return Finding("clock", "note" if abs(ahead) >= SKEW_NOTE else "ok", text, ADVICE if abs(ahead) >= SKEW_NOTE else "")
 
 
 def _speed(probed: Mapping[str, Any]) -> Iterator[Finding]:

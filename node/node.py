@@ -21,6 +21,7 @@ from ..protocol.messages import Signed, admission_bytes
 from . import held_out, remembered
 from .catch_up import CatchUp, HistoryServer, fetch_manifest, restore_history
 from .clock_skew import ClockSkew
+from .clock_warning import clock_warning
 from .contributing import Contributor
 from .errors import UserError
 from .fetching import Fetcher, Unavailable
@@ -94,7 +95,8 @@ class Node:
         self.peers = Peers(self.network)
         self.fetcher = Fetcher(store.blobs, self.peers.download, self._likely_peers)
         self.host = WorkerHost(on_notice=self._on_notice, on_ready=self._on_worker_ready, on_death=self._on_death)
-        self.clock_skew = ClockSkew(self.network.rpc, lambda: self.peers.likely(0), metrics.health.clock_skew.set)
+        self.clock_skew = ClockSkew(self.network.rpc, lambda: self.peers.likely(0), self._on_clock_skew)
+        self.warning = ""
         self.driver: RoundDriver | None = None
         self.leaderboard = Leaderboard(store)
         self.pausing = Pausing(options.home.pause_path, lambda: self.host, self._on_rest)
@@ -418,6 +420,12 @@ class Node:
             return  # a terminal's Ctrl-C goes to p2pd too
         log.warning("a part died and is started again", part=name, why=reason)
         self.metrics.health.restarted(name)
+
+    def _on_clock_skew(self, ahead: float) -> None:
+        self.metrics.health.clock_skew.set(ahead)
+        before, self.warning = self.warning, clock_warning(ahead)
+        if self.warning and not before:
+            log.warning(self.warning)
 
     def _on_fetched(self, digest: bytes, size: int, donors: Collection[str]) -> None:
         log.debug("fetched", blob=digest.hex()[:16], size=size, donors=sorted(peer[-8:] for peer in donors))

@@ -36,6 +36,7 @@ def observe(node: Node) -> NodeView:
         "samples": node.trained_samples,
         "addresses": node.addresses,
         "name": node.options.settings.name,
+        "warning": node.warning,
     }
     if node.driver is not None:
         view |= _round(node)

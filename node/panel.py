@@ -108,6 +108,8 @@ def _rows(view: NodeView, *, tall: bool) -> Iterator[tuple[str, RenderableType]]
     following = _following(view)
     if following:
         yield "next", Text(following)
+    if view.warning:
+        yield "to mend", Text(view.warning, style="yellow")
     if tall and view.board:
         yield "", Text()
         yield "most given", _board(view)

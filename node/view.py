@@ -14,8 +14,9 @@ class NodeView:
 
     `round` is the newest commit's, `commit` its digest in hex, `contributors` and `share` how many made it and which part of it
     (0 to 1) was this node's. `phase_seconds_left` and the losses are None while unknown. `message` is one line for people,
-    `paused` why the node rests, if it does, and `pauser` who has the reason: owner or manners. `losses` are those of the newest
-    commits, oldest first; `rank` and `credit_…` this peer's in the history, `board` the first peers' names and samples.
+    `warning` one that tells what to mend, `paused` why the node rests, if it does, and `pauser` who has the reason: owner or
+    manners. `losses` are those of the newest commits, oldest first; `rank` and `credit_…` this peer's in the history, `board` the
+    first peers' names and samples.
     """
 
     event: str
@@ -50,6 +51,7 @@ class NodeView:
     device: str = ""
     metrics_port: int = 0
     addresses: tuple[str, ...] = ()
+    warning: str = ""
     name: str = ""
     rank: int | None = None
     ranked: int = 0

@@ -6,6 +6,8 @@ the checkpoint is saved and the process ends.
 
 from __future__ import annotations
 
+import sys
+
 from ..ipc import BlockingChannel, ChannelClosed, Message, failure, reply
 from .errors import WorkerError
 from .messages import Notice
@@ -27,7 +29,14 @@ def serve(channel: BlockingChannel) -> None:
             elif service.training:
                 service.step()
     except ChannelClosed:
+        _close(service)
+
+
+def _close(service: Service) -> None:
+    try:
         service.close()
+    except WorkerError as error:
+        sys.exit(f"the checkpoint was not saved: {error.text}")  # the one before it is still whole
 
 
 def _answer(channel: BlockingChannel, service: Service, request: Message) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -23,7 +25,13 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], note: str | None = 
     """Write `tensors` (float32, on the CPU) atomically. The same tensors and note give the same bytes."""
     # One note only: safetensors keeps metadata in a hash table, so several would come out in any order.
     with replacing(path) as temporary:
-        save_file({name: tensor.detach() for name, tensor in tensors.items()}, temporary, _metadata(note))
+        try:
+            save_file({name: tensor.detach() for name, tensor in tensors.items()}, temporary, _metadata(note))
+        except SafetensorError as error:
+            for number in (errno.ENOSPC, errno.EDQUOT):  # known by Rust's words for it alone
+                if f"(os error {number})" in str(error):
+                    raise OSError(number, os.strerror(number), str(path)) from error
+            raise
 
 
 def _metadata(note: str | None) -> dict[str, str] | None:

@@ -59,6 +59,9 @@ def test_no_command_is_a_request_for_help(run: Run, words: list[str]) -> None:
     [
         ["event", "init"], ["event", "check"], ["event", "create"], ["event", "invite"], ["seed"], ["join"], ["stop"], ["status"],
         ["log"], ["show"], ["diff"], ["blame"], ["branch"], ["tag"], ["checkout"], ["export"], ["import"], ["key", "show"],
+        ["key", "backup"], ["key", "restore"], ["logs"], ["pause"], ["resume"], ["leave"],
+        ["restart"], ["doctor"], ["limits"], ["set"], ["credits"], ["certificate", "issue"], ["certificate", "verify"],
+        ["service", "install"], ["service", "remove"],
     ],
 )  # fmt: skip
 def test_every_command_explains_itself(run: Run, words: list[str]) -> None:
@@ -166,7 +169,9 @@ def test_commands_without_an_event_say_what_to_do(run: Run, home: Path) -> None:
     for words in (["log"], ["status"], ["export", "x"], ["seed"], ["event", "invite"]):
         failed(run(*words), "has no event", "event create")
     failed(run("key", "show"), "there is no key")
-    failed(run("stop"), "no node runs")
+    for words in (["stop"], ["pause"], ["resume"], ["leave"], ["restart"]):
+        failed(run(*words), "no node runs")
+    failed(run("logs"), "there is no log")
 
 
 def test_a_key_with_wide_permissions_stops_everything(run: Run, created: Path) -> None:

@@ -57,7 +57,7 @@ class Desk:
             host=SimpleNamespace(
                 opened=SimpleNamespace(device="cpu", tokens_per_sample=16), use=self._use, supervisor=SimpleNamespace(alive=True)
             ),
-            weights=SimpleNamespace(bring_to=self._bring_to),
+            weights=SimpleNamespace(bring_to=self._bring_to, base=None),
             contributor=SimpleNamespace(settle=self._settle, unsettled_since=lambda: None, outstanding=list),
         )
         node = self.node

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import psutil
@@ -68,6 +69,13 @@ def _day(swarm: LocalSwarm, home: Path, pid: int) -> None:
     resumed_at = round_of(swarm.coordinator.home)
     swarm.wait(lambda: merged(resumed_at), 60, "a contribution after the pause")
 
+    collab_node(home, "set", "calm_seconds", 0)
+    collab_node(home, "set", "hours", not_now())
+    assert str(call(home, "status")["paused"]).startswith("outside of your hours")
+    assert not worker_runs(pid)
+    collab_node(home, "set", "hours", "default")
+    assert call(home, "status")["paused"] == ""
+
     collab_node(home, "restart")
     swarm.wait(lambda: str(call_or_nothing(home).get("phase")) == "training", 90, "the node to be back")
     assert int(Home(home).lock_path.read_text()) == pid
@@ -77,6 +85,12 @@ def _day(swarm: LocalSwarm, home: Path, pid: int) -> None:
         call(home, "status")
     lines = [json.loads(line) for line in collab_node(home, "logs", "-n", 500).splitlines() if line.startswith("{")]
     assert [line["event"] for line in lines].count("goodbye") == 2
+
+
+def not_now() -> str:
+    """A minute of the day, half a day from now."""
+    other = (time.localtime().tm_hour + 12) % 24
+    return f"{other:02d}:00-{other:02d}:01"
 
 
 def call_or_nothing(home: Path) -> dict[str, object]:

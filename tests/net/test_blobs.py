@@ -18,6 +18,7 @@ from collab.node.net.blobs import BlobLimits, BlobServer
 from collab.node.net.errors import NetworkError
 from collab.node.net.fetch import BlobFetcher
 from collab.node.net.p2p import P2PHost, P2POptions
+from collab.node.net.pacing import Pacer
 from collab.node.net.parts import ResumeMap
 from collab.node.net.traffic import Traffic
 from collab.protocol.identity import Identity
@@ -35,6 +36,7 @@ class Node:
     host: P2PHost
     store: FolderStore
     fetcher: BlobFetcher
+    server: BlobServer
     traffic: Traffic
     faults: list[tuple[str, str]]
 
@@ -54,9 +56,10 @@ async def start(folder: Path, bootstrap: tuple[str, ...] = ()) -> P2PHost:
 async def node_on(host: P2PHost, folder: Path) -> Node:
     store, traffic = FolderStore(folder / host.peer_id), Traffic()
     faults: list[tuple[str, str]] = []
-    await BlobServer(host, store, traffic, LIMITS).start()
+    server = BlobServer(host, store, traffic, LIMITS)
+    await server.start()
     fetcher = BlobFetcher(host, store, store, traffic, LIMITS, lambda peer, reason: faults.append((peer, reason)))
-    return Node(host, store, fetcher, traffic, faults)
+    return Node(host, store, fetcher, server, traffic, faults)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -93,6 +96,36 @@ async def test_a_blob_comes_from_several_peers(nodes: list[Node]) -> None:
     for server in servers:
         (server.store.folder / DIGEST.hex()).unlink()
     assert await first.fetcher.fetch(DIGEST, len(DATA), [], limit=LIMIT) == path
+
+
+async def test_a_limited_rate_slows_both_ends_and_blames_nobody(nodes: list[Node]) -> None:
+    first, server, *_ = nodes
+    waited: dict[str, float] = {"up": 0.0, "down": 0.0}
+
+    def pacer(name: str) -> Pacer:
+        async def sleep(seconds: float) -> None:
+            waited[name] = max(waited[name], seconds)  # time stands still, so each wait is from the beginning
+
+        made = Pacer(lambda: 0.0, sleep)
+        made.limit(100_000)
+        return made
+
+    server.server.pacer, first.fetcher.pacer = pacer("up"), pacer("down")
+    server.store.put(DATA)
+    path = await first.fetcher.fetch(DIGEST, len(DATA), [server.peer_id], limit=LIMIT)
+    assert path.read_bytes() == DATA
+    assert waited == {name: pytest.approx(len(DATA) / 100_000 - 1.0) for name in waited}
+    assert first.faults == []
+
+
+async def test_a_used_up_quota_serves_nothing_and_is_no_fault(nodes: list[Node], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("collab.node.net.fetch._BUSY_TRIES", 2)
+    first, server, *_ = nodes
+    server.store.put(DATA)
+    server.server.pacer.closed = True
+    with pytest.raises(NetworkError, match="busy"):
+        await first.fetcher.fetch(DIGEST, len(DATA), [server.peer_id], limit=LIMIT)
+    assert (first.faults, server.traffic.sent["blob"]) == ([], 0)
 
 
 async def test_a_fetch_goes_on_where_it_stopped(nodes: list[Node]) -> None:

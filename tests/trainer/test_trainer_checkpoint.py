@@ -5,8 +5,10 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors import SafetensorError
 
-from collab.node.trainer import checkpoint, messages
+from collab.node.errors import StoreFull
+from collab.node.trainer import checkpoint, messages, tensor_file
 from collab.node.trainer.errors import WorkerError
 from collab.protocol.event import Merge, OuterOptimiser
 from collab.protocol.identity import Identity
@@ -95,6 +97,16 @@ def test_a_payload_that_could_not_be_saved_was_not_made(bench: Any, monkeypatch:
             one.ask(messages.Compress())
     assert caught.value.code == "no_space"
     assert one.ask(messages.Compress()).sha256 == other.ask(messages.Compress()).sha256
+
+
+def test_a_full_disk_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr(tensor_file, "save_file", full)
+    with pytest.raises(StoreFull):
+        tensor_file.write_tensors(tmp_path / "checkpoint", {"a": torch.ones(3)})
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_it_is_saved_while_training(bench: Any) -> None:

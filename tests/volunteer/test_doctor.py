@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 
 from collab.node.cli import doctor as command
 from collab.node.cli.app import app
+from collab.node.clock_warning import clock_warning
 from collab.node.doctor import Finding, examine_machine, worst
 from collab.node.doctor_network import clock_finding, network_findings, ntp_time, reachability
 from collab.node.errors import UserError
@@ -79,6 +80,12 @@ def test_how_others_reach_us(addresses: list[str], setting: str, state: str, wor
 )
 def test_how_wrong_a_clock_may_be(ahead: float | None, state: str) -> None:
     assert clock_finding(ahead, "the peers'").state == state
+
+
+def test_a_clock_that_harms_is_a_warning() -> None:
+    assert clock_warning(-600.0).startswith("this clock is 10 min 00 s behind the peers'")
+    assert "timedatectl" in clock_warning(61.0)
+    assert clock_warning(59.0) == clock_warning(-1.0) == ""
 
 
 @given(st.integers(2_300_000_000, 2**32 - 1), st.integers(0, 2**32 - 1))

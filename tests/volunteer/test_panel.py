@@ -67,6 +67,7 @@ def test_a_tall_terminal_shows_who_gave_most() -> None:
         (replace(VIEW, peers=0), ("no other node yet",)),
         (replace(VIEW, restarts=2), ("2 restarts",)),
         (replace(VIEW, running=False, phase="stopped", message="stopped; the newest is of today"), ("Not running", "of today")),
+        (replace(VIEW, warning="this clock is wrong"), ("to mend", "this clock is wrong")),
         (replace(VIEW, phase="voting"), ("Round 13: voting", "two thirds")),
         (replace(VIEW, phase="serving"), ("The event is over",)),
         (replace(VIEW, phase="something_new", message="a line"), ("Something new", "a line")),
