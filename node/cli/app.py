@@ -19,6 +19,7 @@ from . import (
     manners,
     mending,
     refs,
+    release,
     run,
     volunteer,
     weights,
@@ -53,6 +54,7 @@ def options(
 _NODE = "Your node"
 _EVENT = "The event"
 _HISTORY = "History"
+_RELEASES = "Releases and modules"
 _INTEGRITY = "Keeping and mending a history"
 
 app.command("join", rich_help_panel=_NODE)(run.join)
@@ -84,6 +86,9 @@ app.command("tag", rich_help_panel=_HISTORY)(refs.tag)
 app.command("checkout", rich_help_panel=_HISTORY)(weights.checkout)
 app.command("export", rich_help_panel=_HISTORY)(weights.export)
 app.command("import", rich_help_panel=_HISTORY)(weights.import_)
+
+app.command("release", rich_help_panel=_RELEASES)(release.release)
+app.add_typer(release.app, name="releases", rich_help_panel=_RELEASES)
 
 app.command("verify", rich_help_panel=_INTEGRITY)(integrity.verify)
 app.command("fsck", rich_help_panel=_INTEGRITY)(integrity.fsck)

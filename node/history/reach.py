@@ -10,6 +10,7 @@ from ...protocol.event import EventManifest
 from ...protocol.messages import Attestation, Contribution, Proposal, Signed
 from ...protocol.rounds.state import VotingState
 from ..contributing import outstanding
+from ..releases.files import blobs_named
 from ..store import Store, blobs_of
 from ..store.index import Index
 from .graph import StoreGraph
@@ -79,6 +80,10 @@ def _commits_of_vote(state: bytes) -> Iterable[bytes]:
             yield message.commit
 
 
-KEEPERS: tuple[Keeper, ...] = (_contributed, _own, _voted)
+def _released(event: EventManifest, store: Store, index: Index) -> Iterable[bytes]:
+    yield from blobs_named(store).values()
+
+
+KEEPERS: tuple[Keeper, ...] = (_contributed, _own, _voted, _released)
 """Each yields the blobs that one kind of unfinished work needs."""
 
