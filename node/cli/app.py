@@ -18,6 +18,7 @@ from . import (
     key,
     manners,
     mending,
+    module,
     refs,
     release,
     run,
@@ -89,6 +90,9 @@ app.command("import", rich_help_panel=_HISTORY)(weights.import_)
 
 app.command("release", rich_help_panel=_RELEASES)(release.release)
 app.add_typer(release.app, name="releases", rich_help_panel=_RELEASES)
+app.command("add", rich_help_panel=_RELEASES)(module.add)
+app.command("install", rich_help_panel=_RELEASES)(module.install)
+app.add_typer(module.app, name="module", rich_help_panel=_RELEASES)
 
 app.command("verify", rich_help_panel=_INTEGRITY)(integrity.verify)
 app.command("fsck", rich_help_panel=_INTEGRITY)(integrity.fsck)
