@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from .canonical import DOCUMENT_LIMITS
 from .credits import Credit
@@ -17,7 +17,7 @@ from .identity import PeerId
 from .messages import Envelope, Round, Signed
 from .record import Count, Digest, Record, Word
 from .verdict import Verdict, open_verdict
-from .versions import Evidence, Interface, Version
+from .versions import Evidence, Interface, Version, next_version
 
 MAX_CREDITS = 4096
 MAX_RELEASE_BYTES = DOCUMENT_LIMITS.size
@@ -56,6 +56,19 @@ class Release(Record):
         if str(parsed) != text:
             raise ValueError("a version has no v")
         return text
+
+    @model_validator(mode="after")
+    def _is_compared_with_what_it_follows(self) -> Release:
+        if (self.previous is None) != (self.evidence is None):
+            raise ValueError("evidence and previous go together")
+        return self
+
+    def check_follows(self, last: Release | None) -> None:
+        """Raise LocalProtocolError unless this is a successor of `last` with a version that its evidence allows."""
+        if (last is None) != (self.evidence is None) or (last is not None and last.digest != self.previous):
+            raise LocalProtocolError(f"{self.version} is not compared with the release before it")
+        if last is not None and self.evidence is not None:
+            next_version(Version.parse(last.version), self.evidence, Version.parse(self.version))
 
     @property
     def tag(self) -> str:

@@ -144,10 +144,12 @@ def sign(home: HomeFlag = None, config: ConfigFlag = None, event: EventFlag = ""
 
     with _at_desk(home, config, event, write=True) as desk:
         before = desk.files()
-        files = roles.sign(_some(before), _signer(home, config), _now())
+        version = roles.pending_release(_some(before))
+        files = roles.sign(before, _signer(home, config), _now())
         desk.keep(files, before)
         lacking = roles.missing(files)
-    typer.echo(f"signed; {lacking} more must sign" if lacking else "signed, and in effect")
+    what = f"release {version}" if version else "the change of maintainers"
+    typer.echo(f"signed {what}; {lacking} more must sign" if lacking else f"signed {what}, which is in effect now")
 
 
 @app.command()

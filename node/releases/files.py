@@ -5,6 +5,7 @@ A note of the store names them: the names are those of a directory that any clie
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -19,6 +20,9 @@ PENDING_ROOT = "pending.root.json"
 PENDING_TARGETS = "pending.targets.json"
 TARGETS = "releases"
 _MOST_FILES = 10_000
+_NAME = re.compile(
+    r"(?:[0-9]{1,9}\.(?:root|snapshot|targets)|timestamp|pending\.(?:root|targets))\.json|releases/[0-9a-f]{64}\.[0-9.]+"
+)
 _MOST_BYTES = 8 * 1024 * 1024
 
 Files = dict[str, bytes]
@@ -60,6 +64,7 @@ def read_folder(folder: Path) -> Files:
     found: Files = {}
     with disk_errors(folder):
         paths = [path for place in (folder, folder / TARGETS) if place.is_dir() for path in place.iterdir() if path.is_file()]
+        paths = [path for path in paths if _NAME.fullmatch(path.relative_to(folder).as_posix())]
         if len(paths) > _MOST_FILES:
             raise UserError(f"{folder} holds more than {_MOST_FILES} files")
         for path in paths:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 
 from ...protocol import refs
 from ...protocol.commit import Commit
@@ -27,7 +28,7 @@ from . import roles
 from .changelog import changelog
 from .evidence import compare, interface_of, own_verdicts, tasks_of
 from .files import Files
-from .trust import trusted_releases
+from .trust import believed, trusted_releases
 
 _FIRST_ROOT = "1.root.json"
 
@@ -44,11 +45,15 @@ class Desk:
         """Return the files that are here."""
         return shelf.load(self.store)
 
+    @property
+    def _memory(self) -> Path:
+        return self.folder.path / "releases"
+
     def check(self, files: Files) -> list[Release]:
         """Return the releases that `files` prove to this node. Raises UserError."""
         if not files:
             return []
-        return trusted_releases(files, self.event.digest, self.event.coordinator, self.folder.path / "releases")
+        return trusted_releases(files, self.event.digest, self.event.coordinator, self._memory)
 
     def known(self) -> list[Release]:
         """Return the releases, the newest version first. Raises UserError if they cannot be trusted."""
@@ -77,7 +82,7 @@ class Desk:
     def keep(self, files: Files, before: Files) -> list[Release]:
         """Keep files once they are trusted, and tag their releases; return those. Raises UserError."""
         found = self.check(files)
-        shelf.save(self.store, files, before)
+        shelf.save(self.store, believed(files, self._memory), before)
         for release in found:
             self._tag(release)
         return found

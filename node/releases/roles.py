@@ -15,6 +15,7 @@ from tuf.api.exceptions import RepositoryError
 from tuf.api.metadata import Metadata, MetaFile, Role, Root, Snapshot, TargetFile, Targets, Timestamp
 
 from ...protocol.identity import Identity
+from ...protocol.record import sha256
 from ...protocol.release import Release
 from ..errors import UserError
 from .files import PENDING_ROOT, PENDING_TARGETS, TARGETS, Files
@@ -82,6 +83,7 @@ def sign(files: Files, signer: Identity, now: datetime) -> Files:
     root, targets = _pending(files)
     if targets is None:
         raise UserError("nothing waits for a signature")
+    _check_what_is_signed(files, targets)
     may_sign: list[tuple[str, Metadata[Any], set[str]]] = [(PENDING_TARGETS, targets, _keys(root or newest_root(files)))]
     if root is not None:
         may_sign.append((PENDING_ROOT, root, _keys(root) | _keys(newest_root(files))))
@@ -93,6 +95,17 @@ def sign(files: Files, signer: Identity, now: datetime) -> Files:
             files = {**files, name: metadata.to_bytes()}
     in_charge = signer.peer_id in _keys(root or newest_root(files))
     return renew(_in_effect(files), signer, now) if in_charge and not missing(files) else files
+
+
+def _check_what_is_signed(files: Mapping[str, bytes], targets: Metadata[Targets]) -> None:
+    """Raise UserError unless the pending targets are those in effect and at most one more, whose record is here."""
+    before, after = _targets(files).signed.targets, targets.signed.targets
+    new = [target for path, target in after.items() if path not in before]
+    if len(new) > 1 or any(after.get(path) != target for path, target in before.items()):
+        raise UserError("what is pending changes earlier releases", "`collab-node releases drop` forgets it")
+    for target in new:
+        if sha256(files.get(_place(target), b"")).hex() != target.hashes["sha256"]:
+            raise UserError(f"the record of {target.path} is missing", "pull it again")
 
 
 def check_signer(files: Mapping[str, bytes], signer: Identity) -> None:

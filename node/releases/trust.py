@@ -12,15 +12,15 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from tuf.api.exceptions import DownloadError, DownloadHTTPError, ExpiredMetadataError, RepositoryError
-from tuf.api.metadata import Metadata, Root, Targets
+from tuf.api.metadata import Metadata, Root, Snapshot, Targets
 from tuf.ngclient import FetcherInterface, Updater, UpdaterConfig
 
-from ...protocol.errors import RemoteProtocolError
+from ...protocol.errors import LocalProtocolError, RemoteProtocolError
 from ...protocol.release import MAX_RELEASE_BYTES, Release, decode_release
 from ...protocol.versions import Version
 from ..errors import UserError, disk_errors
 from ..files import make_folder
-from .files import TARGETS
+from .files import TARGETS, Files
 from .signing import key_of
 
 _FIRST = "1.root.json"
@@ -46,7 +46,7 @@ def trusted_releases(files: Mapping[str, bytes], event: bytes, coordinator: str,
     except ExpiredMetadataError as error:
         hint = "a maintainer runs `collab-node releases renew`; then fetch them anew"
         raise UserError(f"these releases are stale: {error}", hint) from error
-    except (RepositoryError, DownloadError, RemoteProtocolError, ValueError) as error:
+    except (RepositoryError, DownloadError, RemoteProtocolError, LocalProtocolError, ValueError) as error:
         raise UserError(f"these releases are not to be trusted: {error}") from error
 
 
@@ -78,7 +78,28 @@ def _releases(verified: Path, files: Mapping[str, bytes], event: bytes) -> list[
         if release.version != version or release.event != event:
             raise RepositoryError(f"{path} is the record of another release")
         found.append(release)
-    return sorted(found, key=lambda release: Version.parse(release.version), reverse=True)
+    found.sort(key=lambda release: Version.parse(release.version))
+    for last, release in zip([None, *found], found, strict=False):
+        release.check_follows(last)
+    return found[::-1]
+
+
+def believed(files: Mapping[str, bytes], memory: Path) -> Files:
+    """Return those of the files that `trusted_releases` has just verified with this memory, and what is pending.
+
+    Raises UserError if the newest root among them is another one than the memory's.
+    """
+    versions = {}
+    for role in (Root.type, Snapshot.type, Targets.type):
+        data = (memory / f"{role}.json").read_bytes()
+        versions[role] = Metadata.from_bytes(data).signed.version
+        if files.get(f"{versions[role]}.{role}.json") != data:
+            raise UserError(f"these releases are not to be trusted: their {role} is not the one that this node knows")
+    kept = {name: data for name, data in files.items() if not name[0].isdecimal()}
+    for role, newest in versions.items():
+        oldest = 1 if role == Root.type else newest
+        kept |= {name: files[name] for version in range(oldest, newest + 1) if (name := f"{version}.{role}.json") in files}
+    return kept
 
 
 class _Shelf(FetcherInterface):

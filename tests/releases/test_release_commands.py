@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from history.kit import World
+from history.kit import BOB, World
 from huggingface_hub import ModelCard
 from safetensors.torch import load_file
+from typer.testing import CliRunner
 
+from collab.node.cli.app import app
 from collab.node.releases.publish import Desk
 
 Told = Callable[..., dict[str, Any]]
@@ -82,3 +85,35 @@ def test_what_a_release_needs_is_never_garbage(world: World, do: Callable[..., s
     do("gc")
     desk = Desk(world.home.find_event(), world.event, world.store)
     assert [made.version for made in desk.known()] == ["1.0.0"]
+
+
+def test_two_maintainers_hand_a_release_to_each_other(world: World, do: Callable[..., str], tmp_path: Path) -> None:
+    other, shared = tmp_path / "other", tmp_path / "shared"
+    shutil.copytree(world.home.path, other)
+    (other / "identity.key").write_text(BOB.seed.hex())
+    do("releases", "maintainers", world.event.coordinator, BOB.peer_id, "--threshold", "2")
+    for words, home in (
+        (("push", shared), None), (("pull", shared), other), (("sign",), other), (("push", shared), other),
+        (("pull", shared), None),
+    ):  # fmt: skip
+        do("releases", *words, home=home)
+    assert "2 of these" in do("releases", "maintainers")
+    assert "waits for 1 more signature" in do("release", "@1")
+    assert do("releases", "list") == ""
+    do("releases", "push", shared)
+    assert "none" in do("releases", "pull", shared, home=other)
+    assert do("releases", "sign", home=other) == "signed release 1.0.0, which is in effect now\n"
+    do("releases", "push", shared, home=other)
+    assert do("releases", "pull", shared) == "1 release, the newest 1.0.0\n"
+    assert world.store.refs.get("tags/v1.0.0") == world.store.at_round(1)
+
+
+def test_modules_build_on_an_exported_release(do: Callable[..., str], told: Told, tmp_path: Path) -> None:
+    do("release", "@1")
+    do("releases", "export", "1.0.0", tmp_path / "out")
+    do("module", "pack", tmp_path / "out", "--index", tmp_path / "index")
+    (tmp_path / "head").mkdir()
+    (tmp_path / "head" / "module.toml").write_text('name = "head"\nversion = "0.1.0"\nkind = "head"\nrequires = ["tiny ^1"]\n')
+    do("module", "pack", tmp_path / "head", "--index", tmp_path / "index")
+    found = CliRunner().invoke(app, ["add", "head", "--index", str(tmp_path / "index"), "--dir", str(tmp_path), "--json"])
+    assert [row["name"] for row in json.loads(found.stdout)["packages"]] == ["head", "tiny"]
