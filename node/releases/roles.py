@@ -150,6 +150,7 @@ def renew(files: Files, signer: Identity, now: datetime) -> Files:
         raise _no_maintainer(signer)
     targets, version = _targets(files), _newest(files, Snapshot.type) + 1
     if not targets.signatures:
+        targets.signed.expires = _after(now, LONG)
         targets.sign(IdentitySigner(signer))  # of an event that has no release yet
     meta = {"targets.json": MetaFile(targets.signed.version)}
     snapshot = Metadata(Snapshot(version=version, expires=_after(now, LONG), meta=meta))

@@ -52,6 +52,10 @@ def shared(*who: Identity, threshold: int) -> Files:
     return files
 
 
+def test_an_event_begins_with_no_releases(tmp_path: Path) -> None:
+    assert versions(started(), tmp_path) == []
+
+
 def test_one_maintainer_releases_alone_and_versions_are_sorted_as_numbers(tmp_path: Path) -> None:
     files = roles.add_release(started(), release("1.9.0"), ALICE, NOW)
     files = roles.add_release(files, release("1.10.0", release("1.9.0")), ALICE, NOW)
