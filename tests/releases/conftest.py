@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from typer.testing import CliRunner, Result
 
 from collab.node.cli.app import app
 from collab.protocol.identity import Identity
+
+sys.path.append(str(Path(__file__).parents[2] / "scripts"))  # histories for tests are made there
 
 Run = Callable[..., Result]
 CROWD = [Identity(bytes(31) + bytes([number])) for number in range(20, 36)]

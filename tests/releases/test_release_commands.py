@@ -113,7 +113,7 @@ def test_modules_build_on_an_exported_release(do: Callable[..., str], told: Told
     do("releases", "export", "1.0.0", tmp_path / "out")
     do("module", "pack", tmp_path / "out", "--index", tmp_path / "index")
     (tmp_path / "head").mkdir()
-    (tmp_path / "head" / "module.toml").write_text('name = "head"\nversion = "0.1.0"\nkind = "head"\nrequires = ["tiny ^1"]\n')
+    (tmp_path / "head" / "module.toml").write_text('name = "head"\nversion = "0.1.0"\nkind = "head"\nrequires = ["sample ^1"]\n')
     do("module", "pack", tmp_path / "head", "--index", tmp_path / "index")
     found = CliRunner().invoke(app, ["add", "head", "--index", str(tmp_path / "index"), "--dir", str(tmp_path), "--json"])
-    assert [row["name"] for row in json.loads(found.stdout)["packages"]] == ["head", "tiny"]
+    assert [row["name"] for row in json.loads(found.stdout)["packages"]] == ["head", "sample"]
