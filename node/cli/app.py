@@ -18,8 +18,10 @@ from . import (
     key,
     manners,
     mending,
+    module,
     proposals,
     refs,
+    release,
     run,
     service,
     volunteer,
@@ -56,6 +58,7 @@ _NODE = "Your node"
 _EVENT = "The event"
 _HISTORY = "History"
 _PROPOSALS = "Changes made outside the swarm"
+_RELEASES = "Releases and modules"
 _INTEGRITY = "Keeping and mending a history"
 
 app.command("join", rich_help_panel=_NODE)(run.join)
@@ -93,6 +96,12 @@ app.command("import", rich_help_panel=_HISTORY)(weights.import_)
 app.command("propose", rich_help_panel=_PROPOSALS)(proposals.propose)
 app.command("review", rich_help_panel=_PROPOSALS)(proposals.review)
 app.command("merge", rich_help_panel=_PROPOSALS)(proposals.merge)
+
+app.command("release", rich_help_panel=_RELEASES)(release.release)
+app.add_typer(release.app, name="releases", rich_help_panel=_RELEASES)
+app.command("add", rich_help_panel=_RELEASES)(module.add)
+app.command("install", rich_help_panel=_RELEASES)(module.install)
+app.add_typer(module.app, name="module", rich_help_panel=_RELEASES)
 
 app.command("verify", rich_help_panel=_INTEGRITY)(integrity.verify)
 app.command("fsck", rich_help_panel=_INTEGRITY)(integrity.fsck)

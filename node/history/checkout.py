@@ -6,7 +6,7 @@ import glob
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,12 +24,13 @@ _MODE = 0o644
 
 
 async def check_out(
-    event: EventManifest, store: Store, commit: Commit, folder: Path, format: str, *, force: bool = False
-) -> None:
+    event: EventManifest, store: Store, commit: Commit, folder: Path, format: str, *, force: bool = False,
+    beside: Mapping[str, str] | None = None,
+) -> None:  # fmt: skip
     """Make `folder` (an absolute path) with the weights after `commit`, replayed and checked, and a note of where they come from.
 
-    `transformers`: a directory that `from_pretrained` loads. `force` replaces an earlier checkout, never anything else. Raises
-    UserError.
+    `transformers`: a directory that `from_pretrained` loads. `beside`: texts of further files, by name. `force` replaces an
+    earlier checkout, never anything else. Raises UserError.
     """
     from ..export import export_weights
     from ..interchange.write import write_transformers
@@ -43,6 +44,8 @@ async def check_out(
             exported.unlink()
         else:
             await export_weights(event, store, commit, weights)
+        for name, text in (beside or {}).items():
+            (staging / name).write_text(text)
         (staging / NOTE).write_text(json.dumps(_note(event, commit, format), indent=2) + "\n")
 
 

@@ -10,6 +10,7 @@ from ...protocol.event import EventManifest
 from ...protocol.messages import Attestation, Contribution, Proposal, Signed
 from ...protocol.rounds.state import VotingState
 from ..contributing import outstanding
+from ..releases.files import blobs_named
 from ..store import Store, blobs_of
 from ..store.index import Index
 from .graph import StoreGraph
@@ -84,6 +85,10 @@ def _proposed(event: EventManifest, store: Store, index: Index) -> Iterable[byte
         yield proposed.proposal.payload.sha256
 
 
-KEEPERS: tuple[Keeper, ...] = (_contributed, _own, _voted, _proposed)
+def _released(event: EventManifest, store: Store, index: Index) -> Iterable[bytes]:
+    yield from blobs_named(store).values()
+
+
+KEEPERS: tuple[Keeper, ...] = (_contributed, _own, _voted, _proposed, _released)
 """Each yields the blobs that one kind of unfinished work needs."""
 

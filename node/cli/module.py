@@ -1,0 +1,116 @@
+"""`add`, `install` and `module`: packages of adapters, heads and datastores, and what a project takes of them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ..errors import UserError
+from .flags import ConfigFlag, HomeFlag, JsonFlag, home_of
+
+app = typer.Typer(help="Packages: publish them, and LoRA adapters in and out.", no_args_is_help=True)
+
+IndexFlag = Annotated[
+    Path, typer.Option("--index", metavar="DIR", envvar="COLLAB_INDEX", help="The folder of packages; or set COLLAB_INDEX.")
+]
+ProjectFlag = Annotated[Path, typer.Option("--dir", metavar="DIR", help="The project; default: this folder.")]
+
+
+def add(
+    wanted: Annotated[list[str], typer.Argument(metavar="NAME@RANGE…", help="Such as bengali-ner@^1.2 or 'ner@>=1.2,<2'.")],
+    index: IndexFlag,
+    project: ProjectFlag = Path(),
+    trust: Annotated[bool, typer.Option("--trust-publisher", help="Take a package whose publisher changed.")] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Require packages: choose versions that fit all together, and lock them in modules.lock."""
+    from ...protocol.errors import LocalProtocolError
+    from ...protocol.module import Requirement
+    from ..modules import install as installing
+    from ..modules.index import Index
+
+    try:
+        parsed = [Requirement.parse(text) for text in wanted]
+    except LocalProtocolError as error:
+        raise UserError(str(error)) from error
+    _print(installing.add(project, Index.open(index), parsed, trust=trust), as_json, "locked")
+
+
+def install(index: IndexFlag, project: ProjectFlag = Path(), as_json: JsonFlag = False) -> None:
+    """Make the folder modules/ exactly what modules.lock says, bit for bit."""
+    from ..modules import install as installing
+    from ..modules.index import Index
+
+    _print(installing.install(project, Index.open(index)), as_json, "installed")
+
+
+@app.command()
+def pack(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="With module.toml; `releases export` writes such a folder too.")],
+    index: IndexFlag, home: HomeFlag = None, config: ConfigFlag = None, as_json: JsonFlag = False,
+) -> None:  # fmt: skip
+    """Publish a folder as a package, signed with this node's key."""
+    from .. import keys
+    from ..modules.index import Index
+    from ..modules.pack import pack as publish
+
+    signer = keys.load_or_create(home_of(home, config).identity_path)
+    _print([publish(folder, Index(index), signer)], as_json, "published")
+
+
+@app.command("list")
+def list_(index: IndexFlag, as_json: JsonFlag = False) -> None:
+    """List the packages of an index; their signatures are checked."""
+    from ..modules.index import Index
+
+    opened = Index.open(index)
+    _print([held for name in opened.names() for held in opened.versions(name)], as_json, "")
+
+
+@app.command()
+def apply(
+    base: Annotated[Path, typer.Argument(metavar="BASE", help="The base model's safetensors file.")],
+    adapter: Annotated[Path, typer.Argument(metavar="ADAPTER", help="A LoRA adapter's folder, as peft writes it.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="The safetensors file to write.")],
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+) -> None:
+    """Write a base model's weights with a LoRA adapter merged into them."""
+    from ..modules.adapter import apply_adapter
+
+    if out.exists() and not force:
+        raise UserError(f"{out} is already there", "choose another name, or --force to replace it")
+    typer.echo(f"wrote {out}: the adapter changed {apply_adapter(base, adapter, out)} tensors")
+
+
+@app.command()
+def extract(
+    base: Annotated[Path, typer.Argument(metavar="BASE", help="The base model's safetensors file.")],
+    tuned: Annotated[Path, typer.Argument(metavar="TUNED", help="The same model after fine-tuning.")],
+    folder: Annotated[Path, typer.Argument(metavar="ADAPTER", help="The folder to make, for peft to load.")],
+    rank: Annotated[int, typer.Option("--rank", metavar="R", min=1, max=65536, help="The rank of the matrices.")] = 8,
+) -> None:
+    """Make a LoRA adapter of what a fine-tuning changed."""
+    from ..modules.adapter import extract_adapter
+
+    if folder.exists():
+        raise UserError(f"{folder} is already there", "choose another name")
+    lost = extract_adapter(base, tuned, folder, rank)
+    typer.echo(f"wrote {folder}: rank {rank} leaves out {100 * lost:.3g}% of the change")
+
+
+def _print(found: list[Any], as_json: bool, done: str) -> None:
+    rows = [
+        {
+            "name": held.package.module.name, "version": held.package.module.version, "kind": held.package.module.kind,
+            "record": held.digest.hex(), "publisher": held.package.publisher, "requires": list(held.package.module.requires),
+        }
+        for held in found
+    ]  # fmt: skip
+    if as_json:
+        typer.echo(json.dumps({"packages": rows}))
+        return
+    for row in rows:
+        typer.echo(f"{done} {row['name']} {row['version']}  {row['kind']}  {row['record'][:12]}".strip())

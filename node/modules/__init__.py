@@ -1,0 +1,1 @@
+"""Modules: adapters, experts, heads and datastores as signed packages with requirements on their base."""

@@ -1,0 +1,158 @@
+"""Making a release: the evidence, the version that follows from it, the record, and the signature under it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from ...protocol import refs
+from ...protocol.commit import Commit
+from ...protocol.credits import credits
+from ...protocol.errors import LocalProtocolError, RemoteProtocolError
+from ...protocol.event import EventManifest
+from ...protocol.identity import Identity
+from ...protocol.messages import Signed
+from ...protocol.release import MAX_CREDITS, Release
+from ...protocol.versions import Evidence, Version, next_version
+from ..errors import UserError
+from ..history.graph import StoreGraph
+from ..history.progress import Progress
+from ..history.revisions import read_commit
+from ..home import EventFolder
+from ..settings import Settings
+from ..store import Store
+from . import files as shelf
+from . import roles
+from .changelog import changelog
+from .evidence import compare, interface_of, own_verdicts, tasks_of
+from .files import Files
+from .trust import believed, trusted_releases
+
+_FIRST_ROOT = "1.root.json"
+
+
+@dataclass(frozen=True)
+class Desk:
+    """An event's releases in a home: `known` trusts them, newest version first, `keep` writes new files and tags."""
+
+    folder: EventFolder
+    event: EventManifest
+    store: Store
+
+    def files(self) -> Files:
+        """Return the files that are here."""
+        return shelf.load(self.store)
+
+    @property
+    def _memory(self) -> Path:
+        return self.folder.path / "releases"
+
+    def check(self, files: Files) -> list[Release]:
+        """Return the releases that `files` prove to this node. Raises UserError."""
+        if not files:
+            return []
+        return trusted_releases(files, self.event.digest, self.event.coordinator, self._memory)
+
+    def known(self) -> list[Release]:
+        """Return the releases, the newest version first. Raises UserError if they cannot be trusted."""
+        return self.check(self.files())
+
+    def find(self, version: str) -> Release:
+        """Return a release by its version, with or without a v; the newest for "". Raises UserError."""
+        found = self.known()
+        wanted = version.removeprefix("v")
+        match = next((release for release in found if wanted in ("", release.version)), None)
+        if match is None:
+            there = ", ".join(release.version for release in found) or "none"
+            raise UserError(f"there is no release {wanted}".rstrip(), f"there are: {there}")
+        return match
+
+    def started(self, signer: Identity, now: datetime) -> Files:
+        """Return the files, which begin with the coordinator's root. Raises UserError."""
+        found = self.files()
+        if found:
+            return found
+        if signer.peer_id != self.event.coordinator:
+            hint = "they come with `collab-node releases pull DIR`"
+            raise UserError("the event's coordinator, who appoints maintainers, has released nothing yet", hint)
+        return roles.renew({_FIRST_ROOT: roles.first_root(signer, now)}, signer, now)
+
+    def keep(self, files: Files, before: Files) -> list[Release]:
+        """Keep files once they are trusted, and tag their releases; return those. Raises UserError."""
+        found = self.check(files)
+        shelf.save(self.store, believed(files, self._memory), before)
+        for release in found:
+            self._tag(release)
+        return found
+
+    def _tag(self, release: Release) -> None:
+        name = refs.tag_name(release.tag)
+        at = self.store.refs.get(name)
+        if at is not None and at != release.commit:
+            raise UserError(f"the tag {release.tag} is at another commit than the release", f"`collab-node tag -d {release.tag}`")
+        if at is None and self.store.has_commit(release.commit):
+            self.store.refs.update(name, release.commit, None)
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What a maintainer wants of a release. `version`: that one, or higher than the computed one never lower."""
+
+    version: str
+    message: str
+    licence: str
+    verdicts: Sequence[Signed]
+
+
+async def prepare(
+    desk: Desk, commit: Commit, wish: Wish, signer: Identity, settings: Settings, now: datetime, progress: Progress
+) -> Release:
+    """Return the record of a release of `commit`. Raises UserError, in one line, for a version that is too low."""
+    wanted = _wanted(wish.version)
+    last = next(iter(desk.known()), None)
+    if last is not None and last.commit == commit.digest:
+        raise UserError(f"that commit is release {last.version} already")
+    evidence, verdicts = None, list(wish.verdicts)
+    if last is not None:
+        verdicts += await own_verdicts(desk.event, desk.store, settings, last, commit, signer, progress)
+        evidence = await _evidence(desk, last, commit, verdicts)
+    try:
+        version = next_version(None if last is None else Version.parse(last.version), _or_none(evidence), wanted)
+    except LocalProtocolError as error:
+        raise UserError(str(error)) from error
+    given = credits(_path(desk.store, commit, None))[:MAX_CREDITS]
+    return Release(
+        event=desk.event.digest, title=desk.event.name, version=str(version), commit=commit.digest, state=commit.state,
+        round=commit.round, previous=None if last is None else last.digest, interface=interface_of(desk.event),
+        evidence=evidence, verdicts=tuple(signed.encode() for signed in verdicts), message=wish.message,
+        changelog=changelog(_path(desk.store, commit, last), given), credits=given, licence=wish.licence,
+        releaser=signer.peer_id, time=int(now.timestamp()),
+    )  # fmt: skip
+
+
+async def _evidence(desk: Desk, last: Release, commit: Commit, verdicts: Sequence[Signed]) -> Evidence:
+    try:
+        tasks = tasks_of(desk.event, last, commit, verdicts)
+    except RemoteProtocolError as error:
+        raise UserError(f"a verdict does not count: {error}") from error
+    return await compare(desk.event, desk.store, last, commit, tasks)
+
+
+def _or_none(evidence: Evidence | None) -> Evidence:
+    return evidence or Evidence(architecture="same", interface="same", changed=0.0)
+
+
+def _wanted(version: str) -> Version | None:
+    try:
+        return Version.parse(version) if version else None
+    except LocalProtocolError as error:
+        raise UserError(str(error)) from error
+
+
+def _path(store: Store, commit: Commit, last: Release | None) -> list[Commit]:
+    """Return the commits that this release has and the last one has not, oldest first."""
+    graph = StoreGraph(store)
+    exclude = [] if last is None else [last.commit]
+    return [read_commit(store, digest) for digest in reversed(refs.history(graph, [commit.digest], exclude))]

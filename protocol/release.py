@@ -1,0 +1,98 @@
+"""The record of a release: which commit has which version, why it is that one, and who made it what it is.
+
+The record says what was decided; that the maintainers said so is the business of the metadata that names its hash
+(`node/releases`, The Update Framework, https://theupdateframework.github.io/specification/latest/).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field, field_validator, model_validator
+
+from .canonical import DOCUMENT_LIMITS
+from .credits import Credit
+from .errors import LocalProtocolError, RemoteProtocolError
+from .identity import PeerId
+from .messages import Envelope, Round, Signed
+from .record import Count, Digest, Record, Word
+from .verdict import Verdict, open_verdict
+from .versions import Evidence, Interface, Version, next_version
+
+MAX_CREDITS = 4096
+MAX_RELEASE_BYTES = DOCUMENT_LIMITS.size
+
+
+class Release(Record):
+    """A version of an event's weights. `previous` is the hash of the last release's record, `evidence` the comparison with it.
+
+    Both are None for the first. `verdicts` are signed envelopes; `time` is the releaser's clock (Unix seconds), for people.
+    """
+
+    event: Digest
+    title: Annotated[str, Field(max_length=64)]
+    version: Annotated[str, Field(max_length=32)]
+    commit: Digest
+    state: Digest
+    round: Round
+    previous: Digest | None
+    interface: Interface
+    evidence: Evidence | None
+    verdicts: Annotated[tuple[Envelope, ...], Field(max_length=256)]
+    message: Annotated[str, Field(max_length=4096)]
+    changelog: Annotated[str, Field(max_length=256 * 1024)]
+    credits: Annotated[tuple[Credit, ...], Field(max_length=MAX_CREDITS)]
+    licence: Word
+    releaser: PeerId
+    time: Count
+
+    @field_validator("version")
+    @classmethod
+    def _is_a_version(cls, text: str) -> str:
+        try:
+            parsed = Version.parse(text)
+        except LocalProtocolError as error:
+            raise ValueError(str(error)) from error
+        if str(parsed) != text:
+            raise ValueError("a version has no v")
+        return text
+
+    @model_validator(mode="after")
+    def _is_compared_with_what_it_follows(self) -> Release:
+        if (self.previous is None) != (self.evidence is None):
+            raise ValueError("evidence and previous go together")
+        return self
+
+    def check_follows(self, last: Release | None) -> None:
+        """Raise LocalProtocolError unless this is a successor of `last` with a version that its evidence allows."""
+        if (last is None) != (self.evidence is None) or (last is not None and last.digest != self.previous):
+            raise LocalProtocolError(f"{self.version} is not compared with the release before it")
+        if last is not None and self.evidence is not None:
+            next_version(Version.parse(last.version), self.evidence, Version.parse(self.version))
+
+    @property
+    def tag(self) -> str:
+        """The name of its tag: `v1.2.0`."""
+        return f"v{self.version}"
+
+    def opened_verdicts(self) -> list[tuple[PeerId, Verdict]]:
+        """Return the verdicts and who signed them, each about this state. Raises RemoteProtocolError."""
+        return [open_about(Signed.decode(envelope), self.event, self.state) for envelope in self.verdicts]
+
+
+def open_about(signed: Signed, event: bytes, state: bytes, against: bytes | None = None) -> tuple[PeerId, Verdict]:
+    """Return a verdict and who signed it.
+
+    Raises RemoteProtocolError: as `open_verdict`, or "wrong_event" or "wrong_state" if it is about another one.
+    """
+    verdict = open_verdict(signed)
+    if verdict.event != event:
+        raise RemoteProtocolError("wrong_event", f"a verdict of event {verdict.event.hex()[:16]}")
+    if verdict.candidate != state or (against is not None and verdict.against != against):
+        raise RemoteProtocolError("wrong_state", "a verdict about other versions")
+    return signed.signer, verdict
+
+
+def decode_release(data: bytes) -> Release:
+    """Return the release that `data` encodes. Raises RemoteProtocolError."""
+    return Release.decode(data, DOCUMENT_LIMITS)
