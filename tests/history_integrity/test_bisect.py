@@ -53,7 +53,7 @@ def test_it_finds_what_broke_the_loss(run: Run, sample: Sample) -> None:
     assert lines[-1].endswith("that decides it")
     assert f"of round {BROKEN} is the first bad one; {len(lines)} of {ROUNDS - 3} versions were evaluated" in last
     assert len(lines) <= math.ceil(math.log2(ROUNDS - 3))
-    assert f"round {BROKEN} " in commit
+    assert f" round {BROKEN}, " in commit
 
 
 def test_a_gate_of_the_event_is_a_metric(run: Run, sample: Sample) -> None:
