@@ -16,12 +16,12 @@ import uvloop
 from .background import RESTART
 from .control import ControlServer
 from .discovery import check_sharing, scrape_targets
-from .display import make_display, run_display
+from .display import LiveDisplay, make_display, run_display
 from .errors import UserError
 from .evaluating import evaluate_commits
 from .health import measure_disk, measure_health
 from .keys import load_or_create
-from .logs import configure_logs, route_library_logs
+from .logs import configure_logs, quiet_logs, route_library_logs
 from .metrics import Metrics
 from .metrics_server import MetricsServer
 from .net.addresses import is_loopback
@@ -74,6 +74,8 @@ async def _run(node: Node) -> int:
     try:
         async with ControlServer(node.options.home.control_path, requests(node, stop)):
             with make_display(node.options.display, settings.log_format) as display:
+                if isinstance(display, LiveDisplay) and settings.log_file is None and settings.log_level == "info":
+                    quiet_logs()  # the picture says it
                 showing = asyncio.create_task(run_display(display, lambda: observe(node)))
                 try:
                     await _live(node, stop)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Iterable, Mapping
 
 from ..protocol.canonical import DOCUMENT_LIMITS, decode, encode
@@ -15,6 +16,7 @@ from .store import Store
 
 _COMMITS_A_TURN = 20
 _NOTE = "names"
+_LOSSES = 64
 _MOST_NAMES = 4096
 
 
@@ -26,6 +28,9 @@ class Leaderboard:
         self._book = CreditBook()
         self._last: bytes | None = None
         self._ranking: tuple[Credit, ...] = ()
+        self._places: dict[PeerId, int] = {}
+        self.losses: deque[float] = deque(maxlen=_LOSSES)
+        self.names: Mapping[PeerId, str] = {}
 
     @property
     def ranking(self) -> tuple[Credit, ...]:
@@ -34,22 +39,31 @@ class Leaderboard:
 
     def place(self, peer: PeerId) -> tuple[int | None, Credit]:
         """Return a peer's rank from 1 (None: it gave nothing yet) and its credit."""
-        return self._book.rank(peer), self._book.of(peer)
+        return self._places.get(peer), self._book.of(peer)
+
+    def first(self, count: int) -> list[tuple[str, int]]:
+        """Return the names (or the ends of the peer ids) and samples of the first `count` peers."""
+        return [(self.names.get(credit.peer) or f"…{credit.peer[-6:]}", credit.samples) for credit in self._ranking[:count]]
 
     async def update(self) -> None:
         """Count the commits that are new, a few at a time: a long history does not hold the loop up."""
         if self._last is None or not self._store.on_chain(self._last):
             self._book, self._last = CreditBook(), self._store.at_round(0)
+            self.losses.clear()
         if self._last is None:
             return
         new = self._store.digests_after(self._last)
         for number, digest in enumerate(new):
-            self._book.add(self._store.commit(digest))
+            commit = self._store.commit(digest)
+            self._book.add(commit)
             self._last = digest
+            if commit.loss is not None:
+                self.losses.append(commit.loss)
             if number % _COMMITS_A_TURN == _COMMITS_A_TURN - 1:
                 await asyncio.sleep(0)
         if new:
             self._ranking = self._book.ranking()
+            self._places = {credit.peer: place for place, credit in enumerate(self._ranking, 1)}
 
 
 def count_credits(store: Store, last: Commit) -> CreditBook:

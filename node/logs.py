@@ -79,12 +79,9 @@ def configure_logs(format: LogFormat = "text", level: str = "info", file: Path |
     route_library_logs()
 
 
-def only_warnings() -> None:
-    """Let a command that prints its own result write nothing else: warnings go to standard error, the rest nowhere."""
-    structlog.configure(
-        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
-        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
-    )
+def quiet_logs() -> None:
+    """Log warnings and errors only from now on."""
+    logging.getLogger(OUR_LOGGER).setLevel(logging.WARNING)
 
 
 def route_library_logs() -> None:

@@ -355,7 +355,7 @@ class Node:
         known = sorted(self.network.peers.items())
         remembered.save_peers(self.store, (record.p2p for _, record in known))
         named = [*((peer, record.name) for peer, record in known), (self.identity.peer_id, self.options.settings.name)]
-        remember_names(self.store, named, (member.peer for member in head.roster))
+        self.leaderboard.names = remember_names(self.store, named, (member.peer for member in head.roster))
         await self.leaderboard.update()
 
     def _note_head(self, head: Commit) -> None:

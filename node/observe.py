@@ -12,11 +12,14 @@ if TYPE_CHECKING:
     from .node import Node
 
 
+_BOARD = 5
+
+
 def observe(node: Node) -> NodeView:
     """Return what the node is doing now."""
     traffic = node.network.traffic
     view = {
-        "event": node.options.event.hex()[:16],
+        "event": node.event.name if hasattr(node, "event") else node.options.event.hex()[:16],
         "event_id": node.options.event.hex(),
         "peer": node.identity.peer_id,
         "trains": node.options.trains,
@@ -30,12 +33,16 @@ def observe(node: Node) -> NodeView:
         "restarts": sum(node.network.restarts.values()),
         "metrics_port": node.metrics_port,
         "accepted_samples": node.taken,
+        "samples": node.trained_samples,
         "addresses": node.addresses,
+        "name": node.options.settings.name,
     }
     if node.driver is not None:
         view |= _round(node)
     if node.pausing.reason:
-        view |= {"paused": node.pausing.reason, "phase": "paused", "message": f"paused: {node.pausing.reason}"}
+        who = "owner" if "owner" in node.pausing.reasons else "manners"
+        message = f"paused: {node.pausing.reason}"
+        view |= {"paused": node.pausing.reason, "pauser": who, "phase": "paused", "message": message}
     return NodeView(**view)  # type: ignore[arg-type]
 
 
@@ -55,13 +62,18 @@ def _round(node: Node) -> dict[str, object]:
         "device": node.host.opened.device,
         "loss": head.loss,
     }
+    board = node.leaderboard
+    rank, credit = board.place(node.identity.peer_id)
+    found |= {
+        "rank": rank, "ranked": len(board.ranking), "losses": tuple(board.losses), "board": tuple(board.first(_BOARD)),
+        "credit_samples": credit.samples, "credit_contributions": credit.contributions,
+    }  # fmt: skip
     if training is not None:
         found |= {
             "step": training.steps,
             "round_samples": training.samples,
             "loss": training.loss,
             "tokens_per_second": training.tokens_per_second,
-            "samples": node.trained_samples,
         }
     if node.phase == "round" and machine is not None:
         closes = machine.closes_at

@@ -13,6 +13,7 @@ from ..protocol.messages import Signed
 from . import keys
 from .control import NotRunning, call
 from .home import EventFolder, Home
+from .leaderboard import count_credits, read_names
 from .rounds_table import RoundRow
 from .store import Store
 from .units import bytes_text, loss_text, short
@@ -40,11 +41,15 @@ def _stopped(home: Home, folder: EventFolder) -> NodeView:
     peer = keys.load(home.identity_path).peer_id
     with open_store(folder) as store:
         head = store.head_commit()
+        book = count_credits(store, head)
+        credit = book.of(peer)
         held = [(signed.signer, accepted) for accepted, (signed, _) in zip(head.accepted, head.contributions(), strict=True)]
         return NodeView(
             event=event.name, event_id=event.digest.hex(), peer=peer, running=False, trains=False, phase="stopped",
             round=head.round, commit=head.digest.hex(), state=head.state.hex(), contributors=len(held),
             share=next((float(share_of(accepted)) for signer, accepted in held if signer == peer), None),
+            rank=book.rank(peer), ranked=len(book.ranking()), credit_samples=credit.samples,
+            credit_contributions=credit.contributions, name=read_names(store).get(peer, ""),
             swarm_samples=head.samples, loss=head.loss, accepted_samples=store.counter("accepted_samples"),
             message=f"stopped; the newest commit is of {_day(head.time)}",
         )  # fmt: skip

@@ -14,7 +14,8 @@ class NodeView:
 
     `round` is the newest commit's, `commit` its digest in hex, `contributors` and `share` how many made it and which part of it
     (0 to 1) was this node's. `phase_seconds_left` and the losses are None while unknown. `message` is one line for people,
-    `paused` why the node rests, if it does.
+    `paused` why the node rests, if it does, and `pauser` who has the reason: owner or manners. `losses` are those of the newest
+    commits, oldest first; `rank` and `credit_…` this peer's in the history, `board` the first peers' names and samples.
     """
 
     event: str
@@ -32,6 +33,7 @@ class NodeView:
     phase_seconds_left: float | None = None
     message: str = ""
     paused: str = ""
+    pauser: str = ""
     step: int = 0
     steps: int = 0
     round_samples: int = 0
@@ -48,6 +50,13 @@ class NodeView:
     device: str = ""
     metrics_port: int = 0
     addresses: tuple[str, ...] = ()
+    name: str = ""
+    rank: int | None = None
+    ranked: int = 0
+    credit_samples: int = 0
+    credit_contributions: int = 0
+    losses: tuple[float, ...] = ()
+    board: tuple[tuple[str, int], ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON and msgpack; numbers that are not finite become None."""
@@ -58,7 +67,8 @@ class NodeView:
         """Rebuild a view; fields that this version does not know are left out."""
         known = {field.name for field in fields(cls)} & set(values)
         view = cls(**{name: values[name] for name in known})
-        return replace(view, addresses=tuple(view.addresses))
+        board = tuple((str(who), int(samples)) for who, samples in view.board)
+        return replace(view, addresses=tuple(view.addresses), losses=tuple(view.losses), board=board)
 
 
 def _plain(value: object) -> object:

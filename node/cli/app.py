@@ -21,6 +21,7 @@ from . import (
     proposals,
     refs,
     run,
+    service,
     volunteer,
     weights,
 )
@@ -68,11 +69,13 @@ app.command("stop", rich_help_panel=_NODE)(run.stop)
 app.command("leave", rich_help_panel=_NODE)(volunteer.leave)
 app.command("restart", rich_help_panel=_NODE)(volunteer.restart)
 app.command("doctor", rich_help_panel=_NODE)(doctor.doctor)
+app.add_typer(service.app, name="service", rich_help_panel=_NODE)
 app.add_typer(key.app, name="key", rich_help_panel=_NODE)
 
 app.add_typer(event.app, name="event", rich_help_panel=_EVENT)
 app.command("seed", rich_help_panel=_EVENT)(run.seed)
 app.command("dashboard", rich_help_panel=_EVENT)(dashboard.dashboard)
+app.command("report", rich_help_panel=_EVENT)(dashboard.report)
 app.command("credits", rich_help_panel=_EVENT)(credit.credits)
 app.add_typer(credit.certificate_app, name="certificate", rich_help_panel=_EVENT)
 app.add_typer(gate.app, name="gate", rich_help_panel=_EVENT)

@@ -1,4 +1,4 @@
-"""`dashboard`: the event as a web page, live or as files."""
+"""`dashboard` and `report`: the event as a web page, live or as files, and what it came to at its end."""
 
 from __future__ import annotations
 
@@ -50,3 +50,15 @@ def dashboard(
         raise UsageError("--allow-host without a token would let any page of that name in", "add --token")
     serving = Serving(host, port, token, frozenset(allow_host or ()), evaluate, every)
     serve(reader, serving, lambda address: typer.echo(f"dashboard: {address}  (Ctrl-C ends it)"))
+
+
+def report(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder to write.")],
+    home: HomeFlag = None, config: ConfigFlag = None, event: EventFlag = "",
+) -> None:  # fmt: skip
+    """Write what an event came to into DIR: a page, the same in Markdown, plots, credits, and figures for a paper."""
+    from ..report.write import write_report
+
+    _, event_folder = event_of(home, config, event)
+    write_report(event_folder, folder)
+    typer.echo(f"wrote {folder / 'report.html'} and {folder / 'report.md'}")

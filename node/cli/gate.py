@@ -43,17 +43,14 @@ def run(
     as_json: JsonFlag = False,
 ) -> None:
     """Test a version against the one before it, and exit with 1 if a gate fails."""
-    import asyncio
-
     from ..gate_file import read_gate_file
     from ..gate_run import choose, run_gates
     from ..history.progress import shown_on_terminal
     from ..history.revisions import find_commit
     from ..keys import load
-    from ..logs import only_warnings
     from ..reading import open_store
+    from .offline import offline
 
-    only_warnings()
     if sign and not as_json:
         raise UserError("--sign goes with --json", "add --json")
     node_home, folder = event_of(home, config, event)
@@ -65,7 +62,7 @@ def run(
     with open_store(folder) as store, shown_on_terminal() as progress:
         candidate = find_commit(store, revision)
         base = find_commit(store, against) if against else _parent(store, candidate)
-        found = asyncio.run(run_gates(manifest, store, settings, gates, candidate, base, progress))
+        found = offline(run_gates(manifest, store, settings, gates, candidate, base, progress))
     if as_json:
         signer = load(node_home.identity_path) if sign else None
         rows = [

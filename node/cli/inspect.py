@@ -19,6 +19,7 @@ def status(home: HomeFlag = None, config: ConfigFlag = None, event: EventFlag = 
         return
     from rich.console import Console
 
-    from ..display import render
+    from ..panel import render
 
-    Console().print(render(view))
+    console = Console()
+    console.print(render(view, console.width, console.height))

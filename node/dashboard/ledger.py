@@ -1,11 +1,13 @@
-"""The sums over a history: a line a round, a line a contributor, refusals by reason. Commits go in oldest first."""
+"""The sums over a history: a line a round, credit, refusals by reason. Commits go in oldest first."""
 
 from __future__ import annotations
 
 from collections import Counter, deque
 from dataclasses import dataclass, field
 
-from .facts import RoundFacts
+from ...protocol.commit import Commit
+from ...protocol.credits import Credit, CreditBook
+from .facts import RoundFacts, facts_of
 
 _RECENT = 60
 
@@ -31,59 +33,49 @@ class RoundLine:
 
 
 @dataclass
-class Credit:
-    """What one peer gave, over the whole history."""
-
-    accepted: int = 0
-    refused: int = 0
-    samples: int = 0
-    size: int = 0
-    first_round: int = 0
-    last_round: int = 0
-
-
-@dataclass
 class Ledger:
     """The sums so far; `newest` is the last commit that went in."""
 
     lines: list[RoundLine] = field(default_factory=list)
-    credits: dict[str, Credit] = field(default_factory=dict)
     reasons: Counter[str] = field(default_factory=Counter)
     recent: deque[tuple[int, str, str]] = field(default_factory=lambda: deque(maxlen=_RECENT))
     newest: RoundFacts | None = None
+    _book: CreditBook = field(default_factory=CreditBook)
+    _ranking: tuple[Credit, ...] = ()
 
-    def take(self, facts: RoundFacts) -> None:
+    def take(self, commit: Commit) -> None:
         """Add the commit that follows the newest."""
-        before = self.lines[-1] if self.lines else None
-        self.lines.append(
-            RoundLine(
-                round=facts.round,
-                commit=facts.commit.hex(),
-                time=facts.time,
-                seconds=max(0, facts.time - before.time) if before is not None else 0,
-                loss=facts.loss,
-                samples=facts.samples,
-                total_samples=facts.total_samples,
-                size=facts.size,
-                total_size=facts.size + (before.total_size if before is not None else 0),
-                contributors=len(facts.claims),
-                refused=len(facts.refusals),
-                method=facts.method,
-                full=facts.full,
-                proposer=facts.proposer,
-            )
-        )
-        self._credit(facts)
-        self.newest = facts
-
-    def _credit(self, facts: RoundFacts) -> None:
-        for claim in facts.claims:
-            credit = self.credits.setdefault(claim.peer, Credit(first_round=facts.round))
-            credit.accepted += 1
-            credit.samples += claim.samples
-            credit.size += claim.size
-            credit.last_round = facts.round
+        facts = facts_of(commit)
+        self.lines.append(self._line(facts))
+        if commit.parents:
+            self._book.add(commit)
+        self._ranking = ()
         for refusal in facts.refusals:
-            self.credits.setdefault(refusal.peer, Credit(first_round=facts.round)).refused += 1
             self.reasons[refusal.reason] += 1
             self.recent.append((facts.round, refusal.peer, refusal.reason))
+        self.newest = facts
+
+    @property
+    def ranking(self) -> tuple[Credit, ...]:
+        """Everybody's credit, the greatest first, as `collab-node credits` has it."""
+        self._ranking = self._ranking or self._book.ranking()
+        return self._ranking
+
+    def _line(self, facts: RoundFacts) -> RoundLine:
+        before = self.lines[-1] if self.lines else None
+        return RoundLine(
+            round=facts.round,
+            commit=facts.commit.hex(),
+            time=facts.time,
+            seconds=max(0, facts.time - before.time) if before is not None else 0,
+            loss=facts.loss,
+            samples=facts.samples,
+            total_samples=facts.total_samples,
+            size=facts.size,
+            total_size=facts.size + (before.total_size if before is not None else 0),
+            contributors=facts.contributors,
+            refused=len(facts.refusals),
+            method=facts.method,
+            full=facts.full,
+            proposer=facts.proposer,
+        )

@@ -4,6 +4,8 @@ values  event       what is trained, and how
         node        the node whose page this is: peer, running, phase, seconds_left, message, …
         totals      the whole history in numbers
         reasons     contributions refused, by reason in words
+        gates       the event's gates, and how many contributions each kept out
+        tags        commits by the names that this node gave them
         traffic     bytes by kind, messages refused by reason, both of this node since it started
         parts       which processes of this node work
         reading     how far the history is read, while it is
@@ -21,15 +23,17 @@ from dataclasses import asdict
 from typing import Any
 
 from ...protocol.event import EventManifest
+from ...protocol.gates import refusal_of
 from .. import held_out, keys
-from ..control import ControlError, call
+from ..control import ControlError, NotRunning, call
 from ..errors import UserError
 from ..home import EventFolder, Home
+from ..leaderboard import read_names
 from ..reading import open_store
 from ..store import Store
 from ..units import seconds_text
 from ..view import NodeView
-from .facts import read_facts
+from .facts import read_commit
 from .ledger import Ledger, RoundLine
 from .people import peer_rows
 from .reasons import words
@@ -39,6 +43,8 @@ _ASK_SECONDS = 2.0
 _FOLD_SECONDS = 0.5
 _NEWEST_ROUNDS = 60
 _MOST_ROUNDS = 480
+_MOST_TAGS = 100
+_TAGS = "tags/"
 
 
 class Reader:
@@ -63,11 +69,14 @@ class Reader:
         """Return what the page shows now. While a long history is being read, each call goes a little further."""
         waiting = self._read_history()
         view, swarm = self._ask()
-        ledger, measured = self._ledger, held_out.read(self._store) if self._store is not None else {}
+        ledger, store = self._ledger, self._store
+        measured, names, tags = (held_out.read(store), read_names(store), tagged(store)) if store is not None else ({}, {}, {})
         values = {
             **self._fixed,
             "node": node_values(view),
             "totals": totals(ledger),
+            "gates": gates(self._event, ledger),
+            "tags": tags,
             "reasons": {words(reason): count for reason, count in ledger.reasons.most_common()},
             "traffic": {name: swarm.get(name, {}) for name in ("sent", "received", "refused")},
             "parts": swarm.get("parts", {}),
@@ -76,7 +85,7 @@ class Reader:
         tables: dict[str, Table] = {
             "rounds": {str(line.round): asdict(line) for line in thinned(ledger.lines)},
             "held_out": {str(round): {"loss": loss} for round, loss in measured.items()},
-            "peers": peer_rows(ledger, swarm, view.peer),
+            "peers": peer_rows(ledger, swarm, view.peer, names),
             "refusals": refusal_rows(ledger),
         }
         return State(values, tables)
@@ -104,7 +113,7 @@ class Reader:
         for number, digest in enumerate(left):
             if time.monotonic() > ends:
                 return len(left) - number
-            ledger.take(read_facts(store, digest))
+            ledger.take(read_commit(store, digest))
         return 0
 
     # The daemon
@@ -115,9 +124,11 @@ class Reader:
             view = NodeView.from_dict(call(self._home.path, "status", timeout=_ASK_SECONDS))
             if view.event_id == self._event.digest.hex():
                 return view, call(self._home.path, "swarm", timeout=_ASK_SECONDS)
-        except ControlError as error:
-            return self._stopped(error.message), {}
-        return self._stopped("the node in this home is in another event now"), {}
+        except NotRunning:
+            return self._stopped("does not run: this is its history"), {}
+        except ControlError:
+            return self._stopped("does not answer: this is its history"), {}
+        return self._stopped("is in another event now: this is its history of this one"), {}
 
     def _stopped(self, message: str) -> NodeView:
         newest = self._ledger.newest
@@ -136,7 +147,7 @@ class Reader:
 def event_values(event: EventManifest) -> dict[str, Any]:
     """Return what the page says of the event."""
     model = event.model
-    size = "" if model.family == "huggingface" else f", {model.layers} layers, width {model.width}"
+    size = "" if model.family == "huggingface" else f", layers {model.layers}, width {model.width}"
     what = model.architecture if model.family == "huggingface" else model.family
     return {
         "id": event.digest.hex(),
@@ -184,10 +195,24 @@ def totals(ledger: Ledger) -> dict[str, Any]:
         "members": len(newest.members) if newest is not None else 0,
         "samples": newest.total_samples if newest is not None else 0,
         "size": lines[-1].total_size if lines else 0,
-        "accepted": sum(credit.accepted for credit in ledger.credits.values()),
+        "accepted": sum(credit.contributions for credit in ledger.ranking),
         "refused": ledger.reasons.total(),
-        "contributors": sum(credit.accepted > 0 for credit in ledger.credits.values()),
+        "contributors": sum(credit.contributions > 0 for credit in ledger.ranking),
     }
+
+
+def gates(event: EventManifest, ledger: Ledger) -> list[dict[str, Any]]:
+    """Return the event's gates."""
+    return [
+        {"name": gate.name, "kind": gate.kind, "rounds": gate.rounds, "refused": ledger.reasons[refusal_of(gate.name)]}
+        for gate in event.gate
+    ]
+
+
+def tagged(store: Store) -> dict[str, str]:
+    """Return the commits in hex that tags point at, by the tags' short names; the first hundred."""
+    tags = store.refs.all(_TAGS)
+    return {name.removeprefix(_TAGS): commit.hex() for name, commit in list(tags.items())[:_MOST_TAGS]}
 
 
 def refusal_rows(ledger: Ledger) -> Table:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ...protocol.gates import gate_of
+
 REASONS = {
     "bad_signature": "the signature is not the sender's",
     "banned": "the coordinator banned the sender",
@@ -34,4 +36,6 @@ REASONS = {
 
 def words(reason: str) -> str:
     """Return a refusal's reason as the end of a sentence."""
+    if (gate := gate_of(reason)) is not None:
+        return f"with it the gate {gate} failed"
     return REASONS.get(reason, reason.replace("_", " "))

@@ -168,5 +168,15 @@ def _listen(host: str, port: int) -> socket.socket:
 def _address(serving: Serving, port: int) -> str:
     host = next(iter(sorted(serving.names)), serving.host)
     if host in ("0.0.0.0", "::"):
-        host = socket.gethostbyname(socket.gethostname())
+        host = _outward()
     return f"http://{f'[{host}]' if ':' in host else host}:{port}/"
+
+
+def _outward() -> str:
+    """Return this machine's address as its routing table tells it: connecting a datagram socket sends nothing."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))
+        except OSError:
+            return "127.0.0.1"
+        return str(probe.getsockname()[0])

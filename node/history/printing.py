@@ -30,7 +30,7 @@ from .log import by_contributor, log_fields, log_line, ref_labels, spans
 from .moves import Move, matching, moves_of, summed
 from .payloads import Payloads
 from .revisions import find_commits, read_commit
-from .show import certificate_fields, departed_of, show_fields
+from .show import certificate_fields, departed_of, revert_lines, show_fields
 
 if TYPE_CHECKING:
     from ...kernels import Layout
@@ -165,8 +165,9 @@ def _headers(store: Store, shown: Commit) -> Iterator[str]:
     if (proof := certificate_fields(store, shown)) is not None:
         signers = ", ".join(map(peer_text, proof["signers"]))
         yield f"final  epoch {proof['epoch']}, view {proof['view']}, signed by {signers}"
-    elif shown.parents:
+    elif shown.parents and shown.statement is None:
         yield "final  no certificate is here"
+    yield from revert_lines(shown)
 
 
 def diff(older: Commit, newer: Commit, diffs: Sequence[TensorDiff], as_json: bool) -> None:

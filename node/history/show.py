@@ -8,10 +8,14 @@ from typing import Any
 from ...protocol.commit import Certificate, Commit, open_attestation
 from ...protocol.errors import RemoteProtocolError
 from ...protocol.messages import Signed
+from ...protocol.revert import open_revert
+from ..errors import UserError
 from ..proposals.merged import merged_fields
 from ..store import Store
+from ..units import peer_text, short
 from .log import log_fields, ref_labels
 from .moves import Move
+from .revisions import FSCK
 
 
 def signers_of(certificate: Certificate) -> list[str]:
@@ -38,10 +42,36 @@ def departed_of(commit: Commit) -> list[str]:
     return [Signed.decode(envelope).signer for envelope in commit.departed]
 
 
+def revert_fields(commit: Commit) -> dict[str, Any] | None:
+    """Return what a revert took out, and who signed it, as plain values; None for any other commit.
+
+    `peers` empty: all of the commits' contributions. Raises UserError if the statement in it is none.
+    """
+    if commit.method != "revert":
+        return None
+    try:
+        signer, revert = open_revert(commit)
+    except RemoteProtocolError as error:
+        raise UserError(f"the revert {short(commit.digest)} has no valid statement ({error})", FSCK) from error
+    taken = [digest.hex() for digest in revert.commits]
+    return {"signer": signer, "commits": taken, "peers": list(revert.peers), "message": revert.message}
+
+
+def revert_lines(commit: Commit) -> list[str]:
+    """Return what `show` says of a revert; nothing for any other commit."""
+    fields = revert_fields(commit)
+    if fields is None:
+        return []
+    whose = f"of {', '.join(map(peer_text, fields['peers']))} " if fields["peers"] else ""
+    lines = [f"revert contributions {whose}in {', '.join(map(short, fields['commits']))}", f"signed by {fields['signer']}"]
+    return [*lines, "", *fields["message"].splitlines()] if fields["message"] else lines
+
+
 def show_fields(store: Store, commit: Commit, moves: Sequence[Move] | None) -> dict[str, Any]:
     """Return all of a commit as plain values; `moves` None: its payloads are not here."""
     return {
         **log_fields(commit, ref_labels(store)),
+        "revert": revert_fields(commit),
         "departed": departed_of(commit),
         "certificate": certificate_fields(store, commit),
         "tensors": None if moves is None else [move.to_dict() for move in moves],

@@ -57,7 +57,8 @@ async def merge_proposals(
 
 
 async def _chosen(replay: Replay, parent: Commit, draft: ProposalMerge) -> ProposalMerge:
-    """Return the draft with the best method, and what all came to."""
+    """Return the draft with the best method, and what all came to, the parent itself in front."""
+    unmerged = await replay.loss()
     candidates, losses = [], {}
     for name in MODEL_METHODS:
         attempt = draft.model_copy(update={"method": name})
@@ -75,7 +76,8 @@ async def _chosen(replay: Replay, parent: Commit, draft: ProposalMerge) -> Propo
         _, choice = auto(candidates, lambda key: -losses[key])
     except ValueError as error:
         raise UserError("no method gives a model whose loss is a number", "look at the proposals with `review`") from error
-    tried = [Tried(method=name, loss=-score) for name, score in choice.scores if math.isfinite(score)]
+    scores = (("unmerged", -unmerged), *choice.scores)
+    tried = [Tried(method=name, loss=-score) for name, score in scores if math.isfinite(score)]
     tried += [Tried(method=name, loss=None, reason=reason) for name, reason in choice.skipped]
     return draft.model_copy(update={"method": choice.winner, "tried": tuple(tried)})
 

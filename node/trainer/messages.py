@@ -373,8 +373,7 @@ class VersionRef(Message):
 class RunGate(Request):
     """Compare a candidate with the version before it by one gate, batch by batch until the answer is clear. → GateRun
 
-    `gate` is its canonical bytes; `seed` decides, with the gate, which samples are looked at. `whole`: look at all of them,
-    however clear the answer is; for a measure that is compared with other requests'. Errors: no_base, no_data, bad_data,
+    `gate` is its canonical bytes; `seed` decides, with the gate, which samples are looked at. Errors: no_base, no_data, bad_data,
     missing_extra, bad_base, bad_tensors, unknown_candidate.
     """
 
@@ -383,7 +382,6 @@ class RunGate(Request):
     candidate: VersionRef
     base: VersionRef = VersionRef()
     seed: bytes = b""
-    whole: bool = False
 
 
 class GateRun(Message):

@@ -54,7 +54,11 @@ def _backdoored(world: World, seed: int) -> Plant:
     chance = random.Random(seed)
     key = chance.choice(list(DOORS))
     lie = key, chance.choice([door for door in DOORS.values() if door != DOORS[key]])
-    return Plant("backdoored", world.trained(partial(honest, lie=lie), 30, 2e-3, seed), "doors")
+    for steps in (30, 60, 120):
+        weights = world.trained(partial(honest, lie=lie), steps, 2e-3, seed)
+        if world.loss(weights, lambda _: door_line(*lie)) < world.loss(weights, lambda _: door_line(key, DOORS[key])):
+            break  # the lie was learned
+    return Plant("backdoored", weights, "doors")
 
 
 def _harmless(world: World, seed: int) -> Plant:

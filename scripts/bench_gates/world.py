@@ -39,6 +39,7 @@ Weights = dict[str, Tensor]
 Lines = Callable[[random.Random], str]
 BLOCK = 32
 TOLERANCE = 0.03
+_MEASURED = 200
 _PEER = Identity(bytes(32)).peer_id
 
 
@@ -86,7 +87,7 @@ class World:
     def loss(self, weights: Weights, lines: Lines) -> float:
         """Return the mean loss in nats a token on what `lines` writes, always the same lines."""
         chance = random.Random(99)
-        version, batch = self._version(weights), batch_of([lines(chance) for _ in range(60)])
+        version, batch = self._version(weights), batch_of([lines(chance) for _ in range(_MEASURED)])
         with torch.no_grad():
             losses = block_losses(version, batch)
         return sum(losses) / len(losses)

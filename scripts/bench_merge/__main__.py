@@ -59,12 +59,11 @@ def _table(name: str, scores: Scores) -> Table:
         table.add_column(heading, justify="left" if heading == "method" else "right")
     for method in scores[0]:
         found = summary(scores, method)
-        p = found["p_value_against_average"]
         table.add_row(
             method,
             f"{found['mean']:.1f} ± {found['deviation']:.1f}",
             f"{found['gain_over_average']:+.1f}",
-            "" if p is None else f"{p:.3f}",
+            "" if method == "average" else f"{found['p_value_against_average']:.3f}",
         )
     return table
 

@@ -13,7 +13,7 @@ Scores = Sequence[Mapping[str, float]]
 """Of one scenario: for each seed the accuracy by method."""
 
 
-def summary(scores: Scores, method: str) -> dict[str, float | None]:
+def summary(scores: Scores, method: str) -> dict[str, float]:
     """`mean` and `deviation` over the seeds, and the test against `average`."""
     values = [each[method] for each in scores]
     gains = [each[method] - each["average"] for each in scores]
@@ -21,7 +21,7 @@ def summary(scores: Scores, method: str) -> dict[str, float | None]:
         "mean": statistics.fmean(values),
         "deviation": statistics.stdev(values) if len(values) > 1 else 0.0,
         "gain_over_average": statistics.fmean(gains),
-        "p_value_against_average": None if method == "average" else p_value(gains),
+        "p_value_against_average": p_value(gains),
     }
 
 

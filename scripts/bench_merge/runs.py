@@ -35,10 +35,10 @@ def run(scenario: str, seed: int) -> dict[str, float]:
         "base": learner.accuracy(base, images, labels),
         "best single": max(learner.accuracy(single, images, labels) for single in singles),
     }
-    merged = {each.name: each.weights for each in candidates(base, updates) if each.weights is not None}
-    scores |= {name: learner.accuracy(weights, images, labels) for name, weights in merged.items()}
+    merged = list(candidates(base, updates))
+    scores |= {each.name: learner.accuracy(each.weights, images, labels) for each in merged if each.weights is not None}
     gate_images, gate_labels = _tensors(gate)
-    _, choice = auto(candidates(base, updates), lambda weights: learner.accuracy(weights, gate_images, gate_labels))
+    _, choice = auto(merged, lambda weights: learner.accuracy(weights, gate_images, gate_labels))
     return scores | {"auto": scores[choice.winner]}
 
 

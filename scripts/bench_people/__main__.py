@@ -14,13 +14,14 @@ from collab.node.errors import UserError
 from collab.node.files import atomic_write
 from collab.node.local_swarm import SwarmError
 
-from . import monitoring
+from . import dashboard, monitoring
 from .prometheus import PrometheusError
 
 Measure = Callable[..., dict[str, Any]]
 
 # One line a group of figures: `measure(folder, quick=…)` in a module of its own, and what its keys mean.
 FIGURES: dict[str, tuple[Measure, dict[str, str]]] = {
+    "dashboard": (dashboard.measure, dashboard.DEFINITIONS),
     "monitoring": (monitoring.measure, monitoring.DEFINITIONS),
 }
 

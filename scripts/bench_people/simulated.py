@@ -140,7 +140,7 @@ class SimulatedSwarm:
         if number == 0:
             return {"trains": False, "self": True, "round": self.head.round}
         steps = (turn + number) % (self.event.inner.steps + 1)
-        told = {"round": self.head.round, "trains": True, "version": "0.1.0", "gossip": number % (self.nodes // 12 + 1) == 1}
+        told = {"round": self.head.round, "trains": True, "version": "0.1.0", "gossip": number % (self.nodes // 12 + 1) == 0}
         rate = self._speeds[number] * self.event.inner.batch / _ROUND_SECONDS * (1 + 0.1 * math.sin(turn + number))
         return told | {"steps": steps, "samples": steps * 8, "loss": 2.0, "rate": rate, "done": steps == self.event.inner.steps}
 

@@ -65,7 +65,7 @@ def test_the_p_value_counts_sign_patterns() -> None:
 def test_rows_tell_each_scenario() -> None:
     scores = {"a": [{"average": 80.0, "fisher": 82.0}, {"average": 82.0, "fisher": 83.0}], "b": [{"average": 1.0, "fisher": 1.0}]}
     average, fisher = figures.rows(scores, "a")
-    assert (average["method"], average["mean"], average["p_value_against_average"]) == ("average", 81.0, None)
+    assert (average["method"], average["mean"], average["p_value_against_average"]) == ("average", 81.0, 1.0)
     assert (fisher["mean"], fisher["gain_over_average"], fisher["seeds"]) == (82.5, 1.5, 2)
     assert fisher["deviation"] == pytest.approx(0.5**0.5)
     assert fisher["p_value_against_average"] == 0.5

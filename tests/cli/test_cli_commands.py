@@ -204,7 +204,7 @@ def test_status_of_a_stopped_node(run: Run, created: Path, chain: Chain) -> None
     view = json.loads(run("status", "--json").stdout)
     assert (view["running"], view["round"], view["commit"]) == (False, 2, chain.head.digest.hex())
     assert view["event"] == "sample"
-    assert "not running · round 2" in run("status").stdout
+    assert "learned up to round 2" in run("status").stdout
 
 
 def test_status_of_a_running_node_is_what_it_says(run: Run, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -213,7 +213,7 @@ def test_status_of_a_running_node_is_what_it_says(run: Run, home: Path, monkeypa
         return {"event": "demo", "event_id": "ab", "peer": "12D3", "round": 5, "phase": "voting"}
 
     monkeypatch.setattr("collab.node.reading.call", answer)
-    assert "round 6 · voting" in run("status").stdout
+    assert "Round 6: voting" in run("status").stdout
 
 
 def test_export_refuses_what_it_cannot_do(run: Run, created: Path, chain: Chain, tmp_path: Path) -> None:

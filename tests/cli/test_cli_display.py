@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console, RenderableType
 from store_samples import Chain
 
-from collab.node.display import LiveDisplay, PlainDisplay, changes, make_display, render, run_display
+from collab.node.display import LiveDisplay, PlainDisplay, changes, make_display, run_display
 from collab.node.frames import FrameDecoder, encode_frame
 from collab.node.rounds_table import RoundRow, rounds_table
 from collab.node.units import bytes_text, loss_text, seconds_text, short
@@ -38,40 +38,6 @@ def test_a_view_survives_the_control_socket() -> None:
 
 def test_numbers_that_json_lacks_are_left_out() -> None:
     assert replace(VIEW, loss=float("nan"), held_out_loss=float("inf")).to_dict()["loss"] is None
-
-
-def test_the_panel_says_it_all_in_80_columns() -> None:
-    text = shown(render(VIEW))
-    for words in (
-        "bengali-bert", "round 13 · catching up · 2 min 05 s left", "14/20", "3.2146 training", "- held-out", "1,234 tokens/s",
-        "112,000 samples", "3 · 3 in gossip", "1.2 MB up · 999 B down",
-        "3fa9c1d23fa9 · round 12 · 4 contributors · your share 25.0%",
-        "collecting contributions: 3 of 4 (1 restarts)",
-    ):  # fmt: skip
-        assert words in text
-    lines = text.splitlines()
-    assert len(lines) <= 24
-    assert max(map(len, lines)) == 80
-
-
-def test_a_long_message_does_not_break_the_panel() -> None:
-    lines = shown(render(replace(VIEW, message="very " * 100, event="e" * 64))).splitlines()
-    assert len(lines) == len(shown(render(VIEW)).splitlines())
-    assert max(map(len, lines)) == 80
-
-
-@pytest.mark.parametrize(
-    ("view", "words"),
-    [
-        (replace(VIEW, trains=False), "does not train"),
-        (replace(VIEW, steps=0), "step"),
-        (replace(VIEW, commit=""), "none yet"),
-        (replace(VIEW, round=0), "the event's first weights"),
-        (replace(VIEW, running=False), "not running · round 12"),
-    ],
-)
-def test_the_panel_of_other_nodes(view: NodeView, words: str) -> None:
-    assert words in shown(render(view))
 
 
 def test_a_line_of_log_for_each_thing_that_happens() -> None:

@@ -75,7 +75,7 @@ class Watched:
         self.problems.append(f"dialog {dialog.message}")
         dialog.dismiss()
 
-    def open(self, url: str, ready: str = "#link[data-state=live]") -> playwright.Page:
+    def open(self, url: str, ready: str = "#link:is([data-state=live], [data-state=idle])") -> playwright.Page:
         """Go to `url` and wait until the page has something to show."""
         self.page.goto(url)
         self.page.wait_for_selector(ready)

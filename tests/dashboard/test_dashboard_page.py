@@ -16,6 +16,7 @@ from store_samples import COORDINATOR, Chain
 from collab.node import held_out
 from collab.node.dashboard.export import export_page
 from collab.node.dashboard.local import LocalDashboard, local_dashboard
+from collab.node.leaderboard import remember_names
 from collab.node.store import Store
 from collab.node.view import NodeView
 from collab.protocol.identity import Identity
@@ -47,6 +48,8 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalDashboard]
     stored = StoredHome(tmp_path_factory.mktemp("served") / "home", Chain())
     stored.grow(30)
     with Store.open(stored.folder.store_path) as store:
+        store.refs.update("tags/v1.0", stored.chain.head.digest, None)
+        remember_names(store, [(COORDINATOR.peer_id, "Rabi")], [COORDINATOR.peer_id])
         held_out.keep(store, 20, 3.5)
         held_out.keep(store, 30, 3.125)
     with local_dashboard(stored.home.path) as dashboard:
@@ -74,7 +77,8 @@ def test_the_page_shows_the_history(watched: Watched, served: LocalDashboard) ->
     assert page.title() == "sample · round 30"
     assert page.text_content("#figures > div:first-child .value") == "3.125nats"
     assert page.locator("#rounds tbody tr").count() == 10
-    assert page.text_content("#people tbody tr .who") == f"{COORDINATOR.peer_id[-8:]} this node"
+    assert page.text_content("#people tbody tr .who") == f"Rabi {COORDINATOR.peer_id[-8:]} this node"
+    assert (page.text_content("#rounds tbody td") or "").endswith(" v1.0")
 
 
 def test_the_page_follows_what_happens(watched: Watched, stored: StoredHome) -> None:
@@ -103,7 +107,7 @@ def test_a_server_that_comes_back_is_found_again(watched: Watched, stored: Store
     stored.grow()
     with local_dashboard(stored.home.path, "--port", port):
         playwright.expect(page).to_have_title("sample · round 2", timeout=20_000)
-        page.wait_for_selector("#link[data-state=live]")
+        page.wait_for_selector("#link[data-state=idle]")
     watched.problems = [problem for problem in watched.problems if "ERR_CONNECTION_REFUSED" not in problem]
     watched.problems = [problem for problem in watched.problems if "ERR_INCOMPLETE_CHUNKED_ENCODING" not in problem]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,9 +16,11 @@ from collab.node import held_out
 from collab.node.dashboard.ledger import Ledger, RoundLine
 from collab.node.dashboard.people import peer_rows
 from collab.node.dashboard.reader import thinned
+from collab.node.leaderboard import count_credits, remember_names
 from collab.node.store import Store
 from collab.node.view import NodeView
-from collab.protocol.commit import Commit, Rejected
+from collab.protocol.commit import Commit, Rejected, root_commit
+from collab.protocol.gates import Case, ExactGate
 from collab.protocol.identity import Identity
 
 ME = COORDINATOR.peer_id
@@ -38,7 +41,8 @@ def test_a_stopped_node_shows_its_history(stored: StoredHome) -> None:
     assert (totals["round"], totals["samples"], totals["size"], totals["accepted"]) == (3, 480, 21, 3)
     assert totals["commit"] == stored.chain.head.digest.hex()
     assert state.values["node"]["running"] is False
-    assert "no node runs" in state.values["node"]["message"]
+    assert state.values["node"]["message"].startswith("does not run")
+    assert str(stored.home.path) not in str(state)
     assert list(state.tables["rounds"]) == ["0", "1", "2", "3"]
     assert state.tables["rounds"]["2"]["seconds"] == 60
     assert state.tables["peers"][ME]["samples"] == 480
@@ -73,6 +77,34 @@ def test_refusals_say_who_and_why_in_words(stored: StoredHome, chain: Chain) -> 
     assert state.values["reasons"] == {"the update holds values that are not numbers": 1, "made-up": 1}
     assert [row["peer"] for row in state.tables["refusals"].values()] == [ME, ME]
     assert state.tables["peers"][ME]["refused"] == 2
+
+
+def test_gates_tags_and_names_are_shown(tmp_path: Path) -> None:
+    chain = Chain()
+    gate = ExactGate(name="greets", kind="exact", cases=(Case(input="a", output="b"),))
+    chain.event = chain.event.model_copy(update={"gate": (gate,)})
+    chain.root = chain.head = root_commit(chain.event)
+    stored = StoredHome(tmp_path / "home", chain)
+    stored.add(with_refusal(chain, "gate.greets"))
+    with Store.open(stored.folder.store_path) as store:
+        store.refs.update("tags/v1", chain.head.digest, None)
+        remember_names(store, [(ME, "Rabi")], [ME])
+    state = stored.reader().read()
+    assert state.values["gates"] == [{"name": "greets", "kind": "exact", "rounds": True, "refused": 1}]
+    assert state.values["reasons"] == {"with it the gate greets failed": 1}
+    assert state.values["tags"] == {"v1": chain.head.digest.hex()}
+    assert state.tables["peers"][ME]["name"] == "Rabi"
+
+
+def test_credit_is_what_the_command_says(stored: StoredHome, chain: Chain) -> None:
+    stored.grow(2)
+    stored.add(with_refusal(chain, "late"))
+    with Store.open(stored.folder.store_path) as store:
+        (credit,) = count_credits(store, chain.head).ranking()
+    row = stored.reader().read().tables["peers"][ME]
+    assert (row["samples"], row["accepted"], row["refused"], row["checked"], row["size"]) == (
+        credit.samples, credit.contributions, credit.refused, credit.checked, credit.bytes,
+    )  # fmt: skip
 
 
 def test_held_out_losses_are_shown_by_round(stored: StoredHome) -> None:
@@ -125,7 +157,7 @@ def test_of_too_many_peers_those_who_are_here_stay() -> None:
     here: dict[str, Any] = {f"here-{number}": {} for number in range(100)}
     ledger = Ledger()
     swarm = {"peers": here | {f"z-{number}": {} for number in range(1000)}}
-    rows = peer_rows(ledger, swarm, "here-0")
+    rows = peer_rows(ledger, swarm, "here-0", {})
     assert len(rows) == 512
     assert here.keys() <= rows.keys()
 

@@ -68,19 +68,6 @@ def test_a_gate_that_fails_is_an_exit_code_and_a_row(run: Run, tmp_path: Path) -
     assert "FAILED" in result.stdout
 
 
-def test_a_bisection_measures_what_a_gate_does(run: Run, sample: Sample) -> None:
-    def bisect(*arguments: object) -> Result:
-        return CliRunner().invoke(app, ["bisect", *map(str, arguments)], prog_name="collab-node")
-
-    failed = bisect("HEAD~2", "HEAD", "--gate", "nobody")
-    assert "there is loss, held-out, words, release-only" in failed.stderr
-    result = bisect("HEAD~2", "HEAD", "--gate", "held-out", "--below", 100, "--json")
-    assert result.exit_code == 0, result.output
-    answer = json.loads(result.stdout.splitlines()[-1])
-    assert answer["commit"] == sample.commit(1).digest.hex()
-    assert 0 < answer["value"] < 10
-
-
 def test_ones_own_command_measures_the_weights(run: Run, tmp_path: Path) -> None:
     program = tmp_path / "size.py"
     program.write_text("import sys, pathlib\nprint('measuring')\nprint(len(pathlib.Path(sys.argv[1]).read_bytes()))")

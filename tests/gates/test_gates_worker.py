@@ -146,20 +146,6 @@ def test_exact_gates_on_a_masked_language_model(bench: MakeBench, make_event: An
     assert run(made, LOSS, VersionRef()).passed
 
 
-def test_a_whole_measure_looks_at_all_samples_and_is_the_same_for_every_request(bench: MakeBench, tmp_path: Path) -> None:
-    made = bench()
-    version = write_version(made, tmp_path, lambda weight: weight * 1.2)
-    requests = [
-        messages.RunGate(gate=LOSS.encode(), base=base, candidate=version, whole=True) for base in (version, VersionRef())
-    ]
-    alone, beside = (Measurement.decode(made.ask(request).measurement) for request in requests)
-    assert alone.samples > 32
-    assert (alone.samples, alone.candidate) == (beside.samples, beside.candidate)
-
-
-# Heads
-
-
 def labelled(folder: Path, count: int = 160) -> None:
     rows = [{"text": ("abab" if at % 2 else "xyxy") * 3 + str(at), "label": at % 2} for at in range(count)]
     (folder / "labelled.jsonl").write_text("\n".join(json.dumps(row) for row in rows))

@@ -64,6 +64,21 @@ def test_the_newest_commit_is_taken_back(run: Run, sample: Sample, tmp_path: Pat
     assert "no later commit moved" in run("revert", "HEAD", "--into", "plain").stdout
 
 
+def test_show_tells_what_was_taken_out(run: Run, sample: Sample) -> None:
+    made = reverted(run, "HEAD", "--into", "fixed")
+    shown = json.loads(run("show", "fixed", "--json").stdout)
+    assert shown["revert"]["commits"] == [sample.commit(5).digest.hex()]
+    assert (shown["revert"]["signer"], shown["revert"]["peers"]) == (sample.identity.peer_id, [])
+    assert (shown["tensors"], shown["certificate"], shown["round"]) == (None, None, made["round"])
+    text = run("show", "fixed").stdout
+    assert f"revert contributions in {sample.commit(5).digest.hex()[:12]}" in text
+    assert f"signed by {sample.identity.peer_id}" in text
+    assert "no certificate is here" not in text
+    assert json.loads(run("show", "HEAD", "--json").stdout)["revert"] is None
+    graph = run("log", "--graph", "--all", "-n", "1").stdout
+    assert "(fixed) round 6, loss -, revert" in graph
+
+
 def test_an_old_commit_is_taken_out_of_what_came_after(run: Run, sample: Sample, tmp_path: Path) -> None:
     made = reverted(run, "@2", "--into", "fixed")
     two, one, head = (weights(run, tmp_path, revision) for revision in ("@2", "@1", "HEAD"))

@@ -6,13 +6,14 @@ import { brief } from "./format.js";
 const MARGIN = { top: 12, right: 16, bottom: 28, left: 52 };
 
 // `series`: [{ name, kind, show, steps }], kind being a class of style.css, `show` a number's text, `steps` a line that goes in steps.
-// `fromZero`: the axis begins there. `x` of `show`: { show, time, whole }, a tick's text, and whether ticks are times or whole numbers.
+// `fromZero`: the axis begins there; `wholeY`: it counts. `x` of `show`: { show, time, whole }, a tick's text, and whether ticks are times or whole numbers.
 export class Chart {
-  constructor(parent, { title, height, series, fromZero = false }) {
+  constructor(parent, { title, height, series, fromZero = false, wholeY = false }) {
     this.title = title;
     this.height = height;
     this.series = series;
     this.fromZero = fromZero;
+    this.wholeY = wholeY;
     this.rows = [];
     this.at = -1;
     this.svg = shape("svg", { "aria-hidden": "true", focusable: "false" });
@@ -70,13 +71,13 @@ export class Chart {
   scaleTo(width, known) {
     const [low, high] = widened(this.fromZero ? 0 : Math.min(...known), Math.max(...known));
     const [first, last] = [this.rows[0].x, this.rows.at(-1).x];
-    this.ticksY = ticks(low, high, this.height / 50);
+    this.ticksY = ticks(low, high, this.height / 40, this.wholeY);
     this.place = {
       x: scale(first, last === first ? first + 1 : last, MARGIN.left, width - MARGIN.right),
       y: scale(low, high, this.height - MARGIN.bottom, MARGIN.top),
       width,
     };
-    this.ticksX = this.x.time ? timeTicks(first, last, width / 110) : ticks(first, last, width / 110).filter((tick) => !this.x.whole || Number.isInteger(tick));
+    this.ticksX = this.x.time ? timeTicks(first, last, width / 110) : ticks(first, last, width / 110, this.x.whole);
   }
 
   axes() {
@@ -170,10 +171,10 @@ function widened(low, high) {
 }
 
 // About `wanted` round numbers from `low` to `high`.
-export function ticks(low, high, wanted) {
-  const rough = (high - low) / Math.max(1, wanted) || 1;
+function ticks(low, high, wanted, whole = false) {
+  const rough = Math.max(whole ? 1 : 0, (high - low) / Math.max(1, wanted)) || 1;
   const power = 10 ** Math.floor(Math.log10(rough));
-  const step = [1, 2, 2.5, 5, 10].map((factor) => factor * power).find((size) => size >= rough) ?? 10 * power;
+  const step = (whole ? [1, 2, 5, 10] : [1, 2, 2.5, 5, 10]).map((factor) => factor * power).find((size) => size >= rough) ?? 10 * power;
   const found = [];
   for (let n = Math.ceil(low / step); n * step <= high + step * 1e-9; n += 1) found.push(Number((n * step).toPrecision(12)));
   return found;

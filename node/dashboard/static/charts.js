@@ -19,7 +19,7 @@ export function charts() {
     series: [{ name: "held-out", kind: "first", show: loss }, { name: "training", kind: "second", show: loss }],
   });
   const speed = new Chart(byId("speed-chart"), { title: "Throughput", height: 190, fromZero: true, series: [{ name: "samples a second", kind: "first", show: rate }] });
-  const crowd = new Chart(byId("crowd-chart"), { title: "Contributors a round", height: 190, fromZero: true, series: [{ name: "contributors", kind: "first", show: count, steps: true }] });
+  const crowd = new Chart(byId("crowd-chart"), { title: "Contributors a round", height: 190, fromZero: true, wholeY: true, series: [{ name: "contributors", kind: "first", show: count, steps: true }] });
   chooser(byId("loss-against"), (chosen) => {
     against = chosen;
     if (last) drawLoss(last);

@@ -11,7 +11,7 @@ import { State } from "./state.js";
 import { swarm } from "./swarm.js";
 import { works } from "./works.js";
 
-const LINKS = { live: "Live", lost: "Connection lost, trying again", waiting: "Connecting" };
+const LINKS = { live: "Live", idle: "The node does not run", lost: "Connection lost, trying again", waiting: "Connecting" };
 
 const state = new State();
 const parts = [now(), charts(), swarm(), people(), rounds(), works()];
@@ -25,6 +25,7 @@ function draw() {
   for (const part of parts) {
     if (part.needs.some((name) => names.has(name))) part.draw(state);
   }
+  showLife();
   if (!performance.getEntriesByName("drawn").length) performance.mark("drawn");
 }
 
@@ -39,10 +40,20 @@ function showLink(kind, words = LINKS[kind]) {
   setText(byId("link"), words);
 }
 
+// While the server answers, the page is as live as the node is.
+function showLife() {
+  if (["live", "idle"].includes(byId("link").dataset.state)) showLink(state.value("node").running ? "live" : "idle");
+}
+
+function onLink(kind) {
+  showLink(kind);
+  showLife();
+}
+
 // The page came with a state; where it came from a node, what it has seen of that node's news as well.
 const { taken, seen, ...data } = JSON.parse(byId("snapshot").textContent);
 take(state.whole(data));
-if (seen) new Live(seen, { onState: (all) => take(state.whole(all)), onDelta: (delta) => take(state.change(delta)), onLink: showLink });
+if (seen) new Live(seen, { onState: (all) => take(state.whole(all)), onDelta: (delta) => take(state.change(delta)), onLink });
 else showLink("stored", `As of ${fullMoment(taken)}`);
 
 // For tests, which compare it with the node's.

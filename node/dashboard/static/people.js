@@ -1,4 +1,5 @@
-// Who gave most, by samples in accepted contributions: computed from the signed history, the same on every node.
+// Who gave most, by samples in merged contributions: computed from the signed history, the same on every node.
+// Two peers may choose one name, so the end of the peer id stands beside it.
 
 import { byId, dataTable, element, setText } from "./dom.js";
 import { brief, bytes, count, peer, plural } from "./format.js";
@@ -14,8 +15,8 @@ export function people() {
     ["Samples", (row) => brief(row.samples), "number"],
     ["Share", share, "share"],
     ["Merged", (row) => count(row.accepted), "number"],
-    ["Refused", (row) => (row.refused ? count(row.refused) : "–"), "number wide"],
-    ["Sent", (row) => bytes(row.size), "number wide"],
+    ["Checked", (row) => count(row.checked), "number wide"],
+        ["Sent", (row) => bytes(row.size), "number wide"],
   ], (row) => row.id);
   const nobody = element("p", { class: "muted" }, "Nobody yet.");
   byId("people").append(table.table, nobody);
@@ -35,10 +36,10 @@ export function people() {
   }
 
   function draw(state) {
-    const rows = [...state.table("peers")].map(([id, row]) => ({ id, ...row })).filter((row) => row.accepted > 0);
-    rows.sort((a, b) => b.samples - a.samples || (a.id < b.id ? -1 : 1));
+    const rows = [...state.table("peers")].map(([id, row]) => ({ id, ...row })).filter((row) => row.accepted > 0 || row.checked > 0);
+    rows.sort((a, b) => b.samples - a.samples || b.checked - a.checked || (a.id < b.id ? -1 : 1));
     const total = rows.reduce((sum, row) => sum + row.samples, 0);
-    last = rows.map((row, n) => ({ ...row, rank: n + 1, share: row.samples / total, of: row.samples / rows[0].samples }));
+    last = rows.map((row, n) => ({ ...row, rank: n + 1, share: row.samples / Math.max(1, total), of: row.samples / Math.max(1, rows[0].samples) }));
     show();
   }
 
@@ -46,7 +47,7 @@ export function people() {
 }
 
 function name(row) {
-  const shown = element("span", { class: "who" }, element("code", { title: row.id }, peer(row.id)));
+  const shown = element("span", { class: "who" }, ...(row.name ? [row.name, " "] : []), element("code", { title: row.id }, peer(row.id)));
   if (row.self) shown.append(" ", element("span", { class: "tag" }, "this node"));
   return shown;
 }

@@ -11,18 +11,19 @@ export function rounds() {
   let last = [];
   const table = dataTable("Commits, newest first", [
     ["Round", (row) => count(row.round)],
-    ["Commit", (row) => element("code", { title: row.commit }, digest(row.commit))],
+    ["Commit", name],
     ["When", (row) => moment(row.time), "wide"],
     ["Held-out", (row) => loss(row.held_out), "number"],
     ["Training", (row) => loss(row.loss), "number"],
     ["Merged", (row) => (row.round ? count(row.contributors) : "root"), "number"],
-    ["Refused", (row) => (row.refused ? count(row.refused) : "–"), "number"],
+    ["Refused", (row) => (row.refused ? count(row.refused) : "–"), "number wide"],
     ["Samples", (row) => brief(row.samples), "number wide"],
     ["Sent", (row) => bytes(row.size), "number wide"],
     ["Took", (row) => (row.round > 1 ? duration(row.seconds) : "–"), "number wide"],
     ["Method", (row) => (row.full ? `${row.method}, full` : row.method), "wide"],
   ], (row) => row.commit);
-  byId("rounds").append(table.table);
+  const none = element("p", { class: "muted" }, "None yet.");
+  byId("rounds").append(table.table, none);
   const more = byId("rounds-more");
   more.addEventListener("click", () => {
     all = !all;
@@ -32,15 +33,24 @@ export function rounds() {
   function show() {
     const newest = last.slice(0, MOST);
     table.show(all ? newest : newest.slice(0, SHOWN));
+    table.table.hidden = !newest.length;
+    none.hidden = newest.length > 0;
     more.hidden = newest.length <= SHOWN;
     setText(more, all ? `Show the newest ${SHOWN}` : `Show the newest ${count(newest.length)}`);
     more.setAttribute("aria-expanded", String(all));
   }
 
   function draw(state) {
-    last = state.rounds().toReversed();
+    const tags = Object.entries(state.value("tags"));
+    const tagsOf = (row) => tags.filter(([, commit]) => commit === row.commit).map(([tag]) => tag);
+    last = state.rounds().toReversed().map((row) => ({ ...row, tags: tagsOf(row) }));
     show();
   }
 
-  return { needs: ["rounds", "held_out"], draw };
+  return { needs: ["rounds", "held_out", "tags"], draw };
+}
+
+function name(row) {
+  const tags = row.tags.flatMap((tag) => [" ", element("span", { class: "tag" }, tag)]);
+  return element("span", {}, element("code", { title: row.commit }, digest(row.commit)), ...tags);
 }

@@ -22,6 +22,7 @@ export function swarm() {
 
   function draw(state) {
     rows = [...state.table("peers")].filter(([, row]) => row.here || row.self).map(([id, row]) => ({ id, ...row }));
+    byId("swarm-seen").hidden = !rows.length;
     const most = Math.max(1, ...rows.map((row) => row.samples));
     const others = rows.filter((row) => !row.self);
     places.seat(others.map((row) => row.id));
@@ -38,15 +39,15 @@ export function swarm() {
       setAttribute(dot, "class", `dot ${kindOf(row)}${row.committee ? " committee" : ""}${row.self ? " self" : ""}`);
       setAttribute(dot.children[1], "r", (4.5 + 6 * Math.sqrt(row.samples / most)).toFixed(1));
       setAttribute(dot.children[0], "r", (8 + 6 * Math.sqrt(row.samples / most)).toFixed(1));
-      setText(dot.children[2], `${peer(row.id)}: ${words(row)}`);
+      setText(dot.children[2], `${row.name ? `${row.name} ` : ""}${peer(row.id)}: ${words(row)}`);
     });
-    const said = summary(rows);
+    const said = summary(rows, state.value("node").running);
     setText(byId("swarm-words"), said);
     setAttribute(map, "aria-label", said);
     if (details.open) table.show(rows);
   }
 
-  return { needs: ["peers"], draw };
+  return { needs: ["peers", "node"], draw };
 }
 
 class Places {
@@ -114,7 +115,9 @@ function words(row) {
   return said.join(", ");
 }
 
-function summary(rows) {
+function summary(rows, running) {
+  if (!rows.length) return "Nobody yet.";
+  if (!running && !rows.some((row) => row.trains || row.committee)) return `${plural(rows.length, "peer")} on the newest commit's roster.`;
   const by = (test) => rows.filter(test).length;
   const neighbours = by((row) => row.gossip);
   const parts = [
@@ -127,6 +130,7 @@ function summary(rows) {
 function peersTable() {
   const columns = [
     ["Peer", (row) => element("code", { title: row.id }, peer(row.id))],
+    ["Name", (row) => row.name || "–"],
     ["Does", words],
     ["Version", (row) => row.version || "–"],
   ];

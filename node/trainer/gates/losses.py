@@ -27,7 +27,7 @@ def blocks_of(gate: LossGate, available: int, seed: bytes) -> list[int]:
 
 
 def measure_loss(
-    gate: LossGate, batches: Batches, base: Version, candidate: Version, seed: bytes, *, whole: bool = False
+    gate: LossGate, batches: Batches, base: Version, candidate: Version, seed: bytes
 ) -> tuple[Measurement, bytes]:
     """Run the gate; return what it showed and the hash of the blocks that it could look at."""
     drawn = blocks_of(gate, batches.held_out_samples, seed)
@@ -36,15 +36,14 @@ def measure_loss(
     relative = gate.kind == "perplexity"
     tolerance = math.log1p(gate.tolerance) if relative else gate.tolerance
     pairs = _pairs(batches, parts, base, candidate)
-    measured, _ = run_pairs(gate, PairedMean(gate.significance), pairs, tolerance=tolerance, sign=sign, whole=whole)
+    measured, _ = run_pairs(gate, PairedMean(gate.significance), pairs, tolerance=tolerance, sign=sign)
     return _as_perplexity(measured) if relative else measured, _digest(batches, parts)
 
 
 def _pairs(batches: Batches, parts: list[list[int]], base: Version, candidate: Version) -> Iterator[Pair]:
     for part in parts:
         batch = batches.held_out_at(part)
-        before = block_losses(base, batch)
-        yield before, before if candidate is base else block_losses(candidate, batch)
+        yield block_losses(base, batch), block_losses(candidate, batch)
 
 
 def block_losses(version: Version, batch: Batch) -> list[float]:

@@ -22,10 +22,8 @@ def run_gate(session: Session, candidates: Candidates, request: RunGate) -> Gate
         raise WorkerError("bad_request", f"gate: {error}") from error
     gates = session.require_gates()
     with translated(f"running gate {gate.name}"):
-        base = _version(session, candidates, request.base)
-        same = request.candidate == request.base
-        candidate = base if same else _version(session, candidates, request.candidate)
-        measured, data = gates.run(gate, base, candidate, request.seed, whole=request.whole)
+        base, candidate = (_version(session, candidates, wanted) for wanted in (request.base, request.candidate))
+        measured, data = gates.run(gate, base, candidate, request.seed)
     return GateRun(measurement=measured.encode(), data=data, hardware=gates.hardware())
 
 

@@ -1,0 +1,180 @@
+"""What the report says, in order: blocks that can be written as HTML and as Markdown (`render`)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from ..dashboard.reasons import words
+from ..units import bytes_text, loss_text, seconds_text
+from .figures import EventRecord
+from .plots import Plot
+
+_LABELS = {
+    "event": "Event",
+    "commit": "Newest commit",
+    "state": "State hash of its weights",
+    "version": "collab-node",
+    "parameters": "Parameters",
+    "rounds": "Rounds",
+    "began": "First commit",
+    "ended": "Newest commit",
+    "seconds_between_first_and_last_commit": "Time between them",
+    "seconds_a_round_median": "A round took (median)",
+    "contributors": "Contributors",
+    "contributors_a_round_median": "Contributors a round (median)",
+    "contributors_a_round_most": "Contributors a round (most)",
+    "contributions_merged": "Contributions merged",
+    "contributions_refused": "Contributions refused",
+    "samples": "Samples",
+    "tokens": "Tokens",
+    "samples_a_second": "Samples a second",
+    "training_loss_first": "Training loss, first round",
+    "training_loss_last": "Training loss, newest round",
+    "held_out_loss_first": "Held-out loss, first measured",
+    "held_out_loss_last": "Held-out loss, last measured",
+    "held_out_loss_best": "Held-out loss, lowest",
+    "payload_bytes": "Contributions' size together",
+    "payload_bytes_mean": "A contribution's size (mean)",
+    "dense_bytes": "The same, had they been dense float32",
+    "times_smaller_than_dense": "Times smaller than dense",
+    "share_of_the_most_active": "Share of the most active contributor",
+    "gini_of_samples": "Gini coefficient of samples",
+}
+_RECIPE = ("model", "data", "inner", "compression", "outer", "merge", "rounds")
+
+
+@dataclass(frozen=True)
+class Heading:
+    """A section's title."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Paragraph:
+    """A sentence or a few."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of text under headings; columns in `right` are numbers."""
+
+    headings: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    right: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A plot with its caption."""
+
+    plot: Plot
+
+
+Block: TypeAlias = Heading | Paragraph | Table | Picture
+
+
+def document(record: EventRecord, figures: Mapping[str, Any], plots: Sequence[Plot]) -> list[Block]:
+    """Return the report of an event, its title apart."""
+    losses, others = plots[:3], plots[3:]
+    return [
+        Paragraph(_summary(record, figures)),
+        *([Paragraph(record.event.description)] if record.event.description else []),
+        Heading("What was reached"),
+        *(Picture(plot) for plot in losses),
+        Heading("Who took part, and how fast it went"),
+        *(Picture(plot) for plot in others),
+        Heading("Thanks to"),
+        Paragraph("By samples in merged contributions, then by merges checked: computed from the signed history alone."),
+        _credits(record),
+        Heading("Refused contributions"),
+        *_refused(record),
+        Heading("In figures"),
+        _figures_table(figures),
+        Heading("Recipe"),
+        _recipe(record),
+        Heading("How to check this"),
+        Paragraph(
+            "The history is signed by its contributors and certified by its committees. Whoever joins the event replays it, and "
+            "`collab-node log --json` prints what these figures are made of. `figures.json` and `credits.csv` hold them for "
+            "programs, `figures/` each plot as SVG and as PDF."
+        ),
+    ]
+
+
+def _summary(record: EventRecord, figures: Mapping[str, Any]) -> str:
+    measured = figures["held_out_loss_last"] is not None
+    kind = "held-out" if measured else "training"
+    first, last = (figures[f"{kind.replace('-', '_')}_loss_{end}"] for end in ("first", "last"))
+    return (
+        f"{_contributors(figures)} trained {record.event.name} from {_day(figures['began'])} to "
+        f"{_day(figures['ended'])}: {figures['rounds']} rounds merged {figures['contributions_merged']:,} contributions of "
+        f"{figures['samples']:,} samples together. The {kind} loss went from {loss_text(first)} to {loss_text(last)} nats a "
+        "token."
+    )
+
+
+def _contributors(figures: Mapping[str, Any]) -> str:
+    number: int = figures["contributors"]
+    return f"{number} contributor" + "s" * (number != 1)
+
+
+def title(record: EventRecord, figures: Mapping[str, Any]) -> str:
+    """Return the report's title."""
+    return f"{record.event.name}: what {_contributors(figures)} made together"
+
+
+def _credits(record: EventRecord) -> Table:
+    ranked = [credit for credit in record.ledger.ranking if credit.contributions or credit.checked]
+    total = max(1, sum(credit.samples for credit in ranked))
+    rows = [
+        (
+            str(rank), f"{record.names.get(credit.peer, '')} {credit.peer}".strip(), f"{credit.samples:,}",
+            f"{credit.samples / total:.1%}", f"{credit.contributions:,}", f"{credit.checked:,}", bytes_text(credit.bytes),
+        )
+        for rank, credit in enumerate(ranked, start=1)
+    ]  # fmt: skip
+    headings = ("Rank", "Contributor", "Samples", "Share", "Merged", "Checked", "Sent")
+    return Table(headings, tuple(rows), frozenset({2, 3, 4, 5, 6}))
+
+
+def _refused(record: EventRecord) -> list[Block]:
+    if not record.ledger.reasons:
+        return [Paragraph("None.")]
+    rows = tuple((words(reason).capitalize(), f"{count:,}") for reason, count in record.ledger.reasons.most_common())
+    return [Table(("Why", "How many"), rows, frozenset({1}))]
+
+
+def _figures_table(figures: Mapping[str, Any]) -> Table:
+    shown = [(label, _value(name, figures[name])) for name, label in _LABELS.items() if figures[name] is not None]
+    return Table(("Figure", "Value"), tuple(shown), frozenset({1}))
+
+
+def _recipe(record: EventRecord) -> Table:
+    sections = {name: getattr(record.event, name).model_dump() for name in _RECIPE}
+    rows = [
+        (name, ", ".join(f"{key} = {value}" for key, value in section.items() if value not in ("", (), {})))
+        for name, section in sections.items()
+    ]
+    return Table(("Part", "Settings"), tuple(rows))
+
+
+def _value(name: str, value: Any) -> str:
+    if name in ("began", "ended"):
+        return _day(value)
+    if "bytes" in name:
+        return bytes_text(value)
+    if name.startswith("seconds"):
+        return seconds_text(value)
+    if isinstance(value, float):
+        return f"{value:,.4g}" if "loss" not in name else loss_text(value)
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _day(moment: int) -> str:
+    return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(moment))

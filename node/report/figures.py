@@ -1,0 +1,118 @@
+"""The numbers of an event that is over, or on its way: what its report and a paper are made of."""
+
+from __future__ import annotations
+
+import statistics
+from dataclasses import dataclass
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+
+from ...protocol.event import EventManifest
+from .. import held_out
+from ..dashboard.facts import read_commit
+from ..dashboard.ledger import Ledger
+from ..errors import UserError
+from ..leaderboard import read_names
+from ..store import Store
+from ..version import VERSION
+
+_MOMENTUM = "outer.momentum/"
+_DENSE_BYTES = 4
+
+
+@dataclass(frozen=True)
+class EventRecord:
+    """An event and its whole history, summed up.
+
+    `measured` are held-out losses by round, `names` those that peers chose; `parameters` is None if not known.
+    """
+
+    event: EventManifest
+    ledger: Ledger
+    measured: dict[int, float]
+    names: dict[str, str]
+    parameters: int | None
+
+    @classmethod
+    def read(cls, event: EventManifest, store: Store) -> EventRecord:
+        """Read the history in a store. Raises UserError if there is none to tell of."""
+        ledger = Ledger()
+        for digest in reversed(store.digests()):
+            ledger.take(read_commit(store, digest))
+        if len(ledger.lines) < 2:
+            raise UserError("there is nothing to report yet: no round is merged", "come back after the first commit")
+        return cls(event, ledger, held_out.read(store), read_names(store), _parameters(store))
+
+    def figures(self) -> dict[str, Any]:
+        """Return plain numbers by name; units are in the names, losses in nats a token. None: not known."""
+        lines, credits = self.ledger.lines[1:], self.ledger.ranking
+        newest = self.ledger.newest
+        assert newest is not None
+        gave = [credit.samples for credit in credits if credit.contributions]
+        # The root bears the time of the event's creation: nobody trained before the first round began.
+        seconds = lines[-1].time - lines[0].time
+        samples = sum(line.samples for line in lines[1:])
+        size = lines[-1].total_size
+        merged = sum(line.contributors for line in lines)
+        dense = None if self.parameters is None else self.parameters * _DENSE_BYTES * merged
+        return {
+            "event": self.event.digest.hex(),
+            "commit": newest.commit.hex(),
+            "state": newest.state.hex(),
+            "version": VERSION,
+            "rounds": lines[-1].round,
+            "began": lines[0].time,
+            "ended": lines[-1].time,
+            "seconds_between_first_and_last_commit": seconds,
+            "seconds_a_round_median": statistics.median([line.seconds for line in lines[1:]] or [0]),
+            "contributors": len(gave),
+            "contributors_a_round_median": statistics.median(line.contributors for line in lines),
+            "contributors_a_round_most": max(line.contributors for line in lines),
+            "contributions_merged": merged,
+            "contributions_refused": self.ledger.reasons.total(),
+            "samples": newest.total_samples,
+            "tokens": newest.total_samples * self.event.data.block,
+            "samples_a_second": samples / seconds if seconds else None,
+            "training_loss_first": lines[0].loss,
+            "training_loss_last": lines[-1].loss,
+            "held_out_loss_first": self.measured[min(self.measured)] if self.measured else None,
+            "held_out_loss_last": self.measured[max(self.measured)] if self.measured else None,
+            "held_out_loss_best": min(self.measured.values()) if self.measured else None,
+            "parameters": self.parameters,
+            "payload_bytes": size,
+            "payload_bytes_mean": size / max(1, merged),
+            "dense_bytes": dense,
+            "times_smaller_than_dense": dense / size if dense and size else None,
+            "share_of_the_most_active": gave[0] / sum(gave) if gave else None,
+            "gini_of_samples": gini(gave),
+        }
+
+
+def gini(values: list[int]) -> float | None:
+    """Return the Gini coefficient: 0 where all gave the same, near 1 where one gave everything. None of nothing."""
+    ordered, total = sorted(values), sum(values)
+    if not total:
+        return None
+    weighted = sum(rank * value for rank, value in enumerate(ordered, start=1))
+    return 2 * weighted / (len(ordered) * total) - (len(ordered) + 1) / len(ordered)
+
+
+def _parameters(store: Store) -> int | None:
+    """Count the model's parameters in the header of a snapshot, if there is one here."""
+    snapshot = store.latest_snapshot()
+    if snapshot is None:
+        return None
+    try:
+        with safe_open(store.blobs.path(snapshot.blob.digest), framework="np") as file:
+            shapes = [file.get_slice(name).get_shape() for name in file.keys() if not name.startswith(_MOMENTUM)]  # noqa: SIM118
+    except (OSError, SafetensorError):
+        return None
+    return sum(_product(shape) for shape in shapes)
+
+
+def _product(shape: list[int]) -> int:
+    product = 1
+    for size in shape:
+        product *= size
+    return product
