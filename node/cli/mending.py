@@ -84,8 +84,10 @@ def _question(
         raise UsageError("a command says by its exit status what is bad", "leave out --above and --below")
     if run:
         return asked(measure="command", name=run, limit=itself)
-    if gate in gates:
-        return asked(measure="measure" if limit else "gate", name=gate, limit=limit or itself)
+    if gate in gates and not (limit and gate in METRICS):
+        if limit is not None:
+            raise UsageError("a gate says itself what is bad", "leave out --above and --below")
+        return asked(measure="gate", name=gate, limit=itself)
     if gate not in METRICS:
         known = ", ".join([*METRICS, *gates])
         raise UserError(f"there is no metric or gate {gate!r}", f"there is {known}; --run COMMAND takes any command")

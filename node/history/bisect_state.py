@@ -32,15 +32,14 @@ class Limit(BaseModel):
 class Question(BaseModel):
     """What is looked for: between the commits `good` and `bad`, the first whose value is beyond the limit.
 
-    What a version's value is: that of the metric `name`; for the event's gate `name` ("gate") 1 if it fails against the good
-    version and 0 if not, or what that gate measures of it ("measure"); or the exit status of the shell command `name`. Without a
-    limit it is half-way between the values of the two ends.
+    What a version's value is: that of the metric `name`, 1 if the event's gate `name` fails it against the good version and 0 if
+    not, or the exit status of the shell command `name`. Without a limit it is half-way between the values of the two ends.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
     good: _Hex
     bad: _Hex
-    measure: Literal["metric", "gate", "measure", "command"]
+    measure: Literal["metric", "gate", "command"]
     name: str
     samples: int = 0
     limit: Limit | None = None

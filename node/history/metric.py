@@ -19,7 +19,7 @@ from ...protocol.gates import EventGate
 from ..errors import UserError
 from ..gate_run import request_for, result_of, seed_of
 from ..store import Store
-from ..trainer.messages import RunGate, VersionRef
+from ..trainer.messages import VersionRef
 from .bisect_state import Question
 from .replay import Replay
 from .revisions import read_commit
@@ -55,17 +55,6 @@ def status_of(command: str) -> Metric:
         if not 0 <= status < _CANNOT:
             raise UserError(f"the command ended with {status}, which says neither good nor bad", "0 is good, 1 to 124 bad")
         return float(status)
-
-    return measure
-
-
-def measure_of(gate: EventGate) -> Metric:
-    """Return what a gate measures, on all the samples that it may look at, the same ones for every version."""
-
-    async def measure(at: Replay) -> float:
-        answer = await at.gate(RunGate(gate=gate.encode(), candidate=VersionRef(), whole=True))
-        value = result_of(answer).measurement.candidate
-        return math.nan if value is None else value
 
     return measure
 
@@ -106,8 +95,6 @@ async def measuring(event: EventManifest, store: Store, question: Question) -> A
         elif question.measure == "gate":
             good = read_commit(store, bytes.fromhex(question.good))
             yield FailsGate(_gate(event, question.name), store, good, Path(folder))
-        elif question.measure == "measure":
-            yield measure_of(_gate(event, question.name))
         else:
             yield METRICS[question.name](question.samples)
 

@@ -53,16 +53,14 @@ def test_it_finds_what_broke_the_loss(run: Run, sample: Sample) -> None:
     assert lines[-1].endswith("that decides it")
     assert f"of round {BROKEN} is the first bad one; {len(lines)} of {ROUNDS - 3} versions were evaluated" in last
     assert len(lines) <= math.ceil(math.log2(ROUNDS - 3))
-    assert f"round {BROKEN} " in commit
+    assert f" round {BROKEN}, " in commit
 
 
 def test_a_gate_of_the_event_is_a_metric(run: Run, sample: Sample) -> None:
     answer = found(run("bisect", "@3", "HEAD", "--gate", "held-out", "--json"))
     assert (answer["round"], answer["value"], answer["value_before"]) == (BROKEN, 1.0, 0.0)
     assert answer["evaluations"] == math.ceil(math.log2(ROUNDS - 3))
-    measured = found(run("bisect", "@3", "HEAD", "--gate", "held-out", "--above", 5.3, "--json"))
-    assert (measured["round"], measured["evaluations"]) == (BROKEN, 3)
-    assert measured["value"] > 5.3 >= measured["value_before"]
+    assert "a gate says itself" in run("bisect", "@3", "HEAD", "--gate", "held-out", "--above", 1).stderr
 
 
 def test_a_command_is_a_metric(run: Run, sample: Sample, tmp_path: Path) -> None:
