@@ -22,10 +22,11 @@ class MetricGroup:
             made.labels(value)
         return made
 
-    def unknown(self, name: str, help: str) -> Gauge:
+    def unknown(self, name: str, help: str, label: str = "", values: tuple[str, ...] = ()) -> Gauge:
         """Make a gauge that is NaN until it is set, where 0 would be a lie."""
-        made = self.gauge(name, help)
-        made.set(math.nan)
+        made = self.gauge(name, help, label, values)
+        for series in [made.labels(value) for value in values] or [made]:
+            series.set(math.nan)
         return made
 
     def counter(self, name: str, help: str, label: str = "", values: tuple[str, ...] = ()) -> Counter:

@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry
 
 from .metric_group import MetricGroup
 from .metric_labels import QUANTILES, ROUND_PHASES
-from .swarm_stats import Spread, SwarmStats
+from .swarm_stats import SwarmStats
 
 
 class RoundMetrics(MetricGroup):
@@ -32,10 +32,10 @@ class RoundMetrics(MetricGroup):
         self.trainers = self.gauge("collab_swarm_trainers", "Peers that train in the running round, this node included.")
         self.samples = self.gauge("collab_swarm_round_samples", "Samples of the running round so far, as all trainers say.")
         self.rate = self.gauge("collab_swarm_samples_per_second", "Speed of all trainers together, as they say.")
-        self._rates = self.gauge(
+        self._rates = self.unknown(
             "collab_swarm_trainer_samples_per_second", "Speed of the slowest, median and fastest trainer.", "quantile", QUANTILES
         )
-        self._losses = self.gauge(
+        self._losses = self.unknown(
             "collab_swarm_trainer_loss_nats", "Training loss of the best, median and worst trainer.", "quantile", QUANTILES
         )
 
@@ -45,10 +45,11 @@ class RoundMetrics(MetricGroup):
             self._phase.labels(name).set(name == phase)
 
     def swarm(self, stats: SwarmStats) -> None:
-        """Show what the trainers say."""
+        """Show what the trainers say; speeds and losses stay as they were until somebody has taken a step in this round."""
         self.trainers.set(stats.trainers)
         self.samples.set(stats.samples)
         self.rate.set(stats.rate)
         for gauge, spread in ((self._rates, stats.rates), (self._losses, stats.losses)):
-            for quantile, value in zip(QUANTILES, spread or Spread.unknown(), strict=True):
-                gauge.labels(quantile).set(value)
+            if spread is not None:
+                for quantile, value in zip(QUANTILES, spread, strict=True):
+                    gauge.labels(quantile).set(value)

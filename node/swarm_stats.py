@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from statistics import median
@@ -23,11 +22,6 @@ class Spread(NamedTuple):
         """Return the spread of `values`, None if there are none."""
         found = list(values)
         return cls(min(found), median(found), max(found)) if found else None
-
-    @classmethod
-    def unknown(cls) -> Spread:
-        """Return the spread of nothing, as metrics show it."""
-        return cls(math.nan, math.nan, math.nan)
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from collab.node.health import folder_size, measure_disk, measure_health
 from collab.node.ipc import ChannelClosed, RemoteFailure
 from collab.node.metrics import Metrics
 from collab.node.net.errors import NetworkError
+from collab.node.swarm_stats import Spread, SwarmStats
 from collab.protocol.messages import Progress, Signed
 
 
@@ -86,6 +87,18 @@ async def test_a_running_round_is_shown(watched: Watched) -> None:
     members, quorum = watched.value("collab_committee_members"), watched.value("collab_committee_quorum")
     assert members == quorum == watched.value("collab_committee_present") == 1
     assert (watched.value("collab_vote_epoch"), watched.value("collab_vote_view")) == (0, 0)
+
+
+def test_what_trainers_said_last_stays_until_somebody_has_taken_a_step(watched: Watched) -> None:
+    def loss() -> float | None:
+        return watched.value("collab_swarm_trainer_loss_nats", quantile="0.5")
+
+    swarm = watched.metrics.round.swarm
+    swarm(SwarmStats.of([]))
+    assert math.isnan(loss() or 0)
+    for spread in (Spread(1.0, 2.0, 3.0), None):
+        swarm(SwarmStats(trainers=2, samples=0, rate=0.0, rates=spread, losses=spread))
+        assert loss() == 2.0
 
 
 async def test_before_the_first_round_the_network_is_shown(watched: Watched) -> None:

@@ -28,8 +28,8 @@ REASON = "gate.held-out"
 
 @pytest.fixture
 def gated(tmp_path: Path) -> Iterator[LocalSwarm]:
-    """A coordinator that trains alone, in an event with a gate."""
-    path = write_event(tmp_path / "event.toml")
+    """A coordinator that trains alone, in an event with a gate. A late claim would count half, which is within the tolerance."""
+    path = write_event(tmp_path / "event.toml", rounds={"max_staleness": 0})
     path.write_text(path.read_text() + "\n" + GATE)
     with local_swarm(tmp_path / "swarm", path, common=LOGS) as swarm:
         swarm.seed()
