@@ -8,7 +8,7 @@ commit but the state hash follows from the statement and the parent, so a check 
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -18,13 +18,13 @@ from .event import EventManifest
 from .identity import Identity, PeerId
 from .messages import Blob, Envelope, Message, Signed
 from .record import Count, Digest, Finite, Record, Word
+from .stated import open_stated, stated_commit
 
 MAX_PROPOSALS = 16
 MAX_MESSAGE = 700
 
 Text = Annotated[str, Field(max_length=MAX_MESSAGE)]
 Form = Literal["sparse", "dense", "low-rank"]
-M = TypeVar("M", bound=Message)
 
 
 class ModelProposal(Message):
@@ -82,22 +82,13 @@ class ProposalMerge(Message):
 
 def open_proposal(envelope: bytes) -> tuple[PeerId, ModelProposal]:
     """Return who proposes what. Raises RemoteProtocolError."""
-    return _open(envelope, ModelProposal)
+    return open_stated(envelope, ModelProposal)
 
 
 def open_merge(commit: Commit) -> tuple[PeerId, ProposalMerge]:
     """Return who merged which proposals in a commit of method "proposals". Raises RemoteProtocolError."""
     assert commit.statement is not None
-    return _open(commit.statement, ProposalMerge)
-
-
-def _open(envelope: bytes, kind: type[M]) -> tuple[PeerId, M]:
-    """Messages of these kinds are not said in rounds, so `Signed.open` does not know them."""
-    signed = Signed.decode(envelope)
-    if signed.kind != kind.KIND:
-        raise RemoteProtocolError("unexpected_kind", f"{signed.kind} where {kind.KIND} belongs")
-    signed.check_signature()
-    return signed.signer, kind.decode(signed.body)
+    return open_stated(commit.statement, ProposalMerge)
 
 
 def merge_commit(maintainer: Identity, parent: Commit, certificate: Certificate | None, merge: ProposalMerge) -> Commit:
@@ -125,21 +116,7 @@ def verify_merge_commit(event: EventManifest, parent: Commit, commit: Commit) ->
 
 
 def _commit(statement: Signed, parent: Commit, certificate: Certificate | None, merge: ProposalMerge) -> Commit:
-    return Commit(
-        event=parent.event,
-        parents=(parent.digest,),
-        round=parent.round + 1,
-        state=merge.state,
-        method="proposals",
-        full=False,
-        accepted=(),
-        rejected=(),
-        departed=(),
-        roster=parent.roster,
-        samples=parent.samples + sum(proposal.samples for _, proposal in merge.opened()),
-        loss=None,
-        proposer=statement.signer,
-        time=merge.time,
-        parent_certificate=certificate,
-        statement=statement.encode(),
+    samples = sum(proposal.samples for _, proposal in merge.opened())
+    return stated_commit(
+        statement, parent, "proposals", state=merge.state, time=merge.time, samples=samples, certificate=certificate
     )

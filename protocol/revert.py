@@ -23,6 +23,7 @@ from .event import EventManifest
 from .identity import Identity, PeerId
 from .messages import Message, Signed
 from .record import Count, Digest
+from .stated import open_stated, stated_commit
 
 MAX_COMMITS = 1024
 MAX_PEERS = 64
@@ -69,11 +70,7 @@ class Undone:
 def open_revert(commit: Commit) -> tuple[PeerId, Revert]:
     """Return who reverted what in a commit of method "revert". Raises RemoteProtocolError."""
     assert commit.statement is not None
-    signed = Signed.decode(commit.statement)
-    if signed.kind != Revert.KIND:
-        raise RemoteProtocolError("unexpected_kind", f"{signed.kind} where {Revert.KIND} belongs")
-    signed.check_signature()
-    return signed.signer, Revert.decode(signed.body)
+    return open_stated(commit.statement, Revert)
 
 
 def revert_commit(identity: Identity, parent: Commit, revert: Revert) -> Commit:
@@ -168,21 +165,4 @@ def verify_revert_commit(event: EventManifest, parent: Commit, commit: Commit, l
 
 
 def _commit(statement: Signed, parent: Commit, revert: Revert) -> Commit:
-    return Commit(
-        event=parent.event,
-        parents=(parent.digest,),
-        round=parent.round + 1,
-        state=revert.state,
-        method="revert",
-        full=False,
-        accepted=(),
-        rejected=(),
-        departed=(),
-        roster=parent.roster,
-        samples=parent.samples,
-        loss=None,
-        proposer=statement.signer,
-        time=revert.time,
-        parent_certificate=None,
-        statement=statement.encode(),
-    )
+    return stated_commit(statement, parent, "revert", state=revert.state, time=revert.time)
