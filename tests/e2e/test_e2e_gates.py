@@ -7,18 +7,15 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from e2e.attack import Attacker, attacking, refused, until, victim_blob
 from e2e.kit import LOGS, commits, log_lines, write_event
-from e2e.test_e2e_hostile import Attacker, refused, until, victim_blob
-from net.netkit import FolderStore
 
 from collab import kernels
 from collab.kernels.merge import Contribution as MergeContribution
 from collab.kernels.merge import merge
 from collab.node.home import Home
 from collab.node.local_swarm import LocalSwarm, local_swarm, run
-from collab.node.net.network import Network, NetworkOptions
 from collab.node.trainer.models import build
-from collab.protocol.identity import Identity
 from collab.protocol.messages import Blob
 
 pytestmark = pytest.mark.e2e
@@ -39,20 +36,8 @@ def gated(tmp_path: Path) -> Iterator[LocalSwarm]:
 @pytest_asyncio.fixture
 async def spoiler(gated: LocalSwarm, tmp_path: Path) -> AsyncIterator[Attacker]:
     """A peer that the coordinator's gossip is connected to."""
-    victim = gated.coordinator
-    event = Home(victim.home).find_event().manifest().open()
-    identity, store = Identity.generate(), FolderStore(tmp_path / "blobs")
-    options = NetworkOptions(
-        home=tmp_path, host="127.0.0.1", bootstrap=tuple(victim.ask("status")["addresses"]), discover_seconds=0.3
-    )
-    network = Network(identity, options, event.digest, store, store)
-    await network.start()
-    made = Attacker(identity, network, store, victim)
-    try:
-        await until(lambda: made.target in network.gossip_peers)
+    async with attacking(gated.coordinator, tmp_path) as made:
         yield made
-    finally:
-        await network.stop()
 
 
 def flipped(attacker: Attacker) -> Blob:

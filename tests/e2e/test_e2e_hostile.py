@@ -2,97 +2,34 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import socket
 import struct
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
 import psutil
 import pytest
 import pytest_asyncio
+from e2e.attack import Attacker, attacking, refused, until, victim_blob
 from e2e.kit import commits, head, log_lines, metric
-from net.netkit import FolderStore
 
 from collab.kernels import wire
-from collab.node.home import Home
 from collab.node.local_swarm import LocalNode, LocalSwarm
 from collab.node.net import blobs, rpc
-from collab.node.net.network import Network, NetworkOptions
 from collab.protocol.canonical import encode
-from collab.protocol.identity import Identity
-from collab.protocol.messages import Blob, Contribution, Signed
+from collab.protocol.messages import Blob, Signed
 
 pytestmark = pytest.mark.e2e
-STEPS, BATCH = 80, 4
 MEBIBYTE = 1 << 20
-
-
-@dataclass
-class Attacker:
-    """A peer with a key, a store and a network of its own, in the swarm's event."""
-
-    identity: Identity
-    network: Network
-    store: FolderStore
-    victim: LocalNode
-
-    @property
-    def target(self) -> str:
-        return str(self.victim.ask("status")["peer"])
-
-    async def gossip(self, data: bytes) -> None:
-        await self.network.publish(data)
-
-    def claim(self, payload: Blob, **changes: object) -> Contribution:
-        """Return a contribution on the swarm's newest commit that is plausible but for `changes`."""
-        base = commits(self.victim)[-1]
-        fields = {
-            "event": base.event, "base": base.digest, "round": base.round, "payload": payload, "fisher": None,
-            "samples": STEPS * BATCH, "steps": STEPS, "loss": 1.0, "admission": None,
-        }  # fmt: skip
-        return Contribution.from_fields(fields | changes)
-
-    async def contribute(self, payload: Blob, **changes: object) -> Signed:
-        signed = Signed.seal(self.identity, self.claim(payload, **changes))
-        await self.gossip(signed.encode())
-        return signed
-
-    def serve(self, data: bytes, *, name: bytes | None = None) -> Blob:
-        return Blob(sha256=self.store.put(data, name=name), size=len(data))
 
 
 @pytest_asyncio.fixture
 async def attacker(swarm: LocalSwarm, tmp_path: Path) -> AsyncIterator[Attacker]:
     """An attacker that the coordinator's gossip is connected to."""
-    victim = swarm.coordinator
-    event = Home(victim.home).find_event().manifest().open()
-    identity, store = Identity.generate(), FolderStore(tmp_path / "blobs")
-    options = NetworkOptions(
-        home=tmp_path, host="127.0.0.1", bootstrap=tuple(victim.ask("status")["addresses"]), discover_seconds=0.3
-    )
-    network = Network(identity, options, event.digest, store, store)
-    network.gossip.limits = {"message_bytes": MEBIBYTE // 2}
-    await network.start()
-    made = Attacker(identity, network, store, victim)
-    try:
-        await until(lambda: made.target in network.gossip_peers)
+    async with attacking(swarm.coordinator, tmp_path, message_bytes=MEBIBYTE // 2) as made:
         yield made
-    finally:
-        await network.stop()
-
-
-async def until(condition: object, seconds: float = 30.0) -> None:
-    async with asyncio.timeout(seconds):
-        while not condition():  # type: ignore[operator]  # noqa: ASYNC110  # it is about other processes
-            await asyncio.sleep(0.1)
-
-
-def refused(node: LocalNode, reason: str) -> float:
-    return metric(node, "collab_contributions_refused_total", reason=reason)
 
 
 async def refuses(attacker: Attacker, reason: str, before: float) -> None:
@@ -171,8 +108,13 @@ async def test_nonsense_on_every_port_and_stream(swarm: LocalSwarm, attacker: At
         count = metric(victim, "collab_network_refused_total", **labels)
         _, writer = await attacker.network.host.open_stream(attacker.target, protocol)
         writer.write(data)
-        await until(lambda labels=labels, count=count: metric(victim, "collab_network_refused_total", **labels) > count)
-        writer.close()
+        try:
+            await until(lambda labels=labels, count=count: metric(victim, "collab_network_refused_total", **labels) > count)
+        except TimeoutError as error:
+            error.add_note(f"nothing was counted for {labels}")
+            raise
+        finally:
+            writer.close()  # else its warning would fail another test
     assert memory(swarm) - before < 100 * MEBIBYTE
     assert all(node.alive for node in swarm.nodes)
     swarm.wait_for_round(head(swarm) + 2, 30)
@@ -182,9 +124,6 @@ def frame(data: bytes) -> bytes:
     return struct.pack("<I", len(data)) + data
 
 
-def victim_blob(node: LocalNode, digest: bytes) -> bytes:
-    name = digest.hex()
-    return (Home(node.home).find_event().store_path / "blobs" / name[:2] / name[2:]).read_bytes()
 
 
 def listening(node: LocalNode) -> set[int]:
