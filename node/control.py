@@ -103,6 +103,8 @@ def call(home: Path, request: str, timeout: float = 10.0, **arguments: Any) -> d
             raise ControlError(f"the node in {home} does not answer", "see its log") from error
         except (FileNotFoundError, ConnectionRefusedError) as error:
             raise NotRunning(f"no node runs in {home}", "`collab-node seed` or `collab-node join INVITE` starts one") from error
+        except (ConnectionResetError, BrokenPipeError) as error:
+            raise NotRunning(f"the node in {home} ended while it was asked", "ask again if it is being restarted") from error
         except OSError as error:
             raise ControlError(f"the node in {home} cannot be asked: {error.strerror or error}") from error
     if "error" in answer:

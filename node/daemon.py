@@ -8,8 +8,10 @@ import platform
 import signal
 import time
 from collections.abc import Coroutine
+from contextlib import suppress
 from typing import Any
 
+import psutil
 import structlog
 import uvloop
 
@@ -150,10 +152,13 @@ async def _farewell(node: Node) -> None:
 
 
 def _stop_on_signals(stop: asyncio.Event) -> None:
-    """Ctrl-C or SIGTERM once: stop in order. Twice: at once; the children notice that we are gone, and go too."""
+    """Ctrl-C or SIGTERM once: stop in order. Twice: at once, with all children: a p2pd that just starts would not notice."""
 
     def on_signal() -> None:
         if stop.is_set():
+            for child in psutil.Process().children():
+                with suppress(psutil.NoSuchProcess):
+                    child.kill()
             os._exit(_INTERRUPTED)
         log.info("stopping; press Ctrl-C again to stop at once")
         stop.set()

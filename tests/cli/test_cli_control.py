@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -80,3 +81,15 @@ def test_a_node_that_hangs_is_said_so(tmp_path: Path) -> None:
         deaf.listen()
         with pytest.raises(ControlError, match="does not answer"):
             call(tmp_path, "status", timeout=0.05)
+
+
+def test_a_node_that_ends_while_it_is_asked_runs_no_more(tmp_path: Path) -> None:
+    path = Home(tmp_path).control_path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as server, ThreadPoolExecutor(1) as pool:
+        server.bind(str(path))
+        server.listen()
+        ended = pool.submit(lambda: server.accept()[0].close())
+        with pytest.raises(NotRunning, match="ended while it was asked"):
+            call(tmp_path, "status")
+        ended.result()
