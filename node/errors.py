@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
-_UNWRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST)
+_UNWRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG)
 
 
 class UserError(Exception):
@@ -49,5 +49,5 @@ def disk_errors(where: object) -> Iterator[None]:
             raise StoreFull(where) from error
         if error.errno in _UNWRITABLE:
             place = error.filename or where
-            raise UserError(f"cannot write {place}: {error.strerror}", "check its owner and permissions") from error
+            raise UserError(f"cannot write {place}: {error.strerror}", "check the place, its owner and permissions") from error
         raise

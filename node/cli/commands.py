@@ -9,7 +9,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from ..errors import UserError
+from ..errors import UserError, disk_errors
 
 _INTERRUPTED = 130
 
@@ -23,11 +23,15 @@ class Commands(TyperGroup):
     ) -> Any:  # fmt: skip
         """Parse and run `args` (default: the process's), and exit. Usage errors exit with 2, others with 1."""
         try:
-            sys.exit(super().main(args, prog_name, complete_var, False, windows_expand_args, **extra) or 0)
+            with disk_errors("the files that were named"):
+                result = super().main(args, prog_name, complete_var, False, windows_expand_args, **extra)
+            sys.exit(result or 0)
         except UserError as error:
             _fail(error.lines(), error.exit_code)
         except typer.TyperException as error:
             _fail([f"error: {error.format_message()}", f"hint: {self._help_hint(error)}"], error.exit_code)
+        except FileNotFoundError as error:  # where nothing can be made, such as /proc
+            _fail([f"error: {error.filename}: no such file or folder", "hint: check the place"], 1)
         except (typer.Abort, KeyboardInterrupt):
             _fail(["interrupted"], _INTERRUPTED)
 

@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 from store_samples import Chain
-from typer.testing import Result
+from typer.testing import CliRunner, Result
 
-from collab.node import files
+from collab.node import files, keys
+from collab.node.cli.app import app
 from collab.node.control import NotRunning
 from collab.node.errors import StoreFull, UserError
 from collab.node.home import Home
@@ -301,3 +302,16 @@ def test_the_daemons_errors_and_exit_code_are_the_commands(run: Run, created: Pa
 
 def test_not_running_is_a_user_error() -> None:
     assert issubclass(NotRunning, UserError)
+
+
+@pytest.mark.parametrize("name", ["file/key", "no" * 200])
+def test_a_place_that_cannot_be_written_is_said_so(tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    (tmp_path / "word").write_text("a passphrase of some length")
+    home = ["--home", str(tmp_path / "home")]
+    arguments = ["key", "backup", str(tmp_path / name), "--passphrase-file", str(tmp_path / "word"), *home]
+    keys.load_or_create(Home(tmp_path / "home").identity_path)
+    result = CliRunner().invoke(app, arguments, prog_name="collab-node")
+    assert result.exit_code == 1
+    assert result.stderr.startswith("error: cannot write")
+    assert len(result.stderr.splitlines()) == 2
