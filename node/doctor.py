@@ -11,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Literal
 
 from .home import Home
+from .manners.gpus import load_nvml
 from .net.addresses import is_free
 from .settings import Settings
 from .units import bytes_text
@@ -89,12 +90,11 @@ def _gpu_advice() -> str:
 
 
 def _driver() -> str:
+    if (nvml := load_nvml()) is None:
+        return "unknown"
     try:
-        import pynvml  # type: ignore[import-untyped, unused-ignore]
-
-        pynvml.nvmlInit()
-        return str(pynvml.nvmlSystemGetDriverVersion())
-    except Exception:  # whatever is wrong with the driver, torch has found a way around it
+        return str(nvml.nvmlSystemGetDriverVersion())
+    except nvml.NVMLError:
         return "unknown"
 
 

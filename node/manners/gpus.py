@@ -11,7 +11,7 @@ import psutil
 _OURS = "collab.node.trainer"
 
 
-def _load_nvml() -> Any | None:
+def load_nvml() -> Any | None:
     """Return NVML, started; None where there is none."""
     try:
         nvml = importlib.import_module("pynvml")
@@ -36,7 +36,7 @@ class Gpus:
     nothing is said.
     """
 
-    def __init__(self, load: Callable[[], Any | None] = _load_nvml, is_trainer: Callable[[int], bool] = _is_trainer) -> None:
+    def __init__(self, load: Callable[[], Any | None] = load_nvml, is_trainer: Callable[[int], bool] = _is_trainer) -> None:
         self._load = load
         self._is_trainer = is_trainer
         self._nvml: Any = None
