@@ -15,22 +15,22 @@ import psutil
 import structlog
 import uvloop
 
-from .background import RESTART
-from .control import ControlServer
-from .discovery import check_sharing, scrape_targets
-from .display import LiveDisplay, make_display, run_display
+from .control.requests import requests
+from .control.socket import ControlServer
+from .display.display import LiveDisplay, make_display, run_display
+from .display.observe import observe
 from .errors import UserError
-from .evaluating import evaluate_commits
-from .health import measure_disk, measure_health
+from .hosting.background import RESTART
 from .keys import load_or_create
 from .logs import configure_logs, quiet_logs, route_library_logs
-from .metrics import Metrics
-from .metrics_server import MetricsServer
+from .metrics.discovery import check_sharing, scrape_targets
+from .metrics.metrics import Metrics
+from .metrics.reading import measure_disk, measure_health
+from .metrics.server import MetricsServer
 from .net.addresses import is_loopback
 from .node import Node
-from .observe import observe
 from .options import NodeOptions
-from .requests import requests
+from .rounds.evaluating import evaluate_commits
 from .store.store import Store
 from .version import VERSION
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .control import ControlError, call
+from .control.socket import ControlError, call
 
 _POLL_SECONDS = 0.1
 

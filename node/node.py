@@ -18,35 +18,36 @@ from ..protocol.event import EventManifest
 from ..protocol.identity import Identity
 from ..protocol.manifest import SignedManifest
 from ..protocol.messages import Signed, admission_bytes
-from . import held_out, remembered
-from .catch_up import CatchUp, HistoryServer, fetch_manifest, restore_history
+from . import remembered
 from .clock_skew import ClockSkew
 from .clock_warning import clock_warning
-from .contributing import Contributor
+from .credit.leaderboard import Leaderboard, remember_names
+from .display.rounds_table import RoundRow
 from .errors import UserError
-from .fetching import Fetcher, Unavailable
 from .files import atomic_write
-from .ipc import ChannelClosed, RemoteFailure
+from .hosting.pausing import Pausing
 from .keys import load
-from .leaderboard import Leaderboard, remember_names
 from .manners.keeper import Keeper, Kept
 from .manners.senses import Senses
-from .metrics import Metrics
+from .metrics.metrics import Metrics
 from .net.errors import NetworkError
 from .net.gossip import GossipMessage
 from .net.network import Network, NetworkCallbacks, NetworkOptions, Standing
 from .options import NodeOptions
-from .pausing import Pausing
 from .peers import Peers
+from .processes.ipc import ChannelClosed, RemoteFailure
+from .processes.worker_host import WorkerHost, open_request
 from .recipe import FULL_MERGE, codec_of
-from .round_driver import Finalised, RoundDriver, RoundTools
-from .rounds_table import RoundRow
+from .rounds import held_out
+from .rounds.catch_up import CatchUp, HistoryServer, fetch_manifest, restore_history
+from .rounds.contributing import Contributor
+from .rounds.driver import Finalised, RoundDriver, RoundTools
+from .rounds.fetching import Fetcher, Unavailable
+from .rounds.weights import StateMismatch, Weights
 from .store.store import Store
 from .trainer.client import Worker
 from .trainer.messages import Evaluate, Notice, Opened, Progress
 from .version import VERSION
-from .weights import StateMismatch, Weights
-from .worker_host import WorkerHost, open_request
 
 log = structlog.get_logger()
 

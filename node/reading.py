@@ -11,13 +11,13 @@ from ..protocol.errors import RemoteProtocolError
 from ..protocol.event import MergeMethod
 from ..protocol.messages import Signed
 from . import keys
-from .control import NotRunning, call
+from .control.socket import NotRunning, call
+from .credit.leaderboard import count_credits, read_names
+from .display.rounds_table import RoundRow
+from .display.view import NodeView
 from .home import EventFolder, Home
-from .leaderboard import count_credits, read_names
-from .rounds_table import RoundRow
 from .store import Store
 from .units import bytes_text, loss_text, short
-from .view import NodeView
 
 
 def open_store(folder: EventFolder) -> Store:

@@ -17,13 +17,13 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from collab.node.create import create_event
+from collab.node.display.rounds_table import RoundRow, rounds_table
 from collab.node.errors import UserError
-from collab.node.event_file import embedded_event
+from collab.node.event.create import create_event
+from collab.node.event.file import embedded_event
 from collab.node.home import Home
 from collab.node.local_swarm import LocalSwarm, SwarmError, run
 from collab.node.reading import open_store, read_view
-from collab.node.rounds_table import RoundRow, rounds_table
 from collab.node.units import bytes_text
 from collab.protocol.event import EventDraft
 

@@ -27,7 +27,7 @@ def credits(
     as_json: JsonFlag = False,
 ) -> None:
     """List who gave what, computed from the signed history: every node finds the same."""
-    from ..leaderboard import count_credits, read_names
+    from ..credit.leaderboard import count_credits, read_names
     from ..reading import open_store
 
     node_home, folder = event_of(home, config, event)
@@ -89,7 +89,7 @@ def issue_certificate(
 ) -> None:
     """Sign what a peer gave up to the newest commit, with this node's key."""
     from .. import keys
-    from ..certifying import issue
+    from ..credit.certifying import issue
     from ..files import atomic_write
 
     if out.exists():
@@ -108,7 +108,7 @@ def verify(
     config: ConfigFlag = None,
 ) -> None:
     """Check a certificate: its signature, its text, and its numbers where this home has the event's history."""
-    from ..certifying import check
+    from ..credit.certifying import check
 
     found = check(file, home_of(home, config))
     if found.agrees is False:

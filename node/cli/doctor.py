@@ -11,7 +11,7 @@ import typer
 from .flags import ConfigFlag, HomeFlag, JsonFlag, settings_of
 
 if TYPE_CHECKING:
-    from ..doctor import Finding
+    from ..doctor.machine import Finding
     from ..home import Home
 
 _PROBE_SECONDS = 60.0
@@ -25,7 +25,7 @@ def doctor(
     as_json: JsonFlag = False,
 ) -> None:
     """Say what works, and what to do about what does not. Exits with 1 if something is bad."""
-    from ..doctor import examine_machine, worst
+    from ..doctor.machine import examine_machine, worst
     from ..home import Home
 
     settings = settings_of(config, home=home)
@@ -42,7 +42,7 @@ def doctor(
 
 def _probe(home: Home) -> dict[str, Any] | None:
     """Return what the running node found out; None if none runs."""
-    from ..control import NotRunning, call
+    from ..control.socket import NotRunning, call
 
     try:
         return call(home.path, "probe", timeout=_PROBE_SECONDS)
@@ -51,8 +51,8 @@ def _probe(home: Home) -> dict[str, Any] | None:
 
 
 def _network(probed: dict[str, Any] | None, ntp: str) -> list[Finding]:
-    from ..doctor import Finding
-    from ..doctor_network import ask_ntp, clock_finding, network_findings
+    from ..doctor.machine import Finding
+    from ..doctor.network import ask_ntp, clock_finding, network_findings
 
     found = list(network_findings(probed)) if probed is not None else []
     if probed is None:

@@ -21,7 +21,7 @@ EventFile = Annotated[Path, typer.Argument(metavar="FILE", help="The event in TO
 @app.command()
 def init(file: EventFile = Path("event.toml")) -> None:
     """Write a commented event to FILE, to be edited."""
-    from ..event_file import event_template
+    from ..event.file import event_template
     from ..files import atomic_write
 
     if file.exists():
@@ -50,7 +50,7 @@ def create(
     invited: Annotated[bool, typer.Option("--invited", help="Let in whoever has an invite: makes an admission key.")] = False,
 ) -> None:
     """Sign the event in FILE as its coordinator and start its history."""
-    from ..create import create_event
+    from ..event.create import create_event
 
     draft = read_draft(file)
     checkpoint = require_checkpoint(from_checkpoint) if from_checkpoint is not None else None
@@ -69,7 +69,7 @@ def invite(
     ] = None,
 ) -> None:
     """Print the line that a volunteer passes to `join`."""
-    from ..inviting import make_invite
+    from ..event.inviting import make_invite
 
     node_home, folder = event_of(home, config, event)
     typer.echo(make_invite(node_home, folder, address or []).text())
@@ -77,7 +77,7 @@ def invite(
 
 def read_draft(file: Path) -> EventDraft:
     """Read an event file. Raises UserError with a line for every mistake."""
-    from ..event_file import EventFileError, read_event_file
+    from ..event.file import EventFileError, read_event_file
 
     try:
         return read_event_file(file)

@@ -14,7 +14,7 @@ from .flags import ConfigFlag, DataFlag, DeviceFlag, EventFlag, HomeFlag, JsonFl
 
 if TYPE_CHECKING:
     from ...protocol.commit import Commit
-    from ..gate_run import Result
+    from ..gates.run import Result
     from ..store import Store
 
 app = typer.Typer(help="Tests that a version must pass: run them on any.", no_args_is_help=True)
@@ -43,8 +43,8 @@ def run(
     as_json: JsonFlag = False,
 ) -> None:
     """Test a version against the one before it, and exit with 1 if a gate fails."""
-    from ..gate_file import read_gate_file
-    from ..gate_run import choose, run_gates
+    from ..gates.file import read_gate_file
+    from ..gates.run import choose, run_gates
     from ..history.progress import shown_on_terminal
     from ..history.revisions import find_commit
     from ..keys import load

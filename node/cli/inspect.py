@@ -19,7 +19,7 @@ def status(home: HomeFlag = None, config: ConfigFlag = None, event: EventFlag = 
         return
     from rich.console import Console
 
-    from ..panel import render
+    from ..display.panel import render
 
     console = Console()
     console.print(render(view, console.width, console.height))

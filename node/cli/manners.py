@@ -19,7 +19,7 @@ _SECONDS = 60.0  # other threads or memory: the worker is started again
 
 def limits(home: HomeFlag = None, config: ConfigFlag = None, as_json: JsonFlag = False) -> None:
     """List the limits that hold: of the running node, or those that the next one begins with."""
-    from ..control import NotRunning, call
+    from ..control.socket import NotRunning, call
 
     node_home = home_of(home, config)
     try:
@@ -39,7 +39,7 @@ def set_limit(
     config: ConfigFlag = None,
 ) -> None:
     """Change a limit, at once and for later."""
-    from ..control import NotRunning, call
+    from ..control.socket import NotRunning, call
     from ..manners.overrides import read_overrides, with_override, write_overrides
 
     node_home = home_of(home, config)

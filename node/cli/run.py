@@ -80,8 +80,8 @@ def join(
     detach: DetachFlag = False,
 ) -> None:  # fmt: skip
     """Join an event and train until told to stop: Ctrl-C once leaves in order, twice at once."""
+    from ..event.joining import read_invite, remembered_invite
     from ..home import Home
-    from ..joining import read_invite, remembered_invite
     from ..options import NodeOptions
 
     given = read_invite(invite) if invite else None
@@ -100,7 +100,7 @@ def join(
 
 def stop(home: HomeFlag = None, config: ConfigFlag = None) -> None:
     """Ask the node that runs in this home to leave in order, as Ctrl-C does."""
-    from ..control import call
+    from ..control.socket import call
 
     call(home_of(home, config).path, "stop")
 
@@ -113,7 +113,7 @@ def _display(choice: str) -> Display:
 
 
 def _run(options: NodeOptions, detach: bool) -> None:
-    from ..background import RESTART, go_on_in_background, start_again
+    from ..hosting.background import RESTART, go_on_in_background, start_again
 
     if detach:
         go_on_in_background(options.home, typer.echo)

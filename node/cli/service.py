@@ -22,9 +22,9 @@ DryRunFlag = Annotated[bool, typer.Option("--dry-run", help="Print what would be
 @app.command()
 def install(home: HomeFlag = None, config: ConfigFlag = None, event: EventFlag = "", dry_run: DryRunFlag = False) -> None:
     """Write a unit that runs this home's node (`join` it once before), and start it now and with the machine."""
-    from ..joining import remembered_invite
-    from ..service import install as write
-    from ..service import run_systemctl, unit_path, unit_text
+    from ..event.joining import remembered_invite
+    from ..hosting.service import install as write
+    from ..hosting.service import run_systemctl, unit_path, unit_text
 
     node_home = home_of(home, config)
     remembered_invite(node_home, event)  # so that `join` needs none: the unit holds no token
@@ -40,8 +40,8 @@ def install(home: HomeFlag = None, config: ConfigFlag = None, event: EventFlag =
 @app.command()
 def remove(dry_run: DryRunFlag = False) -> None:
     """Stop the service, and take its unit away. The home stays as it is."""
-    from ..service import remove as take_away
-    from ..service import run_systemctl, unit_path
+    from ..hosting.service import remove as take_away
+    from ..hosting.service import run_systemctl, unit_path
 
     if dry_run:
         typer.echo(f"would stop the service and remove {unit_path()}")

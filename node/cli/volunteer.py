@@ -21,8 +21,8 @@ def logs(
     lines: Annotated[int, typer.Option("--lines", "-n", metavar="N", min=0, help="Begin with the last N lines.")] = 40,
 ) -> None:
     """Show the log of a node in the background."""
-    from ..log_file import follow as follow_log
-    from ..log_file import last_lines
+    from ..hosting.log_file import follow as follow_log
+    from ..hosting.log_file import last_lines
 
     path = home_of(home, config).log_path
     for line in last_lines(path, lines):
@@ -38,7 +38,7 @@ def pause(
     reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="A note to yourself, shown by `status`.")] = "",
 ) -> None:
     """Stop training and give the memory back, the GPU's too; the node stays connected. Nothing is lost."""
-    from ..control import call
+    from ..control.socket import call
 
     answer = call(home_of(home, config).path, "pause", timeout=_REST_SECONDS, reason=reason)
     typer.echo(f"paused: {answer['reason']}; `collab-node resume` goes on")
@@ -46,7 +46,7 @@ def pause(
 
 def resume(home: HomeFlag = None, config: ConfigFlag = None) -> None:
     """Go on after `pause`."""
-    from ..control import call
+    from ..control.socket import call
 
     still = call(home_of(home, config).path, "resume")["reason"]
     typer.echo(f"not paused by you any more, but still: {still}" if still else "going on where it stopped")
@@ -58,7 +58,7 @@ def leave(
     now: Annotated[bool, typer.Option("--now", help="Do not hand in this round's work first; it is kept.")] = False,
 ) -> None:
     """Hand in what was trained, say goodbye, and stop."""
-    from ..control import NotRunning, call
+    from ..control.socket import NotRunning, call
 
     path = home_of(home, config).path
     if now:
@@ -79,7 +79,7 @@ def leave(
 
 def restart(home: HomeFlag = None, config: ConfigFlag = None) -> None:
     """Start the node again in its own place, with the options that it was started with and the settings as they are now."""
-    from ..control import call
+    from ..control.socket import call
 
     path: Path = home_of(home, config).path
     call(path, "restart")

@@ -84,7 +84,7 @@ def import_(
 ) -> None:
     """Make a checkpoint the root commit of a new event."""
     from ...protocol.commit import root_commit
-    from ..create import create_event
+    from ..event.create import create_event
     from .event import read_draft, require_checkpoint
 
     draft = read_draft(event_file)

@@ -7,7 +7,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from ..frames import encode_frame
+from ..processes.frames import encode_frame
 from .feed import Feed
 from .state import State
 

@@ -24,14 +24,15 @@ from pathlib import Path
 from typing import Any
 
 from ...protocol.errors import RemoteProtocolError
-from .. import held_out, keys
-from ..control import ControlError, NotRunning, call
+from .. import keys
+from ..control.socket import ControlError, NotRunning, call
+from ..credit.leaderboard import read_names
+from ..display.view import NodeView
 from ..errors import UserError
 from ..home import EventFolder, Home
-from ..leaderboard import read_names
 from ..reading import open_store
+from ..rounds import held_out
 from ..store import Store
-from ..view import NodeView
 from .facts import read_commit
 from .ledger import Ledger
 from .people import peer_rows

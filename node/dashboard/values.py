@@ -7,8 +7,8 @@ from typing import Any
 
 from ...protocol.event import EventManifest
 from ...protocol.gates import refusal_of
+from ..display.view import NodeView
 from ..units import seconds_text
-from ..view import NodeView
 from .ledger import Ledger, RoundLine
 from .reasons import words
 from .state import Table

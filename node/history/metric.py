@@ -17,7 +17,7 @@ from ...protocol.commit import Commit
 from ...protocol.event import EventManifest
 from ...protocol.gates import EventGate
 from ..errors import UserError
-from ..gate_run import request_for, result_of, seed_of
+from ..gates.run import request_for, result_of, seed_of
 from ..store import Store
 from ..trainer.messages import VersionRef
 from .bisect_state import Question

@@ -15,8 +15,8 @@ from rich.text import Text
 
 from ...protocol import refs
 from ...protocol.commit import Commit
+from ..display.rounds_table import RoundRow, rounds_table
 from ..proposals.merged import merged_lines
-from ..rounds_table import RoundRow, rounds_table
 from ..store import Store
 from ..units import loss_text, peer_text, short
 from . import tables

@@ -9,8 +9,8 @@ from ...protocol import refs
 from ...protocol.event import EventManifest
 from ...protocol.messages import Attestation, Contribution, Proposal, Signed
 from ...protocol.rounds.state import VotingState
-from ..contributing import outstanding
 from ..releases.files import blobs_named
+from ..rounds.contributing import outstanding
 from ..store import Store, blobs_of
 from ..store.index import Index
 from .graph import StoreGraph

@@ -14,17 +14,17 @@ from ...protocol.commit import Commit
 from ...protocol.errors import RemoteProtocolError
 from ...protocol.event import EventManifest
 from ..errors import UserError
-from ..fetching import Fetcher, Unavailable
-from ..ipc import ChannelClosed, RemoteFailure
-from ..metrics import Metrics
+from ..metrics.metrics import Metrics
 from ..net.errors import NetworkError
-from ..offers import SnapshotOffers
+from ..processes.ipc import ChannelClosed, RemoteFailure
+from ..processes.worker_host import WorkerHost, open_request
+from ..rounds.fetching import Fetcher, Unavailable
+from ..rounds.offers import SnapshotOffers
+from ..rounds.weights import StateMismatch, Weights
 from ..settings import Settings
 from ..store import Store
 from ..trainer import messages
 from ..trainer.client import Worker
-from ..weights import StateMismatch, Weights
-from ..worker_host import WorkerHost, open_request
 
 _FETCH = "start the node, so that it fetches it, or `collab-node unbundle` a history that has it"
 

@@ -23,12 +23,12 @@ from ...protocol.record import sha256
 from ...protocol.refs import MAIN, RefError, SignedTag, check_name, tag_name
 from ...protocol.statement import verify_statement
 from .. import keys
-from ..catch_up import restore_history
-from ..create import publish, staging
 from ..errors import UserError, disk_errors
+from ..event.create import publish, staging
 from ..failpoints import failpoint
 from ..files import atomic_write
 from ..home import Home
+from ..rounds.catch_up import restore_history
 from ..store import BlobMismatch, Store, file_digest
 from ..units import short
 from .bundle_file import BundleFile, open_bundle

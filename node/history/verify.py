@@ -19,12 +19,12 @@ from typing import Any
 from ...protocol.commit import Commit
 from ...protocol.event import EventManifest
 from ...protocol.messages import Blob
-from ..fetching import Unavailable
-from ..ipc import RemoteFailure
+from ..processes.ipc import RemoteFailure
+from ..rounds.fetching import Unavailable
+from ..rounds.weights import StateMismatch
 from ..settings import Settings
 from ..store import Store, file_digest
 from ..units import short
-from ..weights import StateMismatch
 from .difference import first_difference, tensor_at
 from .findings import Broken, Finding
 from .progress import Progress, silent

@@ -12,9 +12,9 @@ import structlog
 
 from ..errors import UserError
 from ..home import Home
+from ..hosting.pausing import Pausing
 from ..net.pacing import Pacer
 from ..net.traffic import Traffic
-from ..pausing import Pausing
 from .decide import Manners, Pause
 from .limits import Limits
 from .overrides import effective, read_overrides, with_override, write_overrides

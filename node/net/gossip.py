@@ -15,8 +15,8 @@ from random import Random
 from typing import Any
 
 from ...protocol.identity import Identity
-from ..ipc import Channel, ChannelClosed, Child, FrameError, Message, RemoteFailure, spawn_child
-from ..supervise import Backoff, Supervisor
+from ..processes.ipc import Channel, ChannelClosed, Child, FrameError, Message, RemoteFailure, spawn_child
+from ..processes.supervise import Backoff, Supervisor
 from . import addresses
 from .errors import NetworkError
 from .tasks import Tasks

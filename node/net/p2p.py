@@ -20,7 +20,7 @@ from hivemind.p2p.p2p_daemon_bindings.utils import ControlFailure, DispatchFailu
 from hivemind.utils.multiaddr import Multiaddr
 
 from ...protocol.identity import Identity
-from ..supervise import Backoff, Supervisor
+from ..processes.supervise import Backoff, Supervisor
 from . import addresses, control
 from .errors import NetworkError
 

@@ -14,9 +14,9 @@ from ...protocol.proposal import MAX_PROPOSALS, ProposalMerge, Tried, merge_comm
 from ..errors import UserError
 from ..failpoints import failpoint
 from ..history.replay import Replay
-from ..ipc import RemoteFailure
+from ..processes.ipc import RemoteFailure
+from ..rounds.weights import changes_key
 from ..store import Proposed, Store
-from ..weights import changes_key
 
 AUTO = "auto"
 _UNKNOWN = bytes(32)

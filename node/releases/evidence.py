@@ -17,7 +17,7 @@ from ...protocol.release import Release, open_about
 from ...protocol.verdict import Measurement
 from ...protocol.versions import Evidence, Interface, architecture_relation
 from ..export import export_versions
-from ..gate_run import run_gates
+from ..gates.run import run_gates
 from ..history.compare import diff_files
 from ..history.diff import combined
 from ..history.progress import Progress

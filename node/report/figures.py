@@ -9,11 +9,11 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 from ...protocol.event import EventManifest
-from .. import held_out
+from ..credit.leaderboard import read_names
 from ..dashboard.facts import read_commit
 from ..dashboard.ledger import Ledger
 from ..errors import UserError
-from ..leaderboard import read_names
+from ..rounds import held_out
 from ..store import Store
 from ..version import VERSION
 

@@ -9,8 +9,8 @@ from contextlib import AsyncExitStack
 
 import trio
 
-from ..frames import Message
-from ..inherit import inherited_socket
+from ..processes.frames import Message
+from ..processes.inherit import inherited_socket
 from .pipe import Pipe
 from .service import RequestError, Service
 

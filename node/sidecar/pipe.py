@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 import trio
 
-from ..frames import FrameDecoder, Message, encode_frame
+from ..processes.frames import FrameDecoder, Message, encode_frame
 
 _READ_SIZE = 256 * 1024
 _QUEUE = 4096

@@ -13,7 +13,7 @@ from libp2p.network.swarm import Swarm
 from libp2p.peer.id import ID
 from libp2p.tools.anyio_service import background_trio_service
 
-from ..frames import Message
+from ..processes.frames import Message
 from ..rates import Rate
 from .bounds import ConnectionBounds
 from .gate import Gate

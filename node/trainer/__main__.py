@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from ..ipc import BlockingChannel, inherited_socket
+from ..processes.ipc import BlockingChannel, inherited_socket
 
 
 def main() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from fractions import Fraction
 from typing import TypeVar
 
-from ..ipc import Child, spawn_child
+from ..processes.ipc import Child, spawn_child
 from . import messages
 
 __all__ = ["Worker", "part"]

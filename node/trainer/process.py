@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 
-from ..ipc import BlockingChannel, ChannelClosed, Message, failure, reply
+from ..processes.ipc import BlockingChannel, ChannelClosed, Message, failure, reply
 from .errors import WorkerError
 from .messages import Notice
 from .service import Service

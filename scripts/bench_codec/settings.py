@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from collab.kernels import Codec
-from collab.node.event_file import embedded_event
+from collab.node.event.file import embedded_event
 from collab.protocol.event import AlbertModel, EventDraft
 
 from .compressors import Compressor, Patch, RawIndices, Sign

@@ -17,7 +17,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from collab.node.event_file import embedded_event
+from collab.node.event.file import embedded_event
 from collab.node.files import atomic_write
 from collab.node.home import Home
 from collab.node.logs import configure_logs

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from collab import kernels
-from collab.node.create import create_event
+from collab.node.event.create import create_event
 from collab.node.home import EventFolder, Home
 from collab.node.keys import load
 from collab.node.store import Store

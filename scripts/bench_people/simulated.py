@@ -14,14 +14,14 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
-from collab.node import held_out
-from collab.node.control import ControlServer, Handler
-from collab.node.event_file import embedded_event
+from collab.node.control.socket import ControlServer, Handler
+from collab.node.display.view import NodeView
+from collab.node.event.file import embedded_event
 from collab.node.files import atomic_write
-from collab.node.frames import Message
 from collab.node.home import EventFolder, Home
+from collab.node.processes.frames import Message
+from collab.node.rounds import held_out
 from collab.node.store import Store
-from collab.node.view import NodeView
 from collab.protocol.commit import Accepted, Commit, Member, Rejected, root_commit
 from collab.protocol.event import EventManifest, Start
 from collab.protocol.identity import Identity

@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.status import Status
 
 from collab.node.errors import UserError
-from collab.node.event_file import embedded_event
+from collab.node.event.file import embedded_event
 from collab.node.files import atomic_write
 from collab.node.local_swarm import SwarmError
 from collab.node.units import seconds_text

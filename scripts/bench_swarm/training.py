@@ -11,11 +11,11 @@ from statistics import median
 
 from safetensors import safe_open
 
-from collab.node.create import create_event
+from collab.node.display.rounds_table import RoundRow
+from collab.node.event.create import create_event
 from collab.node.home import Home
 from collab.node.local_swarm import LocalNode, LocalSwarm, SwarmError
 from collab.node.reading import open_store, read_view
-from collab.node.rounds_table import RoundRow
 from collab.node.store import Store
 from collab.protocol.event import EventDraft
 

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from prometheus_client.exposition import generate_latest
 from rich.console import Console
 
-from collab.node.metrics import Metrics
+from collab.node.metrics.metrics import Metrics
+from collab.node.metrics.phase_clock import PhaseClock
 from collab.node.net.traffic import Traffic
-from collab.node.phase_clock import PhaseClock
 
 figures = import_module("bench_swarm.figures")
 pages = import_module("bench_swarm.pages")
@@ -117,7 +117,7 @@ def text_of(found: dict[str, Any]) -> str:
 
 
 def test_the_tables_say_what_was_reached() -> None:
-    scale = plan.full(import_module("collab.node.event_file").embedded_event())
+    scale = plan.full(import_module("collab.node.event.file").embedded_event())
     missed = figures.all_figures([result(overhead_share=0.3, loss=1.8), result(overhead_share=0.2, loss=1.9)], scale, 2)
     lines = text_of(missed).splitlines()
     overhead = next(line for line in lines if "round overhead" in line)

@@ -6,7 +6,7 @@ from importlib import import_module
 
 import pytest
 
-from collab.node.event_file import embedded_event
+from collab.node.event.file import embedded_event
 
 plan = import_module("bench_swarm.plan")
 EVENT = embedded_event()

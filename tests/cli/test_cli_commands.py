@@ -16,7 +16,7 @@ from typer.testing import CliRunner, Result
 
 from collab.node import files, keys
 from collab.node.cli.app import app
-from collab.node.control import NotRunning
+from collab.node.control.socket import NotRunning
 from collab.node.errors import StoreFull, UserError
 from collab.node.home import Home
 from collab.node.options import NodeOptions

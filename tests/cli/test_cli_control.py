@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from collab.node.control import ControlError, ControlServer, NotRunning, call
+from collab.node.control.socket import ControlError, ControlServer, NotRunning, call
 from collab.node.errors import UserError
 from collab.node.home import Home
 

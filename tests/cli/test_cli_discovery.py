@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
-from collab.node.discovery import check_sharing, scrape_targets
 from collab.node.errors import UserError
-from collab.node.metrics_server import MetricsServer
+from collab.node.metrics.discovery import check_sharing, scrape_targets
+from collab.node.metrics.server import MetricsServer
 from collab.node.net.records import PeerRecord
 from collab.node.settings import Settings
 from collab.protocol.identity import Identity

@@ -9,11 +9,11 @@ import pytest
 from rich.console import Console, RenderableType
 from store_samples import Chain
 
-from collab.node.display import LiveDisplay, PlainDisplay, changes, make_display, run_display
-from collab.node.frames import FrameDecoder, encode_frame
-from collab.node.rounds_table import RoundRow, rounds_table
+from collab.node.display.display import LiveDisplay, PlainDisplay, changes, make_display, run_display
+from collab.node.display.rounds_table import RoundRow, rounds_table
+from collab.node.display.view import NodeView
+from collab.node.processes.frames import FrameDecoder, encode_frame
 from collab.node.units import bytes_text, loss_text, seconds_text, short
-from collab.node.view import NodeView
 
 VIEW = NodeView(
     event="bengali-bert", event_id="ab" * 32, peer="12D3KooWDhJnKw8BVXY6Z3wsqtuEgZ8LXxx9wTxML3M2co9igCYi", round=12,

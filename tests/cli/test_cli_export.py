@@ -13,8 +13,8 @@ from collab import kernels
 from collab.kernels.merge import Contribution as MergeContribution
 from collab.kernels.merge import merge
 from collab.kernels.outer import sgd
-from collab.node.create import create_event
 from collab.node.errors import UserError
+from collab.node.event.create import create_event
 from collab.node.export import export_weights
 from collab.node.home import Home
 from collab.node.keys import load

@@ -12,8 +12,8 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from collab.node.errors import UserError
-from collab.node.metrics import Metrics
-from collab.node.metrics_server import MetricsServer
+from collab.node.metrics.metrics import Metrics
+from collab.node.metrics.server import MetricsServer
 
 
 @dataclass

@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 
 from rounds.worlds import contribution, event, identity
 
-from collab.node.metrics import Metrics
-from collab.node.round_driver import RoundDriver, RoundTools
+from collab.node.metrics.metrics import Metrics
+from collab.node.rounds.driver import RoundDriver, RoundTools
 from collab.node.store import Store
 from collab.node.trainer import messages
 from collab.protocol.commit import Commit

@@ -9,10 +9,10 @@ from typing import Any, cast
 
 from rounds.worlds import draft_on, event, finality, identity
 
-from collab.node.catch_up import CatchUp, HistoryServer, restore_history
-from collab.node.fetching import Fetcher
 from collab.node.net.errors import NetworkError
 from collab.node.net.rpc import Rpc
+from collab.node.rounds.catch_up import CatchUp, HistoryServer, restore_history
+from collab.node.rounds.fetching import Fetcher
 from collab.node.store import Store
 from collab.protocol.commit import Certificate, Commit
 from collab.protocol.event import EventManifest

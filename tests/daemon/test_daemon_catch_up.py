@@ -11,10 +11,10 @@ from daemon.conftest import MakePeer
 from daemon.kit import EVENT, FakeRpc, Internet, Peer, Step, blob_of, fields, grow, line
 from rounds.worlds import event, finality, identity
 
-from collab.node import catch_up
-from collab.node.catch_up import HISTORY, MANIFEST, fetch_manifest, restore_history
-from collab.node.fetching import Unavailable
 from collab.node.net.errors import NetworkError
+from collab.node.rounds import catch_up
+from collab.node.rounds.catch_up import HISTORY, MANIFEST, fetch_manifest, restore_history
+from collab.node.rounds.fetching import Unavailable
 from collab.node.store import Store
 from collab.protocol.canonical import DOCUMENT_LIMITS
 from collab.protocol.commit import Certificate, Commit

@@ -13,8 +13,8 @@ from daemon.workkit import Desk
 from rounds.worlds import identity
 
 from collab import kernels
-from collab.node.contributing import Contributor
-from collab.node.ipc import ChannelClosed
+from collab.node.processes.ipc import ChannelClosed
+from collab.node.rounds.contributing import Contributor
 from collab.protocol.commit import Commit
 from collab.protocol.messages import Contribution, Signed
 

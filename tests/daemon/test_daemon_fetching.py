@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from collab.node.fetching import Fetcher, Unavailable
 from collab.node.net.errors import NetworkError
+from collab.node.rounds.fetching import Fetcher, Unavailable
 from collab.node.store.blobs import Blobs
 from collab.protocol.messages import Blob
 from collab.protocol.record import sha256

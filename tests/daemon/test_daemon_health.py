@@ -13,12 +13,12 @@ import pytest
 from daemon.drivekit import EVENT, Bench
 from rounds.worlds import identity
 
-from collab.node.evaluating import evaluate_commits
-from collab.node.health import folder_size, measure_disk, measure_health
-from collab.node.ipc import ChannelClosed, RemoteFailure
-from collab.node.metrics import Metrics
+from collab.node.metrics.metrics import Metrics
+from collab.node.metrics.reading import folder_size, measure_disk, measure_health
+from collab.node.metrics.swarm_stats import Spread, SwarmStats
 from collab.node.net.errors import NetworkError
-from collab.node.swarm_stats import Spread, SwarmStats
+from collab.node.processes.ipc import ChannelClosed, RemoteFailure
+from collab.node.rounds.evaluating import evaluate_commits
 from collab.protocol.messages import Progress, Signed
 
 

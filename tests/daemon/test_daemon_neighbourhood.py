@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rounds.worlds import identity, signed_contribution
 
-from collab.node.neighbourhood import Asking, EarlyMessages, UpTo
+from collab.node.rounds.neighbourhood import Asking, EarlyMessages, UpTo
 from collab.protocol.canonical import encode
 from collab.protocol.history import History
 from collab.protocol.messages import Signed

@@ -16,21 +16,21 @@ from daemon.kit import line
 from rounds.worlds import event, identity
 
 from collab.node import node as node_module
-from collab.node.catch_up import restore_history
+from collab.node.control.requests import requests
+from collab.node.display.observe import observe
 from collab.node.errors import UserError
-from collab.node.fetching import Unavailable
 from collab.node.home import Home
-from collab.node.ipc import ChannelClosed, RemoteFailure
-from collab.node.metrics import Metrics
+from collab.node.metrics.metrics import Metrics
 from collab.node.net.errors import NetworkError
 from collab.node.node import Node
-from collab.node.observe import observe
 from collab.node.options import NodeOptions
-from collab.node.requests import requests
-from collab.node.round_driver import Finalised, Overtaken
+from collab.node.processes.ipc import ChannelClosed, RemoteFailure
+from collab.node.rounds.catch_up import restore_history
+from collab.node.rounds.driver import Finalised, Overtaken
+from collab.node.rounds.fetching import Unavailable
+from collab.node.rounds.weights import StateMismatch
 from collab.node.settings import Settings
 from collab.node.store import Store
-from collab.node.weights import StateMismatch
 from collab.protocol.commit import Commit
 from collab.protocol.errors import RemoteProtocolError
 from collab.protocol.event import Rounds

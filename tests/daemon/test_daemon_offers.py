@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collab.node.offers import SnapshotOffers
+from collab.node.rounds.offers import SnapshotOffers
 from collab.protocol.exchange import SnapshotOffer
 from collab.protocol.messages import Blob
 from collab.protocol.record import sha256

@@ -12,11 +12,11 @@ from daemon.drivekit import EVENT, Bench, trained
 from daemon.kit import line, until
 from rounds.worlds import contribution, draft_on, finality, identity, signed_contribution
 
-from collab.node import round_driver
-from collab.node.fetching import Unavailable
-from collab.node.ipc import ChannelClosed, RemoteFailure
 from collab.node.net.errors import NetworkError
-from collab.node.round_driver import Finalised, Interrupted, Overtaken
+from collab.node.processes.ipc import ChannelClosed, RemoteFailure
+from collab.node.rounds import driver as round_driver
+from collab.node.rounds.driver import Finalised, Interrupted, Overtaken
+from collab.node.rounds.fetching import Unavailable
 from collab.node.trainer import messages
 from collab.protocol.canonical import encode
 from collab.protocol.commit import Commit

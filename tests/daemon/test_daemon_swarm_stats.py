@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collab.node.swarm_stats import Spread, SwarmStats
+from collab.node.metrics.swarm_stats import Spread, SwarmStats
 from collab.protocol.messages import Progress
 
 

@@ -13,11 +13,11 @@ import torch
 from daemon.kit import Step, until
 from daemon.workkit import Desk
 
-from collab.node.fetching import Unavailable
-from collab.node.ipc import ChannelClosed
+from collab.node.processes.ipc import ChannelClosed
+from collab.node.processes.worker_host import WorkerHost
+from collab.node.rounds.fetching import Unavailable
+from collab.node.rounds.weights import StateMismatch
 from collab.node.trainer import messages
-from collab.node.weights import StateMismatch
-from collab.node.worker_host import WorkerHost
 from collab.protocol.commit import Commit
 from collab.protocol.exchange import SnapshotOffer
 from collab.protocol.messages import Blob

@@ -12,11 +12,11 @@ from daemon.kit import until
 from daemon.workkit import tiny_event
 
 from collab.node.errors import UserError
-from collab.node.ipc import ChannelClosed, RemoteFailure
+from collab.node.processes.ipc import ChannelClosed, RemoteFailure
+from collab.node.processes.worker_host import WorkerHost, open_request
 from collab.node.settings import Settings
 from collab.node.trainer import messages
 from collab.node.trainer.client import Worker
-from collab.node.worker_host import WorkerHost, open_request
 
 OPENED = messages.Opened(
     layout=(), parameters=10, device="cpu", bf16=False, samples=1, held_out_samples=1, tokens_per_sample=16, restored=None

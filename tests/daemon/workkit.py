@@ -10,20 +10,20 @@ from typing import Any, TypeVar, cast
 from daemon.kit import Step
 from rounds.worlds import event, finality, identity
 
-from collab.node.contributing import Contributor
-from collab.node.fetching import Fetcher
-from collab.node.ipc import RemoteFailure
-from collab.node.metrics import Metrics
+from collab.node.metrics.metrics import Metrics
 from collab.node.net.errors import NetworkError
-from collab.node.offers import SnapshotOffers
+from collab.node.processes.ipc import RemoteFailure
+from collab.node.processes.worker_host import WorkerHost
+from collab.node.rounds.contributing import Contributor
+from collab.node.rounds.fetching import Fetcher
+from collab.node.rounds.offers import SnapshotOffers
+from collab.node.rounds.weights import Weights
 from collab.node.store import Store
 from collab.node.trainer import messages
 from collab.node.trainer.client import Worker
 from collab.node.trainer.errors import WorkerError
 from collab.node.trainer.service import Service
 from collab.node.trainer.start import first_state
-from collab.node.weights import Weights
-from collab.node.worker_host import WorkerHost
 from collab.protocol.commit import Commit
 from collab.protocol.event import Data, EventManifest, GptModel, InnerOptimiser, OuterOptimiser, Rounds, Start
 from collab.protocol.history import History

@@ -13,12 +13,12 @@ from dashboard.kit import StoredHome, Watched, browser, needs_browser
 from playwright import sync_api as playwright
 from store_samples import COORDINATOR, Chain
 
-from collab.node import held_out
+from collab.node.credit.leaderboard import remember_names
 from collab.node.dashboard.export import export_page
 from collab.node.dashboard.local import LocalDashboard, local_dashboard
-from collab.node.leaderboard import remember_names
+from collab.node.display.view import NodeView
+from collab.node.rounds import held_out
 from collab.node.store import Store
-from collab.node.view import NodeView
 from collab.protocol.identity import Identity
 
 pytestmark = needs_browser

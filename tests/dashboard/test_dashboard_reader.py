@@ -12,15 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from store_samples import COORDINATOR, Chain
 
-from collab.node import held_out
+from collab.node.credit.leaderboard import count_credits, remember_names
 from collab.node.dashboard.export import export_page
 from collab.node.dashboard.ledger import Ledger, RoundLine
 from collab.node.dashboard.people import peer_rows
 from collab.node.dashboard.values import thinned
+from collab.node.display.view import NodeView
 from collab.node.errors import UserError
-from collab.node.leaderboard import count_credits, remember_names
+from collab.node.rounds import held_out
 from collab.node.store import Store
-from collab.node.view import NodeView
 from collab.protocol.commit import Commit, Rejected, root_commit
 from collab.protocol.gates import Case, ExactGate
 from collab.protocol.identity import Identity

@@ -19,7 +19,6 @@ from safetensors.numpy import save
 from store_samples import COORDINATOR, Chain
 from typer.testing import CliRunner
 
-from collab.node import held_out
 from collab.node.cli.app import app
 from collab.node.errors import UserError
 from collab.node.report import write
@@ -27,6 +26,7 @@ from collab.node.report.document import Block, Heading, Paragraph, Table
 from collab.node.report.figures import EventRecord, gini
 from collab.node.report.render import to_html, to_markdown
 from collab.node.report.write import write_report
+from collab.node.rounds import held_out
 from collab.node.store import Store
 
 ATTACK = "<script>alert(1)</script> & | `code` ![x](http://evil.example)"

@@ -13,7 +13,7 @@ import psutil
 import pytest
 from e2e.kit import LOGS, commits, contributors, write_event
 
-from collab.node.control import NotRunning, call
+from collab.node.control.socket import NotRunning, call
 from collab.node.home import Home
 from collab.node.local_swarm import LocalSwarm, local_swarm
 

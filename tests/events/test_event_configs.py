@@ -9,8 +9,8 @@ import pytest
 from pydantic_core import PydanticUndefined
 
 import collab
-from collab.node.event_file import UNITS, embedded_event, event_template, parse_event, read_event_file
-from collab.node.event_problems import GATE_RECORDS, SECTIONS, known_keys, tags_of
+from collab.node.event.file import UNITS, embedded_event, event_template, parse_event, read_event_file
+from collab.node.event.problems import GATE_RECORDS, SECTIONS, known_keys, tags_of
 from collab.protocol.event import AlbertModel, EventDraft, GptModel, HuggingFaceModel
 from collab.protocol.record import Record
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collab.node.event_file import EventFileError, event_template, parse_event, read_event_file
-from collab.node.event_problems import Problem
+from collab.node.event.file import EventFileError, event_template, parse_event, read_event_file
+from collab.node.event.problems import Problem
 from collab.protocol.event import EventManifest, Start
 from collab.protocol.identity import Identity
 

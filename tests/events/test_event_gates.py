@@ -4,7 +4,7 @@ import pytest
 from events.test_event_file import GOOD, problems_of
 from store_samples import draft, manifest
 
-from collab.node.event_file import parse_event
+from collab.node.event.file import parse_event
 from collab.protocol.canonical import decode, encode
 from collab.protocol.errors import RemoteProtocolError
 from collab.protocol.event import EventManifest, Start

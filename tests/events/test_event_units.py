@@ -2,7 +2,7 @@
 
 import pytest
 
-from collab.node.event_units import seconds, size
+from collab.node.event.units import seconds, size
 
 
 @pytest.mark.parametrize(("text", "value"), [("45s", 45), ("10m", 600), ("1.5h", 5400), (" 2 d ", 172800), ("0s", 0)])

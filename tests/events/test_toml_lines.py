@@ -6,7 +6,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collab.node.toml_lines import KeyPath, key_lines
+from collab.node.event.toml_lines import KeyPath, key_lines
 
 
 def test_tables_dotted_keys_and_comments() -> None:

@@ -20,11 +20,11 @@ from rounds.worlds import contribution, event, identity, signed_contribution
 from collab import kernels
 from collab.kernels.merge import Contribution as MergeContribution
 from collab.kernels.merge import merge
-from collab.node.gatekeeper import Failure, Gatekeeper
-from collab.node.ipc import RemoteFailure
+from collab.node.gates.gatekeeper import Failure, Gatekeeper
+from collab.node.processes.ipc import RemoteFailure
+from collab.node.rounds.weights import candidate_key
 from collab.node.trainer import messages
 from collab.node.trainer.start import first_state
-from collab.node.weights import candidate_key
 from collab.protocol.ancestry import Ancestry
 from collab.protocol.event import EventManifest, OuterOptimiser, Start
 from collab.protocol.gates import LossGate, refusal_of

@@ -13,7 +13,7 @@ from typer.testing import CliRunner, Result
 
 from collab.node.cli.app import app
 from collab.node.errors import UserError
-from collab.node.gate_file import read_gate_file
+from collab.node.gates.file import read_gate_file
 from collab.protocol.gates import Case, CommandGate, ExactGate, HeadGate, LossGate
 from collab.protocol.messages import Signed
 from collab.protocol.verdict import open_verdict
@@ -109,7 +109,7 @@ def test_what_a_person_can_mend_is_one_line(run: Run, arguments: list[str], mess
     ],
 )
 async def test_a_command_that_does_not_measure(tmp_path: Path, program: list[str], message: str) -> None:
-    from collab.node.gate_command import measure_command
+    from collab.node.gates.command import measure_command
 
     seconds = 0.1 if "60" in program else 60
     gate = CommandGate(name="g", kind="command", command=tuple(program), direction="lower", seconds=seconds)
@@ -118,7 +118,7 @@ async def test_a_command_that_does_not_measure(tmp_path: Path, program: list[str
 
 
 async def test_a_command_that_prints_no_finite_number_fails_the_gate(tmp_path: Path) -> None:
-    from collab.node.gate_command import measure_command
+    from collab.node.gates.command import measure_command
 
     for name, number in (("a", "1.5"), ("b", "nan"), ("c", "1.0")):
         (tmp_path / name).write_text(number)

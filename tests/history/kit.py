@@ -14,7 +14,7 @@ from collab import kernels
 from collab.kernels.merge import Contribution as MergeContribution
 from collab.kernels.merge import merge
 from collab.kernels.outer import sgd
-from collab.node.create import create_event
+from collab.node.event.create import create_event
 from collab.node.home import Home
 from collab.node.store import Store
 from collab.node.trainer.start import first_state

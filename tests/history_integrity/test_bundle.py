@@ -14,8 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from typer.testing import Result
 
-from collab.node.create import create_event
 from collab.node.errors import UserError
+from collab.node.event.create import create_event
 from collab.node.history.bundle import write_bundle
 from collab.node.history.unbundle import unbundle
 from collab.node.home import Home

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 from bench_people.expressions import Asked, dashboards, panels, recorded, rules, sides
 
-from collab.node.metrics import Metrics
+from collab.node.metrics.metrics import Metrics
 from collab.node.net.traffic import Traffic
 
 # Shown by prometheus-client with the others; no panel needs it.

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from collab.node.metrics import Metrics
+from collab.node.metrics.metrics import Metrics
 from collab.node.net.traffic import Traffic
 
 README = Path(__file__).parents[2] / "monitoring" / "README.md"

@@ -19,7 +19,7 @@ from net.netkit import envelope, until, until_async
 from collab.node.net.errors import NetworkError
 from collab.node.net.gossip import Gossip, GossipCallbacks, GossipMessage
 from collab.node.net.traffic import Traffic
-from collab.node.supervise import Backoff
+from collab.node.processes.supervise import Backoff
 from collab.protocol.identity import Identity
 
 TOPIC = "test"

@@ -14,12 +14,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collab.node.frames import MAX_FRAME, FrameDecoder, FrameError, encode_frame
-from collab.node.ipc import BlockingChannel, Channel, ChannelClosed, Child, RemoteFailure, failure, reply, spawn_child
+from collab.node.processes.frames import MAX_FRAME, FrameDecoder, FrameError, encode_frame
+from collab.node.processes.ipc import BlockingChannel, Channel, ChannelClosed, Child, RemoteFailure, failure, reply, spawn_child
 
 CHILD = '''
 import sys
-from collab.node.ipc import BlockingChannel, ChannelClosed, inherited_socket, reply
+from collab.node.processes.ipc import BlockingChannel, ChannelClosed, inherited_socket, reply
 channel = BlockingChannel(inherited_socket(sys.argv))
 print("started", flush=True)
 print("x" * 20000, file=sys.stderr, flush=True)
@@ -174,7 +174,7 @@ async def test_the_channel_ends_with_the_child(child: tuple[Child, list[str]]) -
 
 async def test_a_module_started_by_hand_says_so() -> None:
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", "import sys; from collab.node.ipc import inherited_socket; inherited_socket(sys.argv)",
+        sys.executable, "-c", "import sys; from collab.node.processes.ipc import inherited_socket; inherited_socket(sys.argv)",
         stderr=asyncio.subprocess.PIPE, env={**os.environ, "PYTHONSAFEPATH": "1"},
     )  # fmt: skip
     _, errors = await process.communicate()

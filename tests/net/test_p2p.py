@@ -16,7 +16,7 @@ from net.netkit import until
 from collab.node.net import addresses
 from collab.node.net.errors import NetworkError
 from collab.node.net.p2p import P2PHost, P2POptions
-from collab.node.supervise import Backoff
+from collab.node.processes.supervise import Backoff
 from collab.protocol.identity import Identity
 
 Make = Callable[..., Awaitable[P2PHost]]

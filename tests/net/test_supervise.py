@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collab.node.supervise import Backoff, Supervisor
+from collab.node.processes.supervise import Backoff, Supervisor
 
 
 class FakeChild:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from collab.node.ipc import BlockingChannel, ChannelClosed, RemoteFailure
+from collab.node.processes.ipc import BlockingChannel, ChannelClosed, RemoteFailure
 from collab.node.trainer import messages, process
 from collab.node.trainer.client import Worker, part
 from collab.node.trainer.service import Service

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from collab.node import background
-from collab.node.background import background_command, go_on_in_background
-from collab.node.control import NotRunning
+from collab.node.control.socket import NotRunning
 from collab.node.errors import UsageError, UserError
+from collab.node.event.joining import read_invite, remembered_invite
 from collab.node.home import Home
-from collab.node.joining import read_invite, remembered_invite
+from collab.node.hosting import background
+from collab.node.hosting.background import background_command, go_on_in_background
 
 
 class Child:
@@ -35,8 +35,8 @@ class Child:
             stdout.write(text.encode())
             return self
 
-        monkeypatch.setattr("collab.node.background.subprocess.Popen", start)
-        monkeypatch.setattr("collab.node.background.time.sleep", lambda seconds: None)
+        monkeypatch.setattr("collab.node.hosting.background.subprocess.Popen", start)
+        monkeypatch.setattr("collab.node.hosting.background.time.sleep", lambda seconds: None)
 
     def poll(self) -> int | None:
         return self.code

@@ -12,10 +12,10 @@ from rounds.worlds import identity
 from typer.testing import CliRunner, Result
 
 from collab.node import keys
-from collab.node.catch_up import restore_history
 from collab.node.cli.app import app
+from collab.node.credit.leaderboard import Leaderboard, count_credits, read_names, remember_names
 from collab.node.home import Home
-from collab.node.leaderboard import Leaderboard, count_credits, read_names, remember_names
+from collab.node.rounds.catch_up import restore_history
 from collab.node.store import Store
 from collab.protocol.credits import credits
 from collab.protocol.manifest import SignedManifest

@@ -17,8 +17,8 @@ from typer.testing import CliRunner
 from collab.node.cli import doctor as command
 from collab.node.cli.app import app
 from collab.node.clock_warning import clock_warning
-from collab.node.doctor import Finding, examine_machine, worst
-from collab.node.doctor_network import clock_finding, network_findings, ntp_time, reachability
+from collab.node.doctor.machine import Finding, examine_machine, worst
+from collab.node.doctor.network import clock_finding, network_findings, ntp_time, reachability
 from collab.node.errors import UserError
 from collab.node.home import Home
 from collab.node.settings import Settings
@@ -115,14 +115,14 @@ def test_the_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert (found["port"].state, "--port N" in found["port"].advice) == ("bad", True)
     assert found["GPU"].state in ("ok", "bad")
     usage = type("Usage", (), {"free": 10**6})
-    monkeypatch.setattr("collab.node.doctor.shutil.disk_usage", lambda place: usage)
+    monkeypatch.setattr("collab.node.doctor.machine.shutil.disk_usage", lambda place: usage)
     assert machine(tmp_path)["disk"].state == "bad"
 
 
 def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLLAB_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
-    monkeypatch.setattr("collab.node.doctor_network.ask_ntp", lambda host: 700.0)
+    monkeypatch.setattr("collab.node.doctor.network.ask_ntp", lambda host: 700.0)
     offline = CliRunner().invoke(app, ["doctor"])
     assert "?     clock" in offline.stdout
     assert "no node runs in this home" in offline.stdout

@@ -12,6 +12,7 @@ import pytest
 
 from collab.node.errors import UserError
 from collab.node.home import Home
+from collab.node.hosting.pausing import Pausing
 from collab.node.manners.gpus import Gpus
 from collab.node.manners.keeper import Keeper, Kept
 from collab.node.manners.limits import Limits
@@ -21,7 +22,6 @@ from collab.node.manners.senses import Senses, Touches
 from collab.node.manners.usage import Usage
 from collab.node.net.pacing import Pacer
 from collab.node.net.traffic import Traffic
-from collab.node.pausing import Pausing
 
 
 class World:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from collab.node.errors import UserError
-from collab.node.log_file import follow, last_lines
+from collab.node.hosting.log_file import follow, last_lines
 from collab.node.logs import _RotatingFile
 
 

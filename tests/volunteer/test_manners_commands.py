@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from collab.node.cli.app import app
-from collab.node.control import ControlServer
+from collab.node.control.socket import ControlServer
 from collab.node.errors import UserError
 from collab.node.home import Home
 from collab.node.manners.limits import Limits

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from collab.node.frames import FrameDecoder, encode_frame
-from collab.node.panel import MOST_WIDTH, render, sparkline
-from collab.node.view import NodeView
+from collab.node.display.panel import MOST_WIDTH, render, sparkline
+from collab.node.display.view import NodeView
+from collab.node.processes.frames import FrameDecoder, encode_frame
 
 VIEW = NodeView(
     event="bengali-bert", event_id="ab" * 32, peer="12D3KooWDhJnKw8BVXY6Z3wsqtuEgZ8LXxx9wTxML3M2co9igCYi", round=12,

@@ -9,7 +9,7 @@ import pytest
 from daemon.kit import until
 
 from collab.node.errors import UserError
-from collab.node.pausing import OWNER_REASON, Pausing
+from collab.node.hosting.pausing import OWNER_REASON, Pausing
 
 
 class World:

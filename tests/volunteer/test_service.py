@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from collab.node.cli.app import app
 from collab.node.errors import UserError
 from collab.node.home import Home
-from collab.node.service import UNIT, install, remove, run_systemctl, unit_text
+from collab.node.hosting.service import UNIT, install, remove, run_systemctl, unit_text
 from collab.protocol.invite import Invite
 from collab.protocol.manifest import SignedManifest
 

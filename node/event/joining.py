@@ -1,0 +1,27 @@
+"""The invite that a volunteer pastes, and the one that this node used the last time."""
+
+from __future__ import annotations
+
+from ...protocol.invite import Invite, InviteError
+from ..errors import UsageError, UserError
+from ..home import Home
+
+
+def read_invite(text: str) -> Invite:
+    """Return the invite. Raises UserError that says what is wrong with it."""
+    try:
+        return Invite.parse(text)
+    except InviteError as error:
+        raise UserError(str(error)) from error
+
+
+def remembered_invite(home: Home, event: str) -> Invite:
+    """Return the invite with which the event was joined from this home before. Raises UserError."""
+    joined = [folder for folder in home.events() if folder.invite_path.is_file()]
+    if not joined:
+        raise UsageError(f"INVITE is missing: no event was joined from {home.path} yet", "see `collab-node join --help`")
+    folder = home.find_event(event or (joined[0].path.name if len(joined) == 1 else ""))
+    try:
+        return read_invite(folder.invite_path.read_text(encoding="ascii", errors="replace"))
+    except OSError as error:
+        raise UserError(f"the invite of this event is not kept here: {error.strerror}", "paste it again") from error
