@@ -4,10 +4,10 @@ A proposal names a commit by its hash. It is fetched, checked against the rules 
 compared with what this node itself received: a contribution that it checked in good time and that the commit neither merged nor
 refused was left out. The proposer's refusals must be ones that this node shares.
 
-Gates (`node/gates/gatekeeper.py` tells how those at fault are found). A candidate that fails one, and a refusal for a gate that does not
-show here, make a commit UNFAIR, not UNSOUND: it is prevoted against while it is new. A measurement is not bit-identical on all
-hardware, as a merge is, so it must not stop a commit that more than 2/3 of the committee measured and found good; and with fewer
-than a third faulty no commit is final whose candidate fails at every honest member. The voting core knows nothing of gates.
+Gates (`node/gates/gatekeeper.py` tells how those at fault are found). A candidate that fails one, and a refusal for a gate that
+does not show here, make a commit UNFAIR, not UNSOUND: it is prevoted against while it is new. A measurement is not bit-identical
+on all hardware, as a merge is, so it must not stop a commit that more than 2/3 of the committee measured and found good; and with
+fewer than a third faulty no commit is final whose candidate fails at every honest member. The voting core knows nothing of gates.
 
 Where honest members differ so that no candidate finds more than 2/3, an epoch ends without a commit. So that the swarm goes on,
 a member becomes more patient from epoch to epoch: from the second on it believes refusals for gates (to leave out too much harms
