@@ -29,7 +29,6 @@ from .flags import (
     ReachFlag,
     ShareMetricsFlag,
     ThreadsFlag,
-    home_of,
     settings_of,
 )
 
@@ -96,13 +95,6 @@ def join(
         home=node_home, settings=settings, event=parsed.event, invite=parsed, trains=train, max_rounds=max_rounds,
         display=_display(display),
     ), detach)  # fmt: skip
-
-
-def stop(home: HomeFlag = None, config: ConfigFlag = None) -> None:
-    """Ask the node that runs in this home to leave in order, as Ctrl-C does."""
-    from ..control.socket import call
-
-    call(home_of(home, config).path, "stop")
 
 
 def _display(choice: str) -> Display:

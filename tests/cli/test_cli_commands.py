@@ -58,7 +58,7 @@ def test_no_command_is_a_request_for_help(run: Run, words: list[str]) -> None:
 @pytest.mark.parametrize(
     "words",
     [
-        ["event", "init"], ["event", "check"], ["event", "create"], ["event", "invite"], ["seed"], ["join"], ["stop"], ["status"],
+        ["event", "init"], ["event", "check"], ["event", "create"], ["event", "invite"], ["seed"], ["join"], ["status"],
         ["log"], ["show"], ["diff"], ["blame"], ["branch"], ["tag"], ["checkout"], ["export"], ["import"], ["key", "show"],
         ["key", "backup"], ["key", "restore"], ["logs"], ["pause"], ["resume"], ["leave"],
         ["restart"], ["doctor"], ["limits"], ["set"], ["credits"], ["certificate", "issue"], ["certificate", "verify"],
@@ -170,7 +170,7 @@ def test_commands_without_an_event_say_what_to_do(run: Run, home: Path) -> None:
     for words in (["log"], ["status"], ["export", "x"], ["seed"], ["event", "invite"]):
         failed(run(*words), "has no event", "event create")
     failed(run("key", "show"), "there is no key")
-    for words in (["stop"], ["pause"], ["resume"], ["leave"], ["restart"]):
+    for words in (["pause"], ["resume"], ["leave"], ["restart"]):
         failed(run(*words), "no node runs")
     failed(run("logs"), "there is no log")
 
