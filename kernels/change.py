@@ -14,9 +14,10 @@ from torch import Tensor
 from . import lowrank
 from .canonical import norm
 from .codec import DENSE, Codec
-from .entry import compress, decompress, max_payload_bytes
+from .entry import compress, decompress
 from .errors import PayloadError
 from .layout import Buffer, Layout, Tensors
+from .sizes import max_payload_bytes
 
 Form = Literal["sparse", "dense", "low-rank"]
 """`sparse` and `dense` are patches of docs/WIRE_FORMAT.md, `low-rank` is that of `lowrank`."""
