@@ -1,5 +1,7 @@
-"""Ways to send an update, all with error feedback. What arrives is a payload of our format, which the merges take; other formats differ
-in what they would have cost on the wire."""
+"""Ways to send an update, all with error feedback.
+
+What arrives is a payload of our format, which the merges take; other formats differ in what they would have cost on the wire.
+"""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ def row_of(run: Run) -> dict[str, Any]:
     folder.mkdir(exist_ok=True)
     event = EVENTS[run.event](run.quick)
     simulation = Simulation(event, setting.compressor, setting.outer, setting.merge, run.seed, cache=folder)
-    return {"event": run.event, "seed": run.seed, **_described(setting), **_measured(simulation.run())}
+    return {"event": run.event, "seed": run.seed, "quick": run.quick, **_described(setting), **_measured(simulation.run())}
 
 
 def _described(setting: Setting) -> dict[str, Any]:
