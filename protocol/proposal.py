@@ -8,9 +8,9 @@ commit but the state hash follows from the statement and the parent, so a check 
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from .commit import Certificate, Commit
 from .errors import RemoteProtocolError
@@ -25,6 +25,8 @@ MAX_MESSAGE = 700
 
 Text = Annotated[str, Field(max_length=MAX_MESSAGE)]
 Form = Literal["sparse", "dense", "low-rank"]
+STATISTICS = {"fisher": "fisher", "regmean": "grams"}
+"""The methods that need what a proposal may come without, and the field that it is in."""
 
 
 class ModelProposal(Message):
@@ -32,6 +34,9 @@ class ModelProposal(Message):
 
     `form` says what the payload is: a `sparse` or `dense` patch of the wire format, or `low-rank` factors. `samples` weighs the
     proposal against others; `time` is its maker's clock in Unix seconds, for people only.
+
+    `fisher` is the Fisher diagonal on the coordinates of the payload, `grams` the Gram matrices of linear layers, as their maker
+    measured them. A proposal without has none of the two in its bytes.
     """
 
     KIND = "model-proposal"
@@ -42,6 +47,23 @@ class ModelProposal(Message):
     error: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
     message: Text
     time: Count
+    fisher: Blob | None = None
+    grams: Blob | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_empty_statistics(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields: dict[str, Any] = serialise(self)
+        return {name: value for name, value in fields.items() if value is not None or name not in STATISTICS.values()}
+
+    def blobs(self) -> tuple[Blob, ...]:
+        """Return everything that goes with the record: the payload, then the statistics that there are."""
+        return tuple(blob for blob in (self.payload, self.fisher, self.grams) if blob is not None)
+
+    def statistics(self, method: str) -> dict[str, Blob]:
+        """Return the statistics that a merge by `method` needs, as far as they are there, by name."""
+        name = STATISTICS.get(method)
+        blob = getattr(self, name) if name is not None else None
+        return {name: blob} if name is not None and blob is not None else {}
 
 
 class Tried(Record):

@@ -31,6 +31,9 @@ def propose(
         float, typer.Option("--error", metavar="SHARE", min=1e-6, max=0.9, help="How much of the change may be lost (its norm).")
     ] = 0.02,
     samples: Annotated[int, typer.Option("--samples", metavar="N", min=1, help="Trained on so many: its weight.")] = 1,
+    statistics: Annotated[
+        bool, typer.Option("--statistics", help="Measure what merging by fisher or regmean needs, on the event's samples.")
+    ] = False,
     out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Also write it to FILE, to be sent.")] = None,
     home: HomeFlag = None,
     config: ConfigFlag = None,
@@ -41,12 +44,12 @@ def propose(
     """Propose a model that you trained from a version: the difference, as small as the error allows, signed."""
     import time
 
-    from ...protocol.messages import Signed
     from ...protocol.proposal import MAX_MESSAGE, open_proposal
     from ..history.replay import replaying
     from ..history.revisions import find_commit
     from ..proposals.board import keep, write_file
-    from ..proposals.making import make_proposal
+    from ..proposals.making import SAMPLES, Made, make_proposal
+    from ..proposals.printing import made_fields, statistics_sizes
     from ..proposals.weights import checkpoint_file
     from ..store import Store
     from ..units import bytes_text, short
@@ -55,28 +58,33 @@ def propose(
         raise UsageError(f"the message has {len(message)} characters, {MAX_MESSAGE} are allowed")
     if out is not None and out.exists():
         raise UserError(f"{out} is already there", "choose another name")
-    file = checkpoint_file(checkpoint)
+    file = checkpoint_file(checkpoint).absolute()
     node, folder = event_of(home, config, event)
     manifest, identity = folder.manifest().open(), _identity(node)
 
-    async def make(store: Store, commit: Commit) -> tuple[Signed, bytes]:
-        async with replaying(manifest, store, settings_of(config, device=device)) as replay:
+    async def make(store: Store, commit: Commit) -> Made:
+        async with replaying(manifest, store, settings_of(config, device=device), data=statistics) as replay:
             return await make_proposal(
                 replay, identity, commit, file,
-                error=error, samples=samples, message=message, time=int(time.time()),
+                error=error, samples=samples, message=message, time=int(time.time()), statistics=statistics,
             )  # fmt: skip
 
     with Store.open_beside(folder.store_path) as store:
-        signed, payload = offline(make(store, find_commit(store, base)))
-        keep(store, signed, payload)
+        made = offline(make(store, find_commit(store, base)))
+        keep(store, made.signed, *made.blobs)
         if out is not None:
-            write_file(out.absolute(), signed, payload)
-    proposal = open_proposal(signed.encode())[1]
+            write_file(out.absolute(), made.signed, *made.blobs)
+    proposal = open_proposal(made.signed.encode())[1]
     if as_json:
-        fields = {"proposal": signed.digest.hex(), "form": proposal.form, "bytes": len(payload), "error": proposal.error}
-        typer.echo(json.dumps(fields))
+        typer.echo(json.dumps(made_fields(made.signed, proposal)))
         return
-    typer.echo(f"proposal {short(signed.digest)}: {proposal.form}, {bytes_text(len(payload))}, error {100 * proposal.error:.2g}%")
+    what = f"{proposal.form}, {bytes_text(proposal.payload.size)}, error {100 * proposal.error:.2g}%"
+    typer.echo(f"proposal {short(made.signed.digest)}: {what}")
+    if statistics:
+        measured = ", ".join(f"{name} {bytes_text(size)}" for name, size in statistics_sizes(proposal).items())
+        typer.echo(f"statistics of {SAMPLES} samples: {measured}")
+    if made.without:
+        typer.echo(f"too many inputs for regmean, to be averaged: {', '.join(made.without)}")
     if out is not None:
         typer.echo(f"wrote {out}: `collab-node review {out.name}` takes it over elsewhere")
 
@@ -120,8 +128,8 @@ def review(
                 typer.echo("no open proposals")
             return
         if Path(which).is_file():
-            signed, _, payload = read_file(Path(which), manifest, store)
-            keep(store, signed, payload)
+            signed, _, blobs = read_file(Path(which), manifest, store)
+            keep(store, signed, *blobs)
             which = signed.digest.hex()
         chosen = find_proposals(store, [which])
         compared = offline(compared_to(store, find_commit(store, onto), chosen))
@@ -159,7 +167,7 @@ def merge(
     from ..proposals.board import find_proposals
     from ..proposals.conflicts import compare
     from ..proposals.merged import tried_lines
-    from ..proposals.merging import AUTO, check_merge, keep_merge, merge_proposals
+    from ..proposals.merging import AUTO, check_merge, keep_merge, merge_proposals, no_room
     from ..store import Store
     from ..units import short
 
@@ -176,7 +184,7 @@ def merge(
                 return compared, None
             return compared, await merge_proposals(
                 replay, store, identity, parent, chosen,
-                method=method, parameters=chosen_parameters, message=message, time=int(time.time()),
+                method=method, parameters=chosen_parameters, cap=manifest.merge.cap, message=message, time=int(time.time()),
             )  # fmt: skip
 
     with Store.open_beside(folder.store_path) as store:
@@ -199,6 +207,8 @@ def merge(
         return
     for line in tried_lines(made):
         typer.echo(line)
+    if no_room(chosen, made):
+        typer.echo(f"a cap of {made.parameters['cap']:g} makes this the average: who trusts the statistics says --set cap=1")
     typer.echo(f"{into} is at commit {short(commit.digest)}: {len(chosen)} proposals merged by {made.method}")
 
 
