@@ -19,6 +19,7 @@ from ...protocol.event import (
     GptModel,
     HuggingFaceModel,
     InnerOptimiser,
+    Maintainers,
     Merge,
     OuterOptimiser,
     Rounds,
