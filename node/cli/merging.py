@@ -92,13 +92,14 @@ def merge(
     threads: ThreadsFlag = None, data_dir: DataFlag = None, as_json: JsonFlag = False,
 ) -> None:  # fmt: skip
     """Merge proposals into a commit that you, a maintainer, sign. Conflicts are reported first, and the gates must pass."""
+    from ..deciding.maintainers import check_maintainer
     from ..history.progress import shown_on_terminal
     from ..history.replay import replaying
     from ..history.revert import branch_to_take
     from ..history.revisions import find_commit
     from ..proposals.board import find_proposals
     from ..proposals.conflicts import compare
-    from ..proposals.merging import check_despite, check_maintainer, commit_of, keep_merge, needs_data, try_merge
+    from ..proposals.merging import check_despite, commit_of, keep_merge, needs_data, try_merge
     from ..store import Store
 
     node, folder = event_of(home, config, event)

@@ -12,10 +12,11 @@ from ..errors import UserError
 from ..history.replay import replaying
 from ..history.revert import branch_to_take, keep_revert
 from ..proposals.board import keep
-from ..proposals.merging import check_maintainer, keep_merge
+from ..proposals.merging import keep_merge
 from ..settings import Settings
 from ..store import Store
 from .draft import Draft
+from .maintainers import check_maintainer
 
 
 @dataclass(frozen=True)
@@ -44,15 +45,14 @@ async def sign_draft(
 ) -> SignedDraft:  # fmt: skip
     """Take over what the draft merges, replay it, and add a signature if it lacks one. Raises UserError."""
     draft.check(event, store)
+    missing = draft.missing(event)
+    if missing:
+        check_maintainer(event, identity)
+        if identity.peer_id in draft.signers():
+            raise UserError("you have signed this already", f"{missing} more must sign: send it to another maintainer")
     for signed, payload in proposals:
         keep(store, signed, payload)
     async with replaying(event, store, settings) as replay:
         await replay.go_to(store.commit(draft.commit.base))
         await replay.replay(draft.commit)
-    missing = draft.missing(event)
-    if not missing:
-        return SignedDraft(draft, 0, added=False)
-    check_maintainer(event, identity)
-    if identity.peer_id in draft.signers():
-        raise UserError("you have signed this already", f"{missing} more must sign: send it to another maintainer")
-    return SignedDraft(draft.signed_by(identity), missing - 1, added=True)
+    return SignedDraft(draft.signed_by(identity), missing - 1, added=True) if missing else SignedDraft(draft, 0, added=False)

@@ -60,15 +60,6 @@ class Attempt:
         return [result.measurement.gate for result in self.results if not result.measurement.passed]
 
 
-def check_maintainer(event: EventManifest, identity: Identity) -> None:
-    """Raise UserError unless this is somebody who decides on merges."""
-    if identity.peer_id in event.deciders().keys:
-        return
-    if event.maintainers is None:
-        raise UserError("only the event's coordinator merges proposals", f"send them to {event.coordinator}: propose --out FILE")
-    raise UserError("only the event's maintainers merge proposals", f"they are {', '.join(event.maintainers.keys)}")
-
-
 def check_despite(reason: str) -> None:
     """Raise UsageError for a reason that is too long to stand in a commit."""
     if len(reason) > MAX_DESPITE:

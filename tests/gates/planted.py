@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from collab.kernels.change import smallest
 from collab.node.event.create import create_event
 from collab.node.home import Home
-from collab.node.keys import load
+from collab.node.keys import create, load
 from collab.node.proposals.board import keep
 from collab.node.settings import Settings
 from collab.node.store import Proposed, Store
@@ -24,6 +24,7 @@ from collab.protocol.messages import Blob, Signed
 from collab.protocol.proposal import ModelProposal
 from collab.protocol.record import sha256
 
+COORDINATOR = Identity(bytes(31) + b"\x54")
 MAKER = Identity(bytes(31) + b"\x55")
 
 
@@ -62,6 +63,8 @@ def make_planted(world: World, folder: Path, kinds: dict[str, int], **changes: A
     save_file(world.base, base)
     fields = {name: getattr(world.event, name) for name in EventDraft.model_fields}
     home = Home(folder / "home")
+    home.prepare()
+    create(home.identity_path, COORDINATOR)
     event = create_event(home, EventDraft(**(fields | changes)), checkpoint=base)
     settings = Settings(home=home.path, data_dir=world.folder, cache_dir=world.folder / "cache", device="cpu", threads=1)
     made = Planted(home, event, settings, {})
