@@ -1,4 +1,4 @@
-"""`propose`, `review` and `merge`: changes that were made outside the swarm."""
+"""`propose` and `review`: changes that were made outside the swarm."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def propose(
         raise UserError(f"{out} is already there", "choose another name")
     file = checkpoint_file(checkpoint).absolute()
     node, folder = event_of(home, config, event)
-    manifest, identity = folder.manifest().open(), _identity(node)
+    manifest, identity = folder.manifest().open(), identity_of(node)
 
     async def make(store: Store, commit: Commit) -> Made:
         async with replaying(manifest, store, settings_of(config, device=device), data=statistics) as replay:
@@ -134,85 +134,15 @@ def review(
         chosen = find_proposals(store, [which])
         compared = offline(compared_to(store, find_commit(store, onto), chosen))
         if as_json:
-            typer.echo(json.dumps({**proposal_fields(chosen[0]), "conflicts": _fields(compared)}))
+            typer.echo(json.dumps({**proposal_fields(chosen[0]), "conflicts": conflicts_fields(compared)}))
             return
         Console().print(proposals_table(store, chosen))
     typer.echo(f"by {chosen[0].maker}\n\n{printable(chosen[0].proposal.message)}\n")
-    _show(compared, f"nothing changed between its base and {onto}")
+    show_conflicts(compared, f"nothing changed between its base and {onto}")
 
 
-def merge(
-    proposals: Annotated[list[str], typer.Argument(metavar="PROPOSAL…", help="By the first digits of their ids.")],
-    method: Annotated[str, typer.Option("--method", metavar="NAME", help="auto: the one of the lowest held-out loss.")] = "auto",
-    into: Annotated[str, typer.Option("--into", metavar="BRANCH", help="The branch that takes the commit.")] = "merged",
-    onto: OntoFlag = "HEAD",
-    parameters: Annotated[
-        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A parameter of the method; may be repeated.")
-    ] = None,
-    message: MessageFlag = "",
-    dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Only report the conflicts.")] = False,
-    home: HomeFlag = None,
-    config: ConfigFlag = None,
-    event: EventFlag = "",
-    device: DeviceFlag = None,
-    as_json: JsonFlag = False,
-) -> None:
-    """Merge proposals into a commit that you, the coordinator, sign. What conflicts is reported first."""
-    import time
-
-    from ...protocol.proposal import open_merge
-    from ..history.replay import replaying
-    from ..history.revert import branch_to_take
-    from ..history.revisions import find_commit
-    from ..proposals.board import find_proposals
-    from ..proposals.conflicts import compare
-    from ..proposals.merged import tried_lines
-    from ..proposals.merging import AUTO, check_merge, keep_merge, merge_proposals, no_room
-    from ..store import Store
-    from ..units import short
-
-    chosen_parameters = _parameters(parameters or [])
-    node, folder = event_of(home, config, event)
-    manifest, identity, settings = folder.manifest().open(), _identity(node), settings_of(config, device=device)
-
-    async def work(store: Store, parent: Commit, chosen: list[Proposed]) -> tuple[list[Comparison], Commit | None]:
-        async with replaying(manifest, store, settings, data=method == AUTO and not dry_run) as replay:
-            compared = await compare(replay, store, parent, chosen)
-            if not as_json:
-                _show(compared, "no conflicts: one proposal, on the version that it was made from")
-            if dry_run:
-                return compared, None
-            return compared, await merge_proposals(
-                replay, store, identity, parent, chosen,
-                method=method, parameters=chosen_parameters, cap=manifest.merge.cap, message=message, time=int(time.time()),
-            )  # fmt: skip
-
-    with Store.open_beside(folder.store_path) as store:
-        chosen = find_proposals(store, proposals)
-        check_merge(manifest, identity, len(chosen), method, chosen_parameters)
-        name, expected, parent = branch_to_take(store, into, find_commit(store, onto))
-        compared, commit = offline(work(store, parent, chosen))
-        if commit is None:
-            if as_json:
-                typer.echo(json.dumps({"conflicts": _fields(compared)}))
-            return
-        keep_merge(store, name, expected, commit, chosen)
-    made = open_merge(commit)[1]
-    if as_json:
-        fields = {
-            "commit": commit.digest.hex(), "branch": into, "state": commit.state.hex(), "method": made.method,
-            "parameters": made.parameters, "tried": [each.model_dump() for each in made.tried], "conflicts": _fields(compared),
-        }  # fmt: skip
-        typer.echo(json.dumps(fields))
-        return
-    for line in tried_lines(made):
-        typer.echo(line)
-    if no_room(chosen, made):
-        typer.echo(f"a cap of {made.parameters['cap']:g} makes this the average: who trusts the statistics says --set cap=1")
-    typer.echo(f"{into} is at commit {short(commit.digest)}: {len(chosen)} proposals merged by {made.method}")
-
-
-def _identity(node: Home) -> Identity:
+def identity_of(node: Home) -> Identity:
+    """Return the node's key. Raises UserError."""
     from .. import keys
 
     try:
@@ -221,18 +151,8 @@ def _identity(node: Home) -> Identity:
         raise UserError(f"there is no key {node.identity_path} yet", "`event create` and `join` make one") from error
 
 
-def _parameters(given: list[str]) -> dict[str, float]:
-    found = {}
-    for each in given:
-        name, _, value = each.partition("=")
-        try:
-            found[name] = float(value)
-        except ValueError as error:
-            raise UsageError(f"--set {each!r} is not NAME=VALUE with a number") from error
-    return found
-
-
-def _show(compared: list[Comparison], otherwise: str) -> None:
+def show_conflicts(compared: list[Comparison], otherwise: str) -> None:
+    """Print a table a comparison, or `otherwise` if there is none."""
     from rich.console import Console
 
     from ..proposals.printing import conflict_table
@@ -243,7 +163,8 @@ def _show(compared: list[Comparison], otherwise: str) -> None:
         typer.echo(otherwise)
 
 
-def _fields(compared: list[Comparison]) -> list[dict[str, Any]]:
+def conflicts_fields(compared: list[Comparison]) -> list[dict[str, Any]]:
+    """Return the comparisons as plain values."""
     from ..proposals.printing import conflict_fields
 
     return [conflict_fields(comparison) for comparison in compared]

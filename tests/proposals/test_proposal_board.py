@@ -100,13 +100,12 @@ def test_a_merge_is_kept_whole_or_not_at_all(sample: Sample) -> None:
     )  # fmt: skip
     with sample.store() as store:
         keep(store, signed, b"payload")
-        chosen = [each for each in store.proposals.all() if each.digest == signed.digest]
         commit = merge_commit(sample.identity, parent, store.certificate(parent.digest), made)
         with pytest.raises(RefMoved):
-            keep_merge(store, "heads/merged", parent.digest, commit, chosen)
+            keep_merge(store, "heads/merged", parent.digest, commit)
         assert not store.has_commit(commit.digest)
         assert "heads/merged" not in store.refs.all()
-        keep_merge(store, "heads/merged", None, commit, chosen)
+        keep_merge(store, "heads/merged", None, commit)
         assert store.refs.get("heads/merged") == commit.digest
         assert {each.digest for each in store.proposals.all() if each.merged == commit.digest} == {signed.digest}
 

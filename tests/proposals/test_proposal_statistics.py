@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from collab.kernels import Layout, fisher, grams
 from collab.kernels.merge import Update, merge_models, model_method
 from collab.node.proposals.conflicts import change_of
-from collab.node.proposals.merging import no_room
+from collab.node.proposals.statistics import leaves_room
 from collab.node.store import Proposed, Store
 from collab.protocol.errors import RemoteProtocolError
 from collab.protocol.messages import Blob, Signed
@@ -112,21 +112,28 @@ def test_who_came_without_is_named_in_a_line(run: Run, original: Proposing, samp
     assert "propose --statistics" in done.stderr
 
 
-def test_a_cap_that_leaves_nothing_to_decide_is_told(sample: Sample, made: Measured) -> None:
-    with sample.store(read_only=True) as store:
-        both = [each for each in store.proposals.all() if each.digest.hex() in made.both]
-    draft = ProposalMerge(
-        event=sample.event.digest, base=bytes(32), state=bytes(32), proposals=tuple(each.signed.encode() for each in both[:1]),
-        method="fisher", parameters={"cap": 0.5}, tried=(), message="", time=0,
+def test_a_cap_that_leaves_nothing_to_decide_is_told(sample: Sample) -> None:
+    def merge(*samples: int, cap: float = 0.5) -> ProposalMerge:
+        signed = sorted((Signed.seal(sample.identity, plain(sample, count)) for count in samples), key=lambda each: each.digest)
+        return ProposalMerge(
+            event=sample.event.digest, base=bytes(32), state=bytes(32), proposals=tuple(each.encode() for each in signed),
+            method="fisher", parameters={"cap": cap}, tried=(), message="", time=0,
+        )  # fmt: skip
+
+    assert leaves_room(merge(30, 20))  # 20 of 50 may become 0.5
+    assert leaves_room(merge(7))
+    # Three of nearly a third each, and a cap that none of them reaches.
+    assert not leaves_room(merge(1000, 1001, 1002, cap=0.3))
+    assert leaves_room(merge(1000, 1001, 1002, cap=0.4))
+    assert leaves_room(merge(1, 2).model_copy(update={"method": "average", "parameters": {}}))
+
+
+def plain(sample: Sample, samples: int = 1) -> ModelProposal:
+    """A proposal without statistics."""
+    return ModelProposal(
+        event=sample.event.digest, base=bytes(32), form="dense", payload=Blob(sha256=bytes(32), size=1), samples=samples,
+        error=0.0, message="", time=0,
     )  # fmt: skip
-    weighing = {each.digest.hex(): each.proposal.samples for each in both}
-    assert (weighing[made.first], weighing[made.second]) == (30, 20)
-    assert not no_room(both, draft)  # 20 of 50 may become 0.5
-    alike = [both[0], both[0]]
-    assert no_room(alike, draft)
-    assert not no_room(alike, draft.model_copy(update={"parameters": {"cap": 0.6}}))
-    assert not no_room(both[:1], draft)
-    assert not no_room(alike, draft.model_copy(update={"method": "average", "parameters": {}}))
 
 
 def test_a_file_carries_them_to_another_store(
@@ -146,17 +153,14 @@ def test_a_file_carries_them_to_another_store(
 
 
 def test_a_proposal_without_statistics_keeps_its_bytes(sample: Sample) -> None:
-    plain = ModelProposal(
-        event=sample.event.digest, base=bytes(32), form="dense", payload=Blob(sha256=bytes(32), size=1), samples=1, error=0.0,
-        message="", time=0,
-    )  # fmt: skip
-    assert b"fisher" not in plain.encode()
-    assert plain.blobs() == (plain.payload,)
-    full = plain.model_copy(update={"fisher": Blob(sha256=bytes(32), size=2), "grams": Blob(sha256=bytes(32), size=3)})
+    without = plain(sample)
+    assert b"fisher" not in without.encode()
+    assert without.blobs() == (without.payload,)
+    full = without.model_copy(update={"fisher": Blob(sha256=bytes(32), size=2), "grams": Blob(sha256=bytes(32), size=3)})
     assert [blob.size for blob in full.blobs()] == [1, 2, 3]
     assert full.statistics("fisher") == {"fisher": full.fisher}
     assert full.statistics("average") == {}
-    for proposal in (plain, full):
+    for proposal in (without, full):
         assert open_proposal(Signed.seal(sample.identity, proposal).encode())[1] == proposal
     with pytest.raises(RemoteProtocolError):
-        ModelProposal.decode(plain.encode().replace(b"form", b"firm"))
+        ModelProposal.decode(without.encode().replace(b"form", b"firm"))
