@@ -135,6 +135,11 @@ class Signed(Record):
         signature = identity.sign(_signed_bytes(message.KIND, identity.peer_id, body))
         return cls(kind=message.KIND, signer=identity.peer_id, body=body, signature=signature)
 
+    def repeated_by(self, identity: Identity) -> Self:
+        """Return the same words, said and signed by somebody else."""
+        signature = identity.sign(_signed_bytes(self.kind, identity.peer_id, self.body))
+        return self.model_copy(update={"signer": identity.peer_id, "signature": signature})
+
     def open(self) -> Message:
         """Return the message. Raises RemoteProtocolError: "unknown_kind", "bad_signature" or "malformed".
 

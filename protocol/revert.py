@@ -1,8 +1,8 @@
 """The commit that takes contributions out of the model again.
 
-Like a merge of proposals it is signed by whoever makes it, not by a committee, and its `statement` says all of it: which
-commits, and whose contributions in them. It brings no payload: what is taken out is computed again from those that were merged,
-which its ancestors keep; so it costs a message, and replays bit for bit like any other commit.
+Like a merge of proposals it is signed by whoever makes it (where an event names maintainers, by enough of them), not by a
+committee, and its `statement` says all of it: which commits, and whose contributions in them. It brings no payload: what is taken
+out is computed again from those that were merged, which its ancestors keep; so it costs a message, and replays bit for bit.
 
 What was merged acts on as the outer optimiser has it. Plain SGD subtracted rate · update once. Nesterov's momentum m went on
 subtracting it: k rounds later rate · μ^(k+1) · update, with μ^k · update left in m. Both are linear in the update, so they can be
@@ -160,7 +160,8 @@ def verify_revert_commit(event: EventManifest, parent: Commit, commit: Commit, l
     if revert.base != parent.digest:
         raise RemoteProtocolError("wrong_base")
     undone_by(event, revert, lookup)
-    if _commit(Signed.decode(commit.statement), parent, revert) != commit:
+    expected = _commit(Signed.decode(commit.statement), parent, revert).model_copy(update={"cosigners": commit.cosigners})
+    if expected != commit:
         raise RemoteProtocolError("wrong_revert", "the commit is not what its statement says")
 
 

@@ -18,6 +18,7 @@ from . import (
     key,
     manners,
     mending,
+    merging,
     module,
     proposals,
     refs,
@@ -94,7 +95,9 @@ app.command("import", rich_help_panel=_HISTORY)(weights.import_)
 
 app.command("propose", rich_help_panel=_PROPOSALS)(proposals.propose)
 app.command("review", rich_help_panel=_PROPOSALS)(proposals.review)
-app.command("merge", rich_help_panel=_PROPOSALS)(proposals.merge)
+app.command("test", rich_help_panel=_PROPOSALS)(merging.trial)
+app.command("merge", rich_help_panel=_PROPOSALS)(merging.merge)
+app.command("sign", rich_help_panel=_PROPOSALS)(merging.sign)
 
 app.command("release", rich_help_panel=_RELEASES)(release.release)
 app.add_typer(release.app, name="releases", rich_help_panel=_RELEASES)

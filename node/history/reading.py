@@ -91,9 +91,9 @@ def _broken(kind: str, text: str, commit: Commit) -> Broken:
 
 
 def blobs_of_commit(commit: Commit) -> list[Blob]:
-    """Return the payloads that a commit merged, Fisher payloads included."""
+    """Return the payloads that a commit merged, and the statistics that came with them."""
     if commit.method == "proposals":
-        return [proposal.payload for _, proposal in open_merge(commit)[1].opened()]
+        return [blob for _, proposal in open_merge(commit)[1].opened() for blob in proposal.blobs()]
     found = [blob for _, claim in commit.contributions() for blob in (claim.payload, claim.fisher)]
     return [blob for blob in found if blob is not None]
 

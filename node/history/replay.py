@@ -89,6 +89,10 @@ class Replay(Weights):
         """Run a gate in the worker. Raises RemoteFailure."""
         return await self._call(lambda worker: worker.gate(request))
 
+    async def measure(self, request: messages.Measure) -> messages.Measured:
+        """See messages.Measure. Raises RemoteFailure."""
+        return await self._call(lambda worker: worker.measure(request))
+
     async def loss(self, samples: int = 0, candidate: str = "") -> float:
         """Return the held-out loss in nats a token, of where we are or of a merge by its key.
 

@@ -18,8 +18,8 @@ from ...protocol.canonical import encode
 from ...protocol.commit import Commit
 from ...protocol.event import EventManifest, MergeMethod
 from ...protocol.merging import Part, parts
-from ...protocol.messages import Blob
-from ...protocol.proposal import ProposalMerge, open_merge
+from ...protocol.messages import Blob, Signed
+from ...protocol.proposal import ModelProposal, ProposalMerge, open_merge
 from ...protocol.record import sha256
 from ...protocol.revert import Revert, open_revert, undone_by
 from ..failpoints import failpoint
@@ -201,17 +201,23 @@ class Weights:
 
     async def merge_changes(self, base_state: bytes, merge: ProposalMerge) -> worker_messages.Merged:
         """Fetch the proposals' payloads and merge them into a candidate. Raises Unavailable, RemoteFailure."""
-        changes = []
-        for signed, proposal in merge.opened():
-            path = await self._fetcher.fetch(proposal.payload, (signed.signer,))
-            changes.append(
-                worker_messages.Change(path=str(path), form=proposal.form, weight=float(proposal.samples), key=signed.digest)
-            )
+        changes = [await self._change(signed, proposal, merge.method) for signed, proposal in merge.opened()]
         request = worker_messages.MergeChanges(
             key=changes_key(base_state, merge), base=base_state, changes=tuple(changes),
             method=merge.method, parameters=merge.parameters,
         )  # fmt: skip
         return await self._call(lambda worker: worker.merge_changes(request))
+
+    async def _change(self, signed: Signed, proposal: ModelProposal, method: str) -> worker_messages.Change:
+        """Fetch what a proposal brings to a merge by this method. Raises Unavailable."""
+        path = await self._fetcher.fetch(proposal.payload, (signed.signer,))
+        paths = {
+            f"{name}_path": str(await self._fetcher.fetch(blob, (signed.signer,)))
+            for name, blob in proposal.statistics(method).items()
+        }
+        return worker_messages.Change(
+            path=str(path), form=proposal.form, weight=float(proposal.samples), key=signed.digest, **paths
+        )
 
     async def undo(self, base_state: bytes, revert: Revert) -> worker_messages.Merged:
         """Take out of a candidate what a revert takes out. Raises Unavailable, RemoteFailure, RemoteProtocolError."""

@@ -115,6 +115,10 @@ class Worker:
         """See messages.MergeChanges."""
         return await self._ask(request, messages.Merged)
 
+    async def measure(self, request: messages.Measure) -> messages.Measured:
+        """See messages.Measure."""
+        return await self._ask(request, messages.Measured)
+
     async def undo(self, request: messages.Undo) -> messages.Merged:
         """See messages.Undo."""
         return await self._ask(request, messages.Merged)

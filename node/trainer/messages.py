@@ -26,9 +26,9 @@ from ...protocol.event import MergeMethod
 
 __all__ = [
     "NOTICES", "REQUESTS", "Adopt", "Change", "Compress", "Compressed", "Done", "Evaluate", "Evaluated", "Failed", "GateRun",
-    "Init", "Inspect", "Inspected", "Load", "Merge", "MergeChanges", "Merged", "Message", "Notice", "Open", "Opened", "Overlap",
-    "Overlaps", "Part", "Progress", "Request", "Restored", "RunGate", "Save", "Settle", "Snapshot", "State", "Stop", "Train",
-    "Trained", "Undo", "Unmerge", "VersionRef", "Written",
+    "Init", "Inspect", "Inspected", "Load", "Measure", "Measured", "Merge", "MergeChanges", "Merged", "Message", "Notice", "Open",
+    "Opened", "Overlap", "Overlaps", "Part", "Progress", "Request", "Restored", "RunGate", "Save", "Settle", "Snapshot", "State",
+    "Stop", "Train", "Trained", "Undo", "Unmerge", "VersionRef", "Written",
 ]  # fmt: skip
 
 
@@ -259,12 +259,17 @@ class Merge(Request):
 
 
 class Change(Message):
-    """A proposal in a merge: its payload's file, its form and its weight. `key` names it where a method draws at random."""
+    """A proposal in a merge: its payload's file, its form and its weight. `key` names it where a method draws at random.
+
+    `fisher_path` and `grams_path` are files of the statistics that the method needs.
+    """
 
     path: str
     form: str
     weight: float
     key: bytes
+    fisher_path: str | None = None
+    grams_path: str | None = None
 
 
 class MergeChanges(Request):
@@ -279,6 +284,30 @@ class MergeChanges(Request):
     changes: tuple[Change, ...]
     method: str
     parameters: dict[str, float]
+
+
+class Measure(Request):
+    """Measure a model's Fisher diagonal and the Gram matrices of its linear layers on samples to train on. → Measured
+
+    `weights` is a safetensors file of the weights alone, `path` the payload of its change, in `form`, on whose coordinates the
+    diagonal is written. The samples are the first of `peer_id` in `round`. Errors: no_data, bad_tensors, bad_payload, non_finite.
+    """
+
+    OP = "measure"
+    weights: str
+    form: str
+    path: str
+    peer_id: str
+    round: int
+    samples: int
+    fisher_path: str
+    grams_path: str
+
+
+class Measured(Message):
+    """The files are written. `without` are the weights of linear layers that have too many inputs for a matrix."""
+
+    without: tuple[str, ...]
 
 
 class Unmerge(Message):
@@ -440,6 +469,7 @@ REQUESTS: dict[str, tuple[type[Request], type[Message]]] = {
         (Open, Opened), (Init, State), (Load, State), (Snapshot, Written), (Train, Done), (Stop, Done),
         (Compress, Compressed), (Settle, Done), (Inspect, Inspected), (Merge, Merged), (Adopt, State),
         (Evaluate, Evaluated), (RunGate, GateRun), (Save, Done), (MergeChanges, Merged), (Undo, Merged), (Overlap, Overlaps),
+        (Measure, Measured),
     )
 }  # fmt: skip
 

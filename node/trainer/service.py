@@ -13,6 +13,7 @@ from . import contribute, messages
 from .errors import WorkerError, translated
 from .evaluate import mean_loss
 from .gates.request import run_gate
+from .measuring import measure
 from .merging import Candidates
 from .round import RoundTraining
 from .session import Session, open_session
@@ -36,6 +37,7 @@ class Service:
             "stop": self._stop, "compress": self._compress, "settle": self._settle, "inspect": self._inspect,
             "merge": self._merge, "adopt": self._adopt, "evaluate": self._evaluate, "gate": self._gate, "save": self._save,
             "merge_changes": self._merge_changes, "undo": self._undo, "overlap": self._overlap,
+            "measure": self._measure,
         }  # fmt: skip
 
     @property
@@ -162,6 +164,9 @@ class Service:
 
     def _overlap(self, request: messages.Overlap) -> messages.Overlaps:
         return overlap(self.session, request)
+
+    def _measure(self, request: messages.Measure) -> messages.Measured:
+        return measure(self.session, request)
 
     def _adopt(self, request: messages.Adopt) -> messages.State:
         self._end_training()

@@ -22,6 +22,7 @@ from collab.protocol.proposal import (
     open_proposal,
     verify_merge_commit,
 )
+from collab.protocol.statement import verify_statement
 
 MAKER, COORDINATOR = identity(7), identity(0)
 
@@ -89,7 +90,7 @@ def test_nobody_else_merges_and_nothing_else_is_merged(event: EventManifest) -> 
         (merge_commit(COORDINATOR, root, None, good).model_copy(update={"proposer": MAKER.peer_id}), "wrong_merge"),
     ):
         with pytest.raises(RemoteProtocolError, match=problem):
-            verify_merge_commit(event, root, commit)
+            verify_statement(event, root, commit, {root.digest: root}.__getitem__)
     with pytest.raises(RemoteProtocolError, match="bad_signature"):
         merge(event, forged).opened()
 
