@@ -137,7 +137,8 @@ def _machine(view: NodeView) -> Iterator[Text]:
     device = view.device or "not chosen yet"
     done = f" · {view.samples:,} samples since the start" if view.samples else ""
     if not view.trains:
-        yield Text(f"{device} · does not train: checks merges, runs gates, serves, relays")
+        yield Text(f"{device} · helps without training:")
+        yield Text("checks merges, runs gates, serves and relays")
         yield Text(_helped(view))
     elif view.paused:
         yield Text(f"{device} · its memory is yours{done}")
