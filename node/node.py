@@ -22,9 +22,11 @@ from . import remembered
 from .clock_skew import ClockSkew
 from .clock_warning import clock_warning
 from .credit.leaderboard import Leaderboard, remember_names
+from .credit.served import Served
 from .display.rounds_table import RoundRow
 from .errors import UserError
 from .files import atomic_write
+from .gates.witness import Witness
 from .hosting.pausing import Pausing
 from .keys import load
 from .manners.keeper import Keeper, Kept
@@ -99,7 +101,9 @@ class Node:
         self.clock_skew = ClockSkew(self.network.rpc, lambda: self.peers.likely(0), self._on_clock_skew)
         self.warning = ""
         self.driver: RoundDriver | None = None
+        self._witness: Witness | None = None
         self.leaderboard = Leaderboard(store)
+        self.served = Served(store, self.network.traffic)
         self.pausing = Pausing(options.home.pause_path, lambda: self.host, self._on_rest)
         self.keeper = Keeper(self._kept(), options.settings.limits)
         self.restarts = False
@@ -204,6 +208,7 @@ class Node:
         await asyncio.gather(self.host.start(request), self._ask_around())
         self.options.home.ensure_space(_BYTES_A_PARAMETER * self.host.opened.parameters)
         self.driver = RoundDriver(self._tools())
+        self._witness = Witness(self.event, self.identity, self.history, self.store, self.driver.gatekeeper)
         self._remember_invite()
         while self._heard:  # gossip brings nothing twice
             self.driver.deliver(self._heard.popleft())
@@ -317,6 +322,8 @@ class Node:
 
     async def _reach(self, head: Commit) -> bool:
         """Bring the weights to the head; False if that has to be tried again."""
+        if self._witness is not None and head.parents and self.weights.base == head.base:
+            await self._witness.see(head, tests=not self.options.trains)
         try:
             await self.weights.bring_to(head)
         except (Unavailable, StateMismatch, RemoteFailure, ChannelClosed) as error:
@@ -354,6 +361,7 @@ class Node:
                 self.metrics.staleness.observe(commit.round - 1 - claim.round)
             self._accounted = commit.digest
         self.head_at = time.time()
+        self.served.save()
         self._note_head(head)
         known = sorted(self.network.peers.items())
         remembered.save_peers(self.store, (record.p2p for _, record in known))
@@ -456,6 +464,7 @@ class Node:
 
     async def close(self) -> None:
         """Take everything down that was started; the worker saves what it has."""
+        self.served.save()
         await self.fetcher.close()
         await self.host.stop()
         await self.network.stop()

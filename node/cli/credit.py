@@ -28,22 +28,31 @@ def credits(
 ) -> None:
     """List who gave what, computed from the signed history: every node finds the same."""
     from ..credit.leaderboard import count_credits, read_names
+    from ..credit.served import bytes_served, gates_run
     from ..reading import open_store
 
     node_home, folder = event_of(home, config, event)
     with open_store(folder) as store:
         head = store.head_commit()
         ranking, names = count_credits(store, head).ranking(), read_names(store)
+        served, gates = bytes_served(store), gates_run(store)
     if as_json:
         named = ((rank, credit, names.get(credit.peer, "")) for rank, credit in enumerate(ranking, 1))
         rows = [{"rank": rank, "name": name, **credit.model_dump()} for rank, credit, name in named]
-        typer.echo(json.dumps({"round": head.round, "commit": head.digest.hex(), "credits": rows[:limit]}, ensure_ascii=False))
+        own = {"bytes_served": served, "gates_run": gates}
+        found = {"round": head.round, "commit": head.digest.hex(), "credits": rows[:limit], "this_node": own}
+        typer.echo(json.dumps(found, ensure_ascii=False))
         return
     from rich.console import Console
+
+    from ..units import bytes_text
 
     console = Console()
     console.print(f"{folder.manifest().open().name} after round {head.round}, {head.samples:,} samples in all", highlight=False)
     console.print(_table(ranking[:limit], names, _own(node_home.identity_path), head.samples))
+    if served or gates:
+        helped = f"{bytes_text(served)} to others, ran {gates:,} gates"
+        console.print(f"this node also gave {helped}: its own count, which no commit proves", highlight=False)
 
 
 def _own(path: Path) -> str:

@@ -69,7 +69,9 @@ def join(
         metavar="[INVITE]", help="The line that the coordinator's `event invite` printed; not needed the next time.",
     )] = "",
     home: HomeFlag = None, config: ConfigFlag = None, event: EventFlag = "",
-    train: Annotated[bool, typer.Option("--train/--no-train", help="Follow and check the merges without training.")] = True,
+    train: Annotated[
+        bool, typer.Option("--train/--no-train", help="Train; or help without: check merges, run gates, serve, relay.")
+    ] = True,
     host: HostFlag = None, port: PortFlag = None, gossip_port: GossipPortFlag = None, reachability: ReachFlag = None,
     metrics_port: MetricsPortFlag = None, device: DeviceFlag = None, threads: ThreadsFlag = None,
     metrics_shared: ShareMetricsFlag = None,

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter, deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ...protocol.commit import Commit
 from ...protocol.credits import Credit, CreditBook
+from ...protocol.gates import gate_of
 from .facts import RoundFacts, facts_of
 
 _RECENT = 60
@@ -14,10 +16,14 @@ _RECENT = 60
 
 @dataclass(frozen=True)
 class RoundLine:
-    """A round in the table and the charts; `seconds` since the commit before, `size` in bytes."""
+    """A round in the table and the charts; `seconds` since the commit before, `size` in bytes.
+
+    `state` is the hash of its weights, `kept_out` how many contributions each gate kept out.
+    """
 
     round: int
     commit: str
+    state: bytes
     time: int
     seconds: int
     loss: float | None
@@ -30,6 +36,7 @@ class RoundLine:
     method: str
     full: bool
     proposer: str
+    kept_out: Mapping[str, int]
 
 
 @dataclass
@@ -66,6 +73,7 @@ class Ledger:
         return RoundLine(
             round=facts.round,
             commit=facts.commit.hex(),
+            state=facts.state,
             time=facts.time,
             seconds=max(0, facts.time - before.time) if before is not None else 0,
             loss=facts.loss,
@@ -78,4 +86,5 @@ class Ledger:
             method=facts.method,
             full=facts.full,
             proposer=facts.proposer,
+            kept_out=Counter(gate for refusal in facts.refusals if (gate := gate_of(refusal.reason)) is not None),
         )

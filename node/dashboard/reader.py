@@ -4,7 +4,8 @@ values  event       what is trained, and how
         node        the node whose page this is: peer, running, phase, seconds_left, message, …
         totals      the whole history in numbers
         reasons     contributions refused, by reason in words
-        gates       the event's gates, and how many contributions each kept out
+        gates       the event's gates: how often each passed here, and how many contributions it kept out
+        releases    what is wrong with the releases, if they cannot be shown
         tags        commits by the names that this node gave them
         traffic     bytes by kind, messages refused by reason, both of this node since it started
         parts       which processes of this node work
@@ -13,13 +14,15 @@ tables  rounds      commits by round: the newest, and older ones thinned out
         held_out    held-out losses that this node measured, by round
         peers       by peer id: who is here, what they do, what they gave
         refusals    the newest refused contributions
+        tested      by round: what the gates showed of the newest commits
+        releases    by version: the commit, why it has this version, who signed which verdicts
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +32,7 @@ from ..control.socket import ControlError, NotRunning, call
 from ..credit.leaderboard import read_names
 from ..display.view import NodeView
 from ..errors import UserError
+from ..gates import own_verdicts
 from ..home import EventFolder, Home
 from ..reading import open_store
 from ..rounds import held_out
@@ -36,9 +40,11 @@ from ..store import Store
 from .facts import read_commit
 from .ledger import Ledger
 from .people import peer_rows
+from .quality import Measured, gate_rows, gate_values, release_rows
 from .reasons import words
+from .released import Released
 from .state import State, Table
-from .values import event_values, gates, node_values, refusal_rows, thinned, totals
+from .values import event_values, node_values, refusal_rows, round_row, thinned, totals
 
 _ASK_SECONDS = 2.0
 _FOLD_SECONDS = 0.5
@@ -48,11 +54,12 @@ _TAGS = "tags/"
 
 @dataclass(frozen=True)
 class Notes:
-    """What a store holds beside the history: held-out losses by round, names by peer, commits in hex by tag."""
+    """What a store holds beside the history: held-out losses by round, names by peer, commits in hex by tag, gates' results."""
 
     measured: Mapping[int, float] = field(default_factory=dict)
     names: Mapping[str, str] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
+    tested: Measured = field(default_factory=dict)
 
 
 class Reader:
@@ -66,6 +73,8 @@ class Reader:
         self._store: Store | None = None
         self._ledger = Ledger()
         self._notes = Notes()
+        self._released = Released(folder, self._event)
+        self._verdicts: tuple[bytes | None, Measured] = (None, {})
 
     @property
     def control(self) -> Path:
@@ -87,7 +96,8 @@ class Reader:
             "event": event_values(self._event),
             "node": node_values(view),
             "totals": totals(ledger),
-            "gates": gates(self._event, ledger),
+            "gates": gate_values(self._event, ledger, notes.tested),
+            "releases": {"problem": self._released.problem},
             "tags": dict(notes.tags),
             "reasons": {words(reason): count for reason, count in ledger.reasons.most_common()},
             "traffic": {name: swarm.get(name, {}) for name in ("sent", "received", "refused")},
@@ -95,10 +105,12 @@ class Reader:
             "reading": {"read": len(ledger.lines), "left": left, "fails": fails},
         }
         tables: dict[str, Table] = {
-            "rounds": {str(line.round): asdict(line) for line in thinned(ledger.lines)},
+            "rounds": {str(line.round): round_row(line) for line in thinned(ledger.lines)},
             "held_out": {str(round): {"loss": loss} for round, loss in notes.measured.items()},
             "peers": peer_rows(ledger, swarm, view.peer, notes.names),
             "refusals": refusal_rows(ledger),
+            "tested": gate_rows(ledger.lines, notes.tested),
+            "releases": release_rows(self._released.releases, notes.names),
         }
         return State(values, tables)
 
@@ -110,12 +122,22 @@ class Reader:
             if self._store is None:
                 self._store = open_store(self._folder)
             left = self._read_history(self._store)
-            self._notes = Notes(held_out.read(self._store), read_names(self._store), tagged(self._store))
+            self._notes = Notes(
+                held_out.read(self._store), read_names(self._store), tagged(self._store), self._tested(self._store)
+            )
+            self._released.read(self._store)
         except (UserError, RemoteProtocolError):
             fails = self._store is not None  # a node that has just joined has none yet
             self.close()
             return 0, fails
         return left, False
+
+    def _tested(self, store: Store) -> Measured:
+        """Return what the gates showed here; the signatures are checked when there is something new."""
+        note = store.note(own_verdicts.NOTE)
+        if note != self._verdicts[0]:
+            self._verdicts = note, own_verdicts.read(note)
+        return self._verdicts[1]
 
     def _read_history(self, store: Store) -> int:
         """Fold in commits for a moment; return how many are left."""

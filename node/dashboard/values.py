@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import asdict
 from typing import Any
 
 from ...protocol.event import EventManifest
-from ...protocol.gates import refusal_of
 from ..display.view import NodeView
 from ..units import seconds_text
 from .ledger import Ledger, RoundLine
@@ -74,19 +74,16 @@ def totals(ledger: Ledger) -> dict[str, Any]:
     }
 
 
-def gates(event: EventManifest, ledger: Ledger) -> list[dict[str, Any]]:
-    """Return the event's gates."""
-    return [
-        {"name": gate.name, "kind": gate.kind, "rounds": gate.rounds, "refused": ledger.reasons[refusal_of(gate.name)]}
-        for gate in event.gate
-    ]
-
-
 def refusal_rows(ledger: Ledger) -> Table:
     """Return the newest refusals, by round, peer and reason."""
     return {
         f"{round}/{peer}/{reason}": {"round": round, "peer": peer, "why": words(reason)} for round, peer, reason in ledger.recent
     }
+
+
+def round_row(line: RoundLine) -> dict[str, Any]:
+    """Return what the page says of a round; what its gates showed is a table of its own."""
+    return {name: value for name, value in asdict(line).items() if name not in ("state", "kept_out")}
 
 
 def thinned(lines: list[RoundLine]) -> Iterable[RoundLine]:

@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from ...protocol.merging import parts
+from ..credit.served import gates_run
 from .view import NodeView
 
 if TYPE_CHECKING:
@@ -36,6 +37,8 @@ def observe(node: Node) -> NodeView:
         "samples": node.trained_samples,
         "addresses": node.addresses,
         "name": node.options.settings.name,
+        "served": node.served.bytes,
+        "gates_run": gates_run(node.store),
         "warning": node.warning,
     }
     if node.driver is not None:

@@ -137,7 +137,9 @@ def _machine(view: NodeView) -> Iterator[Text]:
     device = view.device or "not chosen yet"
     done = f" · {view.samples:,} samples since the start" if view.samples else ""
     if not view.trains:
-        yield Text(f"{device} · checks merges and serves them; does not train")
+        yield Text(f"{device} · helps without training:")
+        yield Text("checks merges, runs gates, serves and relays")
+        yield Text(_helped(view))
     elif view.paused:
         yield Text(f"{device} · its memory is yours{done}")
     else:
@@ -147,9 +149,15 @@ def _machine(view: NodeView) -> Iterator[Text]:
     yield Text(f"{bytes_text(view.bytes_sent)} sent · {bytes_text(view.bytes_received)} received{restarts}")
 
 
+def _helped(view: NodeView) -> str:
+    """Say what a node gave that does not train."""
+    gates = f" · {view.gates_run:,} gates run" if view.gates_run else ""
+    return f"{bytes_text(view.served)} served to others{gates}"
+
+
 def _credit(view: NodeView) -> RenderableType:
     if view.rank is None:
-        waits = "it comes with the first contribution that is merged" if view.trains else "for merges that this node checks"
+        waits = "it comes with the first contribution that is merged" if view.trains else "samples and votes count, help does not"
         return Text(f"none yet: {waits}" if view.running else "none yet")
     part = f" · {view.credit_samples / view.swarm_samples:.1%} of all" if view.swarm_samples else ""
     lines = [Text(f"{view.credit_samples:,} samples in {view.credit_contributions:,} contributions{part}")]

@@ -16,7 +16,7 @@ class NodeView:
     (0 to 1) was this node's. `phase_seconds_left` and the losses are None while unknown. `message` is one line for people,
     `warning` one that tells what to mend, `paused` why the node rests, if it does, and `pauser` who has the reason: owner or
     manners. `losses` are those of the newest commits, oldest first; `rank` and `credit_…` this peer's in the history, `board` the
-    first peers' names and samples.
+    first peers' names and samples. `served` (bytes) and `gates_run` are what this node counted itself, over all its runs.
     """
 
     event: str
@@ -47,6 +47,8 @@ class NodeView:
     gossip_peers: int = 0
     bytes_sent: int = 0
     bytes_received: int = 0
+    served: int = 0
+    gates_run: int = 0
     restarts: int = 0
     device: str = ""
     metrics_port: int = 0

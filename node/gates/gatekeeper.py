@@ -37,7 +37,7 @@ from ..processes.ipc import RemoteFailure
 from ..processes.worker_host import WorkerHost
 from ..rounds.weights import Weights, candidate_key
 from ..trainer.messages import VersionRef
-from .run import request_for, result_of, seed_of
+from .run import Result, request_for, result_of, seed_of
 
 log = structlog.get_logger()
 
@@ -61,6 +61,7 @@ class Gatekeeper:
         self._weights = weights
         self._host = host
         self._gates = {gate.name: gate for gate in event.round_gates()}
+        self._shown: dict[bytes, dict[str, Result]] = {}
 
     @asynccontextmanager
     async def turn(self, merged: Sequence[Part]) -> AsyncIterator[None]:
@@ -103,6 +104,22 @@ class Gatekeeper:
                 log.warning("a proposed candidate fails a gate", round=commit.round, gate=gate.name, why=measured.sentence())
                 return gate.name
         return None
+
+    async def test(self, commit: Commit, ancestry: Ancestry) -> list[Measurement]:
+        """Run the gates on a final commit, for who did not while it was a candidate. Raises as `find_failure` does."""
+        merged = parts(commit)
+        async with self.turn(merged):
+            return [await self._measure(gate, merged, ancestry) for gate in self._gates.values() if merged]
+
+    def has_shown(self, state: bytes) -> bool:
+        """Say whether a gate was run on the candidate with this state hash."""
+        return state in self._shown
+
+    def take_shown(self, state: bytes) -> list[Result]:
+        """Return what the gates showed of the candidate with this state hash, and forget all that was measured so far."""
+        shown = self._shown.pop(state, {})
+        self._shown.clear()
+        return list(shown.values())
 
     async def upheld(self, commit: Commit, ancestry: Ancestry) -> frozenset[bytes]:
         """Return the digests of the refusals for gates that are right. Raises as `find_failure` does."""
@@ -159,4 +176,6 @@ class Gatekeeper:
                 raise
             await self._weights.merge(base.state, merged, method, full)  # the worker died and came back without it
             answer = await self._host.use(lambda worker: worker.gate(request))
-        return result_of(answer).measurement
+        result = result_of(answer)
+        self._shown.setdefault(candidate.state, {})[gate.name] = result
+        return result.measurement

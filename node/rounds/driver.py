@@ -104,7 +104,7 @@ class RoundDriver:
         self._outcome: Finalised | Overtaken | Interrupted | None = None
         self._asking = Asking()
         self._clock = PhaseClock(tools.metrics.phase)
-        self._gatekeeper = Gatekeeper(tools.event, tools.weights, tools.host)
+        self.gatekeeper = Gatekeeper(tools.event, tools.weights, tools.host)
 
     # Inputs from outside
 
@@ -330,9 +330,9 @@ class RoundDriver:
     async def _build(self, draft: Draft) -> None:
         assert self.machine is not None
         try:
-            async with self._gatekeeper.turn(draft.parts):
+            async with self.gatekeeper.turn(draft.parts):
                 state = await self._merged(draft.commit, draft)
-                failure = await self._gatekeeper.find_failure(draft, self.machine.setting.ancestry) if state else None
+                failure = await self.gatekeeper.find_failure(draft, self.machine.setting.ancestry) if state else None
         except (Unavailable, RemoteFailure, ChannelClosed) as error:
             log.error("the gates cannot be run", why=str(error))
             await asyncio.sleep(_GATE_RETRY_SECONDS)  # the machine asks again at once
@@ -368,9 +368,9 @@ class RoundDriver:
         assert self.machine is not None
         problem: str | None = None
         try:
-            async with self._gatekeeper.turn(parts(commit)):
+            async with self.gatekeeper.turn(parts(commit)):
                 await self._tools.weights.replay(commit)
-                failed = await self._gatekeeper.failed_gate(commit, self.machine.setting.ancestry, patience)
+                failed = await self.gatekeeper.failed_gate(commit, self.machine.setting.ancestry, patience)
             problem = refusal_of(failed) if failed is not None else None
         except StateMismatch as error:
             log.warning("a proposed commit does not replay", why=str(error))
@@ -385,8 +385,8 @@ class RoundDriver:
         upheld: frozenset[bytes] = frozenset()
         try:
             accused = group_parts(self._tools.event, self.machine.setting.ancestry, commit.failed_gates())
-            async with self._gatekeeper.turn(accused):
-                upheld = await self._gatekeeper.upheld(commit, self.machine.setting.ancestry)
+            async with self.gatekeeper.turn(accused):
+                upheld = await self.gatekeeper.upheld(commit, self.machine.setting.ancestry)
         except (Unavailable, RemoteFailure, ChannelClosed) as error:
             log.warning("refusals for a gate cannot be checked", why=str(error))
         self._put(lambda machine, now: machine.refusals_checked(commit.digest, upheld, now))

@@ -17,11 +17,13 @@ from rounds.worlds import event, identity
 
 from collab.node import node as node_module
 from collab.node.control.requests import requests
+from collab.node.credit.served import Served, bytes_served
 from collab.node.display.observe import observe
 from collab.node.errors import UserError
 from collab.node.home import Home
 from collab.node.metrics.metrics import Metrics
 from collab.node.net.errors import NetworkError
+from collab.node.net.traffic import Traffic
 from collab.node.node import Node
 from collab.node.options import NodeOptions
 from collab.node.processes.ipc import ChannelClosed, RemoteFailure
@@ -346,3 +348,39 @@ async def test_weights_that_cannot_be_reached_are_tried_again(desk: Desk, monkey
     reached = [await desk.node._reach(desk.node.history.head) for _ in range(5)]
     assert reached == [False, False, False, False, True]
     assert around == 4
+
+
+# Helping without training
+
+
+@pytest.mark.parametrize("trains", [False, True])
+async def test_a_new_commit_is_tested_by_who_does_not_train_while_the_worker_holds_its_base(desk: Desk, trains: bool) -> None:
+    desk.make_ready()
+    node: Any = desk.node
+    node.options = replace(node.options, trains=trains)
+    seen: list[tuple[int, bool]] = []
+
+    async def see(commit: Commit, *, tests: bool) -> None:
+        seen.append((commit.round, tests))
+
+    node._witness = SimpleNamespace(see=see)
+    desk.take(CHAIN[0])
+    node.weights.base = node.history.root.digest
+    assert await node._reach(node.history.head)
+    desk.take(CHAIN[1], CHAIN[2])  # more than one behind: those between are not tested
+    assert await node._reach(node.history.head)
+    node.weights.base = node.history.head.digest
+    assert await node._reach(node.history.head)
+    assert seen == [(1, not trains)]
+
+
+async def test_what_was_served_is_counted_over_restarts(desk: Desk) -> None:
+    desk.make_ready()
+    node = desk.node
+    node.network.traffic.sent["blob"] += 1000
+    assert observe(node).served == 1000
+    node.served.save()
+    node.served.save()
+    node.network.traffic.sent["blob"] += 24
+    assert (observe(node).served, bytes_served(node.store)) == (1024, 1000)
+    assert Served(node.store, Traffic()).bytes == 1000

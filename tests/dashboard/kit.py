@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -16,10 +17,18 @@ from store_samples import COORDINATOR, Chain
 
 from collab.node import keys
 from collab.node.dashboard.reader import Reader
+from collab.node.gates import own_verdicts
+from collab.node.gates.run import Result
 from collab.node.home import EventFolder, Home
+from collab.node.releases import roles
+from collab.node.releases.files import save
 from collab.node.store import Store
-from collab.protocol.commit import Commit
+from collab.protocol.commit import Commit, root_commit
+from collab.protocol.gates import LossGate
 from collab.protocol.manifest import SignedManifest
+from collab.protocol.release import Release
+from collab.protocol.verdict import Measurement, Reason
+from collab.protocol.versions import Interface
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = [
@@ -92,3 +101,49 @@ def browser() -> Iterator[playwright.Browser]:
             yield opened
         finally:
             opened.close()
+
+
+# A history that was tested and released
+
+GATES = (LossGate(name="held-out", kind="loss"), LossGate(name="poetry", kind="loss", path="poetry.txt", rounds=False))
+
+
+def chain_with_gates() -> Chain:
+    """A chain whose event has a gate for rounds and one for releases."""
+    chain = Chain()
+    chain.event = chain.event.model_copy(update={"gate": GATES})
+    chain.root = chain.head = root_commit(chain.event)
+    return chain
+
+
+def measured(*, passed: bool = True, clear: bool = True, gate: str = GATES[0].name) -> Result:
+    """What a gate showed: 0.1 nats better, or 0.2 worse."""
+    change = -0.1 if passed else 0.2
+    reason: Reason = "unclear" if not clear else "no_worse" if passed else "worse"
+    return Result(Measurement(
+        gate=gate, kind="loss", base=3.0, candidate=3.0 + change, change=change, low=change - 0.01, high=change + 0.01,
+        tolerance=0.01, samples=32, batches=2, passed=passed, reason=reason,
+    ), bytes(32), "cpu")  # fmt: skip
+
+
+def run_gate_here(stored: StoredHome, commit: Commit, result: Result) -> None:
+    """Let the home's node have run a gate on a commit."""
+    with Store.open(stored.folder.store_path) as store:
+        base = store.commit(commit.base)
+        own_verdicts.keep(store, [result.sign(COORDINATOR, stored.chain.event, commit, base)])
+
+
+def release_as_first(stored: StoredHome, commit: Commit, now: datetime | None = None) -> None:
+    """Release a commit as 1.0.0, with a verdict of the coordinator's."""
+    when = now or datetime.now(UTC).replace(microsecond=0)
+    event = stored.chain.event
+    with Store.open(stored.folder.store_path) as store:
+        verdict = measured(gate="poetry").sign(COORDINATOR, event, commit, store.commit(commit.base))
+        made = Release(
+            event=event.digest, title=event.name, version="1.0.0", commit=commit.digest, state=commit.state, round=commit.round,
+            previous=None, interface=Interface(tokenizer=bytes(32), inputs=("input_ids",), outputs=("logits",)), evidence=None,
+            verdicts=(verdict.encode(),), message="It rhymes.", changelog="", credits=(), licence="apache-2.0",
+            releaser=COORDINATOR.peer_id, time=commit.time,
+        )  # fmt: skip
+        files = roles.renew({"1.root.json": roles.first_root(COORDINATOR, when)}, COORDINATOR, when)
+        save(store, roles.add_release(files, made, COORDINATOR, when), {})

@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from bench_people.simulated import answering
-from dashboard.kit import StoredHome, Watched, browser, needs_browser
+from dashboard.kit import (
+    StoredHome,
+    Watched,
+    browser,
+    chain_with_gates,
+    measured,
+    needs_browser,
+    release_as_first,
+    run_gate_here,
+)
 from playwright import sync_api as playwright
 from store_samples import COORDINATOR, Chain
 
@@ -249,3 +259,77 @@ def test_an_export_opens_from_a_disk(watched: Watched, stored: StoredHome, tmp_p
     assert page.is_hidden("#this-node")
     assert page.is_hidden("#phase")
     assert (page.text_content("#link") or "").startswith("As of")
+
+
+# Gates and releases
+
+
+@pytest.fixture(scope="module")
+def released(tmp_path_factory: pytest.TempPathFactory) -> StoredHome:
+    """A history of three commits, two of them tested here, the third released."""
+    stored = StoredHome(tmp_path_factory.mktemp("released") / "home", chain_with_gates())
+    stored.grow(3)
+    with Store.open(stored.folder.store_path) as store:
+        first, second = (store.commit(store.at_round(round) or b"") for round in (1, 2))
+    run_gate_here(stored, first, measured())
+    run_gate_here(stored, second, measured(passed=False))
+    release_as_first(stored, stored.chain.head)
+    return stored
+
+
+def test_gates_and_releases_are_read_on_the_page(watched: Watched, released: StoredHome) -> None:
+    with local_dashboard(released.home.path) as dashboard:
+        page = watched.open(dashboard.url)
+        cells = page.locator("#gates tbody tr:first-child").locator("th, td").all_text_contents()
+        assert cells[:5] == ["held-out", "loss", "every commit", "1 of 2", "–"]
+        assert cells[5] == "held-out failed: loss 0.2 worse where 0.01 worse is allowed"
+        assert page.locator("#rounds td.gated").all_text_contents() == ["–", "held-out failed", "1 passed", "–"]
+        page.click("#tested-details summary")
+        assert page.locator("#tested tbody th").all_text_contents() == ["2", "1"]
+        assert page.text_content("#releases tbody th") == "1.0.0"
+        assert "1 of 1, run by 1 peer" in (page.text_content("#releases tbody tr") or "")
+        page.click("#verdicts-title")
+        assert "poetry passed" in (page.text_content("#verdicts li") or "")
+        assert page.text_content("#release-words") == "It rhymes."
+
+
+def test_a_new_release_is_said_aloud(watched: Watched, tmp_path: Path) -> None:
+    stored = StoredHome(tmp_path / "home", chain_with_gates())
+    stored.grow(2)
+    with local_dashboard(stored.home.path) as dashboard:
+        page = watched.open(dashboard.url)
+        assert page.is_hidden("#releases-section")
+        release_as_first(stored, stored.chain.head)
+        playwright.expect(page.locator("#release-announcer")).to_have_text("Version 1.0.0 is released.", timeout=20_000)
+        assert page.is_visible("#releases-section")
+        assert page.get_attribute("#release-announcer", "aria-live") == "polite"
+
+
+def test_releases_that_cannot_be_trusted_say_why(watched: Watched, tmp_path: Path) -> None:
+    stored = StoredHome(tmp_path / "home", chain_with_gates())
+    stored.grow(2)
+    release_as_first(stored, stored.chain.head, datetime.now(UTC).replace(microsecond=0) - timedelta(days=90))
+    with local_dashboard(stored.home.path) as dashboard:
+        page = watched.open(dashboard.url)
+        assert "stale" in (page.text_content("#releases-problem") or "")
+        assert page.is_hidden("#releases table")
+
+
+def test_an_event_without_gates_and_releases_says_nothing_of_them(watched: Watched, served: LocalDashboard) -> None:
+    page = watched.open(served.url)
+    assert page.is_hidden("#gates-section")
+    assert page.is_hidden("#releases-section")
+    assert page.locator("#rounds th.gated").is_hidden()
+
+
+@pytest.mark.parametrize("width", [320, 390])
+def test_gates_and_releases_fit_on_a_phone(
+    chromium: playwright.Browser, released: StoredHome, tmp_path: Path, width: int
+) -> None:
+    export_page(released.reader(), tmp_path / "site")
+    context = chromium.new_context(viewport={"width": width, "height": 800})
+    page = context.new_page()
+    page.goto((tmp_path / "site" / "index.html").as_uri())
+    page.wait_for_selector("#releases tbody tr")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    context.close()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from bench_people.simulated import answering
-from dashboard.kit import StoredHome
+from dashboard.kit import StoredHome, chain_with_gates, measured, release_as_first, run_gate_here
 from hypothesis import given
 from hypothesis import strategies as st
 from store_samples import COORDINATOR, Chain
@@ -111,7 +113,9 @@ def test_gates_tags_and_names_are_shown(tmp_path: Path) -> None:
         store.refs.update("tags/v1", chain.head.digest, None)
         remember_names(store, [(ME, "Rabi")], [ME])
     state = stored.reader().read()
-    assert state.values["gates"] == [{"name": "greets", "kind": "exact", "rounds": True, "refused": 1}]
+    (gate,) = state.values["gates"]
+    assert gate == {"name": "greets", "kind": "exact", "rounds": True, "refused": 1, "run": 0, "passed": 0, "newest": ""}
+    assert state.tables["tested"] == {"1": {"round": 1, "results": [], "kept_out": {"greets": 1}}}
     assert state.values["reasons"] == {"with it the gate greets failed": 1}
     assert state.values["tags"] == {"v1": chain.head.digest.hex()}
     assert state.tables["peers"][ME]["name"] == "Rabi"
@@ -167,7 +171,7 @@ def test_a_daemon_that_refuses_or_is_in_another_event_does_not_break_the_page(st
 
 @given(st.integers(0, 5000))
 def test_old_rounds_are_thinned_and_new_ones_are_not(count: int) -> None:
-    lines = [RoundLine(n, "", 0, 0, None, 0, 0, 0, 0, 0, 0, "average", False, "") for n in range(count)]
+    lines = [RoundLine(n, "", b"", 0, 0, None, 0, 0, 0, 0, 0, 0, "average", False, "", {}) for n in range(count)]
     kept = [line.round for line in thinned(lines)]
     assert len(kept) <= 480
     assert kept[-60:] == list(range(count))[-60:]
@@ -198,3 +202,70 @@ def test_measurements_are_bounded(stored: StoredHome) -> None:
         losses = held_out.read(store)
     assert max(losses) == 2099
     assert len(losses) == 59
+
+
+# Gates and releases
+
+
+@pytest.fixture
+def tested(tmp_path: Path) -> StoredHome:
+    """A home with two commits that its node has tested, and a third that it has not."""
+    stored = StoredHome(tmp_path / "home", chain_with_gates())
+    stored.grow(3)
+    for round, passed in ((1, True), (2, False)):
+        with Store.open(stored.folder.store_path) as store:
+            commit = store.commit(store.at_round(round) or b"")
+        run_gate_here(stored, commit, measured(passed=passed))
+    return stored
+
+
+def test_what_the_gates_showed_of_each_commit_is_shown(tested: StoredHome) -> None:
+    state = tested.reader().read()
+    held_out, poetry = state.values["gates"]
+    assert (held_out["run"], held_out["passed"], held_out["rounds"]) == (2, 1, True)
+    assert held_out["newest"] == "held-out failed: loss 0.2 worse where 0.01 worse is allowed"
+    assert (poetry["run"], poetry["newest"], poetry["rounds"]) == (0, "", False)
+    assert list(state.tables["tested"]) == ["1", "2"]
+    assert state.tables["tested"]["2"]["results"] == [
+        {"gate": "held-out", "passed": False, "clear": True, "words": held_out["newest"]}
+    ]
+
+
+def test_a_new_result_appears(tested: StoredHome) -> None:
+    reader = tested.reader()
+    reader.read()
+    run_gate_here(tested, tested.chain.head, measured(clear=False))
+    (result,) = reader.read().tables["tested"]["3"]["results"]
+    assert (result["passed"], result["clear"]) == (True, False)
+    reader.close()
+
+
+def test_a_release_is_shown_with_who_stands_for_its_verdicts(tested: StoredHome) -> None:
+    reader = tested.reader()
+    assert reader.read().tables["releases"] == {}
+    release_as_first(tested, tested.chain.head)
+    state = reader.read()
+    row = state.tables["releases"]["1.0.0"]
+    assert (row["commit"], row["round"], row["why"], row["message"]) == (
+        tested.chain.head.digest.hex(), 3, "the first release", "It rhymes.",
+    )  # fmt: skip
+    assert (row["peers"], [verdict["gate"] for verdict in row["verdicts"]]) == (1, ["poetry"])
+    assert row["verdicts"][0]["peer"] == ME
+    assert state.values["releases"] == {"problem": ""}
+    assert reader.read() == state
+    reader.close()
+
+
+def test_releases_that_nobody_vouches_for_any_more_are_not_shown(tested: StoredHome) -> None:
+    release_as_first(tested, tested.chain.head, datetime.now(UTC).replace(microsecond=0) - timedelta(days=90))
+    state = tested.reader().read()
+    assert state.tables["releases"] == {}
+    assert "stale" in state.values["releases"]["problem"]
+
+
+def test_the_exported_page_has_gates_and_releases_too(tested: StoredHome, tmp_path: Path) -> None:
+    release_as_first(tested, tested.chain.head)
+    export_page(tested.reader(), tmp_path / "site")
+    data = json.loads((tmp_path / "site" / "data.json").read_text())
+    assert list(data["tables"]["releases"]) == ["1.0.0"]
+    assert list(data["tables"]["tested"]) == ["1", "2"]

@@ -50,13 +50,16 @@ class MadeUp:
         self.errors: list[RemoteFailure] = []
         self._fails = fails
         self._groups: dict[str, frozenset[int]] = {}
-        weights: Any = SimpleNamespace(merge=self._merge)
+        weights: Any = SimpleNamespace(merge=self._merge, fetch=self._fetch)
         self.keeper = Gatekeeper(MADE_UP, weights, self)  # type: ignore[arg-type]
 
     async def _merge(self, base: bytes, merged: Sequence[Part], method: str, full: bool) -> messages.Merged:
         key = candidate_key(base, merged, method, full)
         self._groups[key] = frozenset(NAMES[part.signed.signer] for part in merged)
         return messages.Merged(state=sha256(key.encode()), norm=1.0, clips=())
+
+    async def _fetch(self, merged: Sequence[Part]) -> None:
+        """All of it is here."""
 
     async def use(self, call: Callable[[Any], Awaitable[A]]) -> A:
         return await call(SimpleNamespace(gate=self._gate))

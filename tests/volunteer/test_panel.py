@@ -58,7 +58,10 @@ def test_a_tall_terminal_shows_who_gave_most() -> None:
     [
         (replace(VIEW, paused="on battery", pauser="manners", phase="paused"), ("Paused: on battery", "goes on by itself")),
         (replace(VIEW, paused="a film", pauser="owner"), ("Paused: a film", "`collab-node resume`", "its memory is yours")),
-        (replace(VIEW, trains=False), ("does not train", "the merge is checked here too")),
+        (replace(VIEW, trains=False, served=12_345_678, gates_run=48), (
+            "helps without training:", "checks merges, runs gates, serves and relays",
+            "12.3 MB served to others · 48 gates run", "the merge is checked here too",
+        )),
         (replace(VIEW, rank=None), ("none yet: it comes with the first contribution",)),
         (replace(VIEW, commit="", round=0, losses=(), loss=None, phase="connecting"), ("Looking for the swarm", "first peers")),
         (replace(VIEW, round=0), ("is the event's first weights",)),

@@ -6,6 +6,7 @@ import { fullMoment } from "./format.js";
 import { Live } from "./live.js";
 import { now } from "./now.js";
 import { people } from "./people.js";
+import { quality } from "./quality.js";
 import { rounds } from "./rounds.js";
 import { State } from "./state.js";
 import { swarm } from "./swarm.js";
@@ -14,7 +15,7 @@ import { works } from "./works.js";
 const LINKS = { live: "Live", idle: "The node does not run", lost: "Connection lost, trying again", waiting: "Connecting" };
 
 const state = new State();
-const parts = [now(), charts(), swarm(), people(), rounds(), works()];
+const parts = [now(), charts(), swarm(), people(), rounds(), quality(), works()];
 const changed = new Set();
 let planned = false;
 

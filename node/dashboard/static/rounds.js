@@ -2,6 +2,7 @@
 
 import { byId, dataTable, element, setText } from "./dom.js";
 import { brief, bytes, count, digest, duration, loss, moment } from "./format.js";
+import { outcome } from "./quality.js";
 
 const SHOWN = 10;
 const MOST = 60;
@@ -17,6 +18,7 @@ export function rounds() {
     ["Training", (row) => loss(row.loss), "number"],
     ["Merged", (row) => (row.round ? count(row.contributors) : "root"), "number"],
     ["Refused", (row) => (row.refused ? count(row.refused) : "–"), "number wide"],
+    ["Gates", (row) => outcome(row.tested), "wide gated"],
     ["Samples", (row) => brief(row.samples), "number wide"],
     ["Sent", (row) => bytes(row.size), "number wide"],
     ["Took", (row) => (row.round > 1 ? duration(row.seconds) : "–"), "number wide"],
@@ -43,11 +45,13 @@ export function rounds() {
   function draw(state) {
     const tags = Object.entries(state.value("tags"));
     const tagsOf = (row) => tags.filter(([, commit]) => commit === row.commit).map(([tag]) => tag);
-    last = state.rounds().toReversed().map((row) => ({ ...row, tags: tagsOf(row) }));
+    const tested = state.table("tested");
+    last = state.rounds().toReversed().map((row) => ({ ...row, tags: tagsOf(row), tested: tested.get(String(row.round)) }));
+    table.table.classList.toggle("ungated", !(state.values.gates ?? []).some((gate) => gate.rounds));
     show();
   }
 
-  return { needs: ["rounds", "held_out", "tags"], draw };
+  return { needs: ["rounds", "held_out", "tags", "tested", "gates"], draw };
 }
 
 function name(row) {

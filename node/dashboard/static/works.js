@@ -1,7 +1,7 @@
-// What the gates and the committee refused and why, and how the node that serves this page is doing.
+// What was refused and why, and how the node that serves this page is doing.
 
 import { byId, element, keyed, setText } from "./dom.js";
-import { bytes, count, peer, plural } from "./format.js";
+import { bytes, count, peer } from "./format.js";
 
 const PARTS = { p2pd: "Connections", dht: "Directory", sidecar: "Gossip", worker: "Trainer" };
 const KINDS = { blob: "Updates and snapshots", gossip: "Announcements", rpc: "Questions and answers", dht: "Directory", other: "Other" };
@@ -12,14 +12,11 @@ export function works() {
   const recent = element("ul", { class: "plain" });
   const nothing = element("p", { class: "muted" }, "None so far.");
   byId("refused").append(nothing, bars, recent);
-  const gates = element("dl", { class: "facts" });
-  byId("gates").append(gates);
   const facts = element("dl", { class: "facts" });
   byId("works").append(facts);
 
   function draw(state) {
     drawRefused(state);
-    drawGates(state.values.gates ?? []);
     byId("this-node").hidden = !state.value("node").peer;
     const rows = [...health(state), ...traffic(state.value("traffic"))];
     keyed(facts, rows, (row) => row.name, () => element("div", {}, element("dt"), element("dd")), (node, row) => {
@@ -47,15 +44,7 @@ export function works() {
     });
   }
 
-  function drawGates(all) {
-    byId("gates").hidden = !all.length;
-    keyed(gates, all, (gate) => gate.name, () => element("div", {}, element("dt"), element("dd")), (node, gate) => {
-      setText(node.children[0], `${gate.name} (${gate.kind})`);
-      setText(node.children[1], gate.rounds ? `every round, ${plural(gate.refused, "contribution")} kept out` : "proposals and releases");
-    });
-  }
-
-  return { needs: ["reasons", "gates", "refusals", "traffic", "parts", "node", "reading"], draw };
+  return { needs: ["reasons", "refusals", "traffic", "parts", "node", "reading"], draw };
 }
 
 function health(state) {
