@@ -23,6 +23,8 @@ _COSTS = {
     "unknown_base": 0.0,
     "duplicate": 0.0,
     "spent": 0.0,
+    "invite_expired": 1.0,
+    "invite_used_up": 1.0,
     "old_base": 0.0,
     "omitted": 2.0,
     "gate": 5.0,

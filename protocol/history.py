@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from .admission import NOBODY, Admitted
 from .ancestry import Ancestry
 from .certificates import verify_certificate
 from .commit import Certificate, Commit, root_commit
@@ -29,12 +30,18 @@ class History:
         self._children: dict[bytes, list[bytes]] = {}
         self._bodies = {self.root.digest: self.root}
         self._certificates: dict[bytes, Certificate] = {}
+        self._admitted = {self.root.digest: NOBODY.after(event, self.root)}
         self._main = [self.root.digest]
 
     @property
     def head(self) -> Commit:
         """The newest commit of the chain to build on."""
         return self._bodies[self._main[-1]]
+
+    @property
+    def admitted(self) -> Admitted:
+        """Who got in by which token, up to the head."""
+        return self._admitted[self._main[-1]]
 
     def __contains__(self, digest: object) -> bool:
         return digest in self._parents
@@ -55,11 +62,14 @@ class History:
         head = self._main[-1]
         proofs = [child.parent_certificate for child in commits[1:]] + [certificate]
         below: Commit | None = None
+        admitted: list[Admitted] = []
         for commit, proof in zip(commits, proofs, strict=True):
             below = self._check(commit, proof, below)
-        for commit, proof in zip(commits, proofs, strict=True):
+            before = admitted[-1] if admitted else self._admitted[commit.base]
+            admitted.append(before.after(self.event, commit))
+        for commit, proof, inside in zip(commits, proofs, admitted, strict=True):
             assert proof is not None
-            self._keep(commit, proof)
+            self._keep(commit, proof, inside)
         return self._main[-1] != head
 
     def _check(self, commit: Commit, proof: Certificate | None, below: Commit | None) -> Commit:
@@ -76,7 +86,7 @@ class History:
             verify_certificate(self.event, parent, proof)
         return commit
 
-    def _keep(self, commit: Commit, certificate: Certificate) -> None:
+    def _keep(self, commit: Commit, certificate: Certificate, admitted: Admitted) -> None:
         digest, parent = commit.digest, commit.base
         known = self._certificates.get(digest)
         better = known is not None and certificate.epoch < known.epoch
@@ -86,6 +96,7 @@ class History:
             self._parents[digest] = (parent, commit.round)
             self._children.setdefault(parent, []).append(digest)
             self._bodies[digest] = commit
+            self._admitted[digest] = admitted
         elif not better:
             return
         if self._main[-1] == parent:
@@ -162,7 +173,7 @@ class History:
                 raise LocalProtocolError("a commit that a round needs is unknown or forgotten")
             commits.append(self._bodies[at])
             at = self._parents[at][0]
-        return Ancestry(commits)
+        return Ancestry(commits, self._admitted[base])
 
     def locator(self) -> list[bytes]:
         """Return digests of the main chain, dense at the head, sparse towards the root: to find where two histories part."""

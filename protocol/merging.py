@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 
-from .admission import refusal
+from .admission import USED_UP, refusal, too_many
 from .ancestry import Ancestry
 from .certificates import verify_certificate
 from .commit import Accepted, Certificate, Commit, Rejected, open_contribution
@@ -33,6 +33,8 @@ _MAX_LOSS = 1e6
 # Refusals that follow from the claim itself and are worth recording; anything else on a commit's list is about a payload.
 RECORDED = frozenset({"implausible", "fisher", "oversized"})
 EQUIVOCATION = "equivocation"
+# Refusals that `verify_commit` settles, without the payloads.
+SETTLED = RECORDED | {EQUIVOCATION, USED_UP}
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,7 @@ def claim_problem(
         return "stale"
     if ancestry.is_spent(signed.signer, claim.base):
         return "spent"
-    return refusal(event, signed.signer, claim.admission) or _implausible(event, claim, payload_limit)
+    return refusal(event, signed.signer, claim.admission, ancestry.admitted) or _implausible(event, claim, payload_limit)
 
 
 def _rebases(event: EventManifest, made_for: int, used_in: int) -> bool:
@@ -204,6 +206,10 @@ def verify_commit(event: EventManifest, ancestry: Ancestry, commit: Commit, payl
     claimed = {(signed.signer, claim.base) for signed, claim, _ in accepted}
     if len(claimed) != len(accepted) or claimed & {(signed.signer, claim.base) for signed, claim, _ in rejected}:
         raise RemoteProtocolError("duplicate", "two contributions of one peer on one base")
+    late = [(signed, claim) for signed, claim, reason in rejected if reason == USED_UP]
+    crowd = [*late, *((signed, claim) for signed, claim, _ in accepted)]
+    if too_many(ancestry.admitted, crowd) != {signed.digest for signed, _ in late}:
+        raise RemoteProtocolError("wrong_rejected", f"{USED_UP}: the first that a token has a place for are in, and no others")
     draft = make_draft(
         event,
         ancestry,

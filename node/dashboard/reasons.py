@@ -13,6 +13,8 @@ REASONS = {
     "fisher_malformed": "its Fisher weights are not in the wire format",
     "fisher_missing": "its Fisher weights could not be had",
     "implausible": "samples, steps or loss cannot be true",
+    "invite_expired": "the sender's invite had expired",
+    "invite_used_up": "the sender's invite had no place left",
     "late": "it came after the round had closed",
     "malformed": "it is not a valid message",
     "non_finite": "the update holds values that are not numbers",

@@ -24,7 +24,7 @@ from ..commit import Commit, open_contribution
 from ..errors import RemoteProtocolError
 from ..gates import gate_of
 from ..identity import PeerId
-from ..merging import EQUIVOCATION, RECORDED, claim_problem, verify_commit
+from ..merging import EQUIVOCATION, SETTLED, claim_problem, verify_commit
 from ..messages import Blob
 from .actions import Verdict
 from .effects import CheckPayload, CheckRefusals, Effect, FetchCommit, Refused, ReplayCommit, Send
@@ -161,7 +161,7 @@ class Reviews:
             claim = self._pool.add(signed, contribution, problem, now) or self._pool.get((signed.signer, contribution.base))
             if gate_of(rejected.reason) is not None:
                 review.accused |= {signed.digest}
-            elif rejected.reason not in RECORDED | {EQUIVOCATION}:
+            elif rejected.reason not in SETTLED:
                 review.refused[signed.signer, contribution.base] = rejected.reason
             else:
                 continue
