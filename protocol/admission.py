@@ -1,8 +1,12 @@
 """Who may contribute to an event: everyone, or whoever was invited; nobody who is banned."""
 
+from .amendments.event import AmendedEvent
 from .event import EventManifest
 from .identity import Identity, PeerId, verify
 from .messages import admission_bytes
+
+SHUT_OUT = frozenset({"banned", "not_invited"})
+"""The reasons that `refusal` gives."""
 
 
 def refusal(event: EventManifest, peer: PeerId, admission: bytes | None) -> str | None:
@@ -12,7 +16,7 @@ def refusal(event: EventManifest, peer: PeerId, admission: bytes | None) -> str 
     """
     if peer in event.admission.banned:
         return "banned"
-    if event.admission.key is None:
+    if event.admission.key is None or (isinstance(event, AmendedEvent) and peer in event.admitted):
         return None
     if admission is None or not verify(event.admission.key, admission, admission_bytes(event.digest, peer)):
         return "not_invited"

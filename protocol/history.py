@@ -12,6 +12,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from .amendments.chain import Amendments
+from .amendments.state import InForce
 from .ancestry import Ancestry
 from .certificates import verify_certificate
 from .commit import Certificate, Commit, root_commit
@@ -22,14 +24,21 @@ from .event import EventManifest
 class History:
     """What a node knows of an event's final commits. It starts with the root, which follows from the event."""
 
-    def __init__(self, event: EventManifest) -> None:
+    def __init__(self, event: EventManifest, amendments: Amendments | None = None) -> None:
+        """`event` is as it was created; `amendments` has at least those that its commits name."""
         self.event = event
+        self.amendments = amendments or Amendments(event)
         self.root = root_commit(event)
         self._parents: dict[bytes, tuple[bytes | None, int]] = {self.root.digest: (None, 0)}
         self._children: dict[bytes, list[bytes]] = {}
         self._bodies = {self.root.digest: self.root}
         self._certificates: dict[bytes, Certificate] = {}
         self._main = [self.root.digest]
+
+    @property
+    def in_force(self) -> InForce:
+        """What is in force with the newest amendments that count."""
+        return self.amendments.newest(self.head.amendment)
 
     @property
     def head(self) -> Commit:
@@ -50,7 +59,8 @@ class History:
         """Take in a chain, oldest first, on a commit that is known; `certificate` is the newest one's.
 
         All of it is checked before any of it is kept. Returns whether the head changed. Raises RemoteProtocolError:
-        "unknown_parent", "wrong_event", "wrong_round", "bad_certificate", or what opening an attestation raises.
+        "unknown_parent", "wrong_event", "wrong_round", "unknown_amendment", "bad_certificate", or what opening an
+        attestation raises.
         """
         head = self._main[-1]
         proofs = [child.parent_certificate for child in commits[1:]] + [certificate]
@@ -73,7 +83,7 @@ class History:
         if proof is None or proof.commit != commit.digest:
             raise RemoteProtocolError("bad_certificate", "for another commit")
         if self._certificates.get(commit.digest) != proof:
-            verify_certificate(self.event, parent, proof)
+            verify_certificate(self.amendments.event_on(parent), parent, proof)
         return commit
 
     def _keep(self, commit: Commit, certificate: Certificate) -> None:
@@ -162,7 +172,7 @@ class History:
                 raise LocalProtocolError("a commit that a round needs is unknown or forgotten")
             commits.append(self._bodies[at])
             at = self._parents[at][0]
-        return Ancestry(commits)
+        return Ancestry(commits, self.amendments)
 
     def locator(self) -> list[bytes]:
         """Return digests of the main chain, dense at the head, sparse towards the root: to find where two histories part."""

@@ -185,7 +185,7 @@ class CatchUp:
         for at in range(start, len(chain)):
             await asyncio.sleep(0)  # a long history is verified without stopping the daemon
             known = chain[max(0, at - Ancestry.depth(self._history.event)) : at]
-            verify_commit(self._history.event, Ancestry(known[::-1]), chain[at])
+            verify_commit(self._history.event, Ancestry(known[::-1], self._history.amendments), chain[at])
         moved = self._history.extend(commits, certificate)
         failpoint("keeping")
         self._keep(commits, certificate)
@@ -204,7 +204,7 @@ def restore_history(event: EventManifest, store: Store) -> History:
 
     What is not proven to be final is no part of it, and the store's head goes back to before that.
     """
-    history = History(event)
+    history = History(event, store.amendments.of(event))
     if store.head() is None:
         store.set_head(store.add_commit(history.root))
     for commit in store.chain()[::-1][1:]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..admission import SHUT_OUT
 from ..commit import Certificate
 from ..identity import PeerId
 from ..merging import MAX_ACCEPTED, MAX_DEPARTED, MAX_REJECTED, Draft, clip_of, make_draft
@@ -53,8 +54,9 @@ class Gathering:
         accepted = [claim for claim in self._pool if claim.norm is not None][:MAX_ACCEPTED]
         if not self.has_enough(checked=True):
             return None
-        twofold = [(claim, claim.twin) for claim in self._pool if claim.twin is not None][: MAX_REJECTED // 4]
-        refused = [claim for claim in self._pool if claim.norm is None and claim.twin is None]
+        known = [claim for claim in self._pool if claim.verdict not in SHUT_OUT]  # what they sent is no part of the history
+        twofold = [(claim, claim.twin) for claim in known if claim.twin is not None][: MAX_REJECTED // 4]
+        refused = [claim for claim in known if claim.norm is None and claim.twin is None]
         refused = sorted(refused, key=lambda claim: not claim.fails_a_gate)[: MAX_REJECTED // 2]
         members = {member.peer for member in setting.base.roster}
         farewells = [signed for peer, signed in self._presence.goodbyes.items() if peer in members]
@@ -67,4 +69,5 @@ class Gathering:
             departed=farewells[:MAX_DEPARTED],
             certificate=certificate,
             proposer=setting.me,
+            amendment=setting.in_force.digest,
         )
