@@ -188,7 +188,9 @@ class Node:
     def _check_admission(self) -> None:
         """Raise NothingToDo if nobody would take what we train."""
         if self.options.trains:
-            check_admission(self.event, self.identity.peer_id, self._admission, self.history.admitted, time.time())
+            history = self.history
+            event = history.amendments.event(history.head, history.in_force.digest)
+            check_admission(event, self.identity.peer_id, self._admission, history.admitted, time.time())
 
     def _check_open(self) -> None:
         """Raise NothingToDo if we came to train, and the event is over; its history and its last weights are here then."""

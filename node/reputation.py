@@ -24,6 +24,7 @@ _COSTS = {
     "duplicate": 0.0,
     "spent": 0.0,
     "invite_expired": 1.0,
+    "invite_revoked": 1.0,
     "invite_used_up": 1.0,
     "old_base": 0.0,
     "omitted": 2.0,

@@ -4,8 +4,9 @@ An invited peer shows a signature over the event and its PeerId: by the admissio
 tokens; they are good for ever), or by a token with terms (`protocol/tokens.py`). Terms are judged against the history and nothing
 else, so that every node comes to the same answer, today and when it replays:
 
-- **Getting in** is a peer's first merged contribution. The terms say who may get in; who is in stays, past the expiry too. To get
-  rid of somebody there is a ban.
+- **Getting in** is a peer's first merged contribution. The terms say who may get in; who is in stays, past the expiry too, and
+  when the token is revoked. To get rid of somebody there is a ban.
+- **Revoking** is an amendment (`protocol/amendments`), which commits name: it counts from the first commit on that follows it.
 - **Uses.** The first N peers in the history's order are in: by commit, and within a commit by the envelopes' hashes. Those that
   come too late for the last place are listed as refused, and `verify_commit` holds a proposer to that.
 - **Expiry.** The time of a history is the median of its newest commits' times (as in Bitcoin, BIP 113). A commit's time is its
@@ -13,16 +14,18 @@ else, so that every node comes to the same answer, today and when it replays:
 
 What this does not hold against: the median is about half of `TIMES` rounds old, so that an expired token still works for some
 rounds, and in a swarm that sleeps until it wakes. A volunteer's own node goes by its own clock before that, which stops who is
-honest (`node/event/admitting.py`). A peer that the proposer keeps out of a commit waits for the next proposer.
+honest (`node/event/admitting.py`). A peer that the proposer keeps out of a commit waits for the next proposer. When the event is
+handed over to another coordinator, tokens that the former one signed let nobody in any more; the admission key's still do.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from statistics import median_low
 
+from .amendments.event import AmendedEvent
 from .commit import Commit
 from .event import EventManifest
 from .identity import Identity, PeerId, peer_id_of, verify
@@ -30,7 +33,9 @@ from .messages import Contribution, Signed, admission_bytes
 from .tokens import Terms, TokenProof
 
 TIMES = 11
-EXPIRED, USED_UP = "invite_expired", "invite_used_up"
+EXPIRED, USED_UP, REVOKED = "invite_expired", "invite_used_up", "invite_revoked"
+SHUT_OUT = frozenset({"banned", "not_invited", EXPIRED, USED_UP, REVOKED})
+"""The reasons that `refusal` gives."""
 
 
 @dataclass(frozen=True)
@@ -50,14 +55,15 @@ class Admitted:
         return self.peers.get(token, frozenset())
 
     def after(self, event: EventManifest, commit: Commit) -> Admitted:
-        """Return what holds after the next commit. Raises RemoteProtocolError if a contribution in it is not what it says."""
+        """Return what holds after the next commit; `event` is in force for it.
+
+        Raises RemoteProtocolError if a contribution in it is not what it says.
+        """
         if event.admission.key is None:
             return self
         peers = dict(self.peers)
-        for signed, claim in commit.contributions():
-            if isinstance(claim.admission, TokenProof):
-                token = claim.admission.token
-                peers[token] = peers.get(token, frozenset()) | {signed.signer}
+        for signer, proof in _shown(event, commit.contributions()):
+            peers[proof.token] = peers.get(proof.token, frozenset()) | {signer}
         return Admitted(peers if peers != self.peers else self.peers, (*self.times, commit.time)[-TIMES:])
 
 
@@ -72,27 +78,29 @@ def issuers(event: EventManifest) -> tuple[PeerId, ...]:
 def refusal(
     event: EventManifest, peer: PeerId, admission: bytes | TokenProof | None, admitted: Admitted = NOBODY
 ) -> str | None:
-    """Return why `peer` may not contribute ("banned", "not_invited", EXPIRED, USED_UP), or None if it may.
+    """Return why `peer` may not contribute (one of SHUT_OUT), or None if it may.
 
     `admission` is what the peer shows (an open event needs nothing), `admitted` who got in before.
     """
     if peer in event.admission.banned:
         return "banned"
-    if event.admission.key is None:
+    if _is_welcome(event, peer):
         return None
     if isinstance(admission, TokenProof):
         return _token_refusal(event, peer, admission, admitted)
-    if admission is None or not verify(event.admission.key, admission, admission_bytes(event.digest, peer)):
-        return "not_invited"
-    return None
+    key = event.admission.key
+    invited = key is not None and admission is not None and verify(key, admission, admission_bytes(event.digest, peer))
+    return None if invited else "not_invited"
 
 
 def _token_refusal(event: EventManifest, peer: PeerId, proof: TokenProof, admitted: Admitted) -> str | None:
-    if not _is_genuine(event.digest, issuers(event), peer, proof):
-        return "not_invited"
     inside, terms = admitted.by(proof.token), proof.terms
     if peer in inside:
         return None
+    if not _is_genuine(event.digest, issuers(event), peer, proof):
+        return "not_invited"
+    if isinstance(event, AmendedEvent) and proof.token in event.revoked:
+        return REVOKED
     if 0 < terms.expires <= admitted.time:
         return EXPIRED
     return USED_UP if 0 < terms.uses <= len(inside) else None
@@ -104,21 +112,35 @@ def _is_genuine(event: bytes, issuers: tuple[PeerId, ...], peer: PeerId, proof: 
     return shown and proof.terms.are_by(issuers, event, proof.token)
 
 
-def too_many(admitted: Admitted, claims: Iterable[tuple[Signed, Contribution]]) -> frozenset[bytes]:
+def _shown(event: EventManifest, claims: Iterable[tuple[Signed, Contribution]]) -> Iterator[tuple[PeerId, TokenProof]]:
+    """Yield who shows which token, of those that get in by it."""
+    for signed, claim in claims:
+        peer, proof = signed.signer, claim.admission
+        if not isinstance(proof, TokenProof) or _is_welcome(event, peer):
+            continue
+        if _is_genuine(event.digest, issuers(event), peer, proof):
+            yield peer, proof
+
+
+def _is_welcome(event: EventManifest, peer: PeerId) -> bool:
+    """Say whether `peer` needs no invite."""
+    return event.admission.key is None or (isinstance(event, AmendedEvent) and peer in event.admitted)
+
+
+def too_many(event: EventManifest, admitted: Admitted, claims: Iterable[tuple[Signed, Contribution]]) -> frozenset[bytes]:
     """Return the envelopes (digests) of newcomers for whom their token has no place left, if `claims` were merged together.
 
     None of the claims is refused on its own. Places go in the order of the envelopes' digests.
     """
-    proofs = ((signed, claim.admission) for signed, claim in claims if isinstance(claim.admission, TokenProof))
-    limited = [(signed, proof) for signed, proof in proofs if proof.terms.uses]
-    inside = {proof.token: set(admitted.by(proof.token)) for _, proof in limited}
+    inside: dict[bytes, set[PeerId]] = {}
     late = set()
-    for signed, proof in sorted(limited, key=lambda entry: entry[0].digest):
-        peers = inside[proof.token]
-        if signed.signer in peers or len(peers) < proof.terms.uses:
-            peers.add(signed.signer)
-        else:
-            late.add(signed.digest)
+    for entry in sorted(claims, key=lambda entry: entry[0].digest):
+        for signer, proof in _shown(event, [entry]):
+            peers = inside.setdefault(proof.token, set(admitted.by(proof.token)))
+            if signer in peers or not proof.terms.uses or len(peers) < proof.terms.uses:
+                peers.add(signer)
+            else:
+                late.add(entry[0].digest)
     return frozenset(late)
 
 

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from .admission import NOBODY, Admitted
+from .amendments.chain import Amendments
 from .commit import Commit, root_commit
-from .errors import LocalProtocolError
+from .errors import LocalProtocolError, RemoteProtocolError
 from .event import EventManifest
 from .identity import PeerId
 
@@ -15,15 +16,19 @@ from .identity import PeerId
 class Ancestry:
     """The base of a round and its ancestors, newest first, as far back as stale contributions and certificates reach."""
 
-    def __init__(self, commits: Sequence[Commit], admitted: Admitted = NOBODY) -> None:
+    def __init__(
+        self, commits: Sequence[Commit], amendments: Amendments | None = None, admitted: Admitted = NOBODY
+    ) -> None:
         """`commits` is a chain from the base downwards; LocalProtocolError if it is not one.
 
-        `admitted` says who got in by a token up to the base, from the root on.
+        `amendments` has those that the commits name; None where there are none. `admitted` says who got in by a token up to the
+        base, from the root on.
         """
         for child, parent in pairwise(commits):
             if child.base != parent.digest:
                 raise LocalProtocolError("an ancestry is a chain of commits, newest first")
         self.commits = tuple(commits)
+        self.amendments = amendments
         self.admitted = admitted
         self._staleness = {commit.digest: age for age, commit in enumerate(commits)}
         self._spent = {
@@ -37,9 +42,10 @@ class Ancestry:
         """Return how many commits a round of this event needs to know (fewer near the root)."""
         return max(2, event.rounds.max_staleness + 1)
 
-    def after(self, event: EventManifest, commit: Commit) -> Ancestry:
-        """Return the ancestry of a round on `commit`, which is the next one. Raises RemoteProtocolError for a broken envelope."""
-        return Ancestry([commit, *self.commits][: self.depth(event)], self.admitted.after(event, commit))
+    def after(self, created: EventManifest, commit: Commit) -> Ancestry:
+        """Return the ancestry of a round on `commit`, which is the next one and valid. Raises RemoteProtocolError."""
+        admitted = self.admitted.after(self.event(created, commit.amendment), commit)
+        return Ancestry([commit, *self.commits][: self.depth(created)], self.amendments, admitted)
 
     @property
     def base(self) -> Commit:
@@ -59,8 +65,20 @@ class Ancestry:
         """Say whether what `peer` trained on `base` is merged already, or a gate refused it for good."""
         return (peer, base) in self._spent
 
+    def event(self, created: EventManifest, amendment: bytes | None) -> EventManifest:
+        """Return the event in force for a commit on the base that names `amendment`. Raises RemoteProtocolError."""
+        if self.amendments is not None:
+            return self.amendments.event(self.base, amendment)
+        if amendment is not None:
+            raise RemoteProtocolError("unknown_amendment", amendment.hex()[:16])
+        return created
 
-def root_ancestry(event: EventManifest) -> Ancestry:
+    def event_on(self, created: EventManifest, base: Commit) -> EventManifest:
+        """Return the event as `base`, one of these commits, leaves it: what draws its committee."""
+        return created if self.amendments is None else self.amendments.event_on(base)
+
+
+def root_ancestry(event: EventManifest, amendments: Amendments | None = None) -> Ancestry:
     """Return the ancestry of an event's first round."""
     root = root_commit(event)
-    return Ancestry([root], NOBODY.after(event, root))
+    return Ancestry([root], amendments, NOBODY.after(event, root))

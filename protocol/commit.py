@@ -61,7 +61,8 @@ class Commit(Record):
     of the contributions' training losses (None where there are none). `time` is the proposer's clock, for people only.
 
     `statement` is the signed message of whoever made a commit that no round made (`proposal.ProposalMerge`, `revert.Revert`); a
-    commit of a round has none, and its bytes do not mention it.
+    commit of a round has none, and its bytes do not mention it. Nor do they mention `amendment`, the newest one that the proposer
+    had applied (`amendments.chain`), while there is none.
     """
 
     event: Digest
@@ -80,13 +81,12 @@ class Commit(Record):
     time: Count
     parent_certificate: Certificate | None
     statement: Envelope | None = None
+    amendment: Digest | None = None
 
     @model_serializer(mode="wrap")
-    def _without_empty_statement(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+    def _without_empty_additions(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
         fields: dict[str, Any] = serialise(self)
-        if fields["statement"] is None:
-            del fields["statement"]
-        return fields
+        return {name: value for name, value in fields.items() if value is not None or name not in ("statement", "amendment")}
 
     @model_validator(mode="after")
     def _ordered(self) -> Commit:

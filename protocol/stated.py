@@ -52,4 +52,5 @@ def stated_commit(
         time=time,
         parent_certificate=certificate,
         statement=statement.encode(),
+        amendment=parent.amendment,
     )

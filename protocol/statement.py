@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from .amendments.chain import Amendments
 from .commit import Commit
-from .event import EventManifest
+from .errors import RemoteProtocolError
 from .proposal import verify_merge_commit
 from .revert import Lookup, verify_revert_commit
 
 
-def verify_statement(event: EventManifest, parent: Commit, commit: Commit, lookup: Lookup) -> None:
+def verify_statement(amendments: Amendments, parent: Commit, commit: Commit, lookup: Lookup) -> None:
     """Raise RemoteProtocolError unless `commit`, which has a statement, is valid after `parent`.
 
-    `lookup` returns an ancestor of it. The state hash is left to a replay.
+    `amendments` has those that the commits name. `lookup` returns an ancestor of it. The state hash is left to a replay.
     """
+    event = amendments.event_on(parent)
+    if parent.event != event.digest:
+        raise RemoteProtocolError("wrong_event")
     if commit.method == "revert":
-        verify_revert_commit(event, parent, commit, lookup)
+        verify_revert_commit(amendments.rules(lookup), parent, commit, lookup)
     else:
         verify_merge_commit(event, parent, commit)

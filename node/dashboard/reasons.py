@@ -14,6 +14,7 @@ REASONS = {
     "fisher_missing": "its Fisher weights could not be had",
     "implausible": "samples, steps or loss cannot be true",
     "invite_expired": "the sender's invite had expired",
+    "invite_revoked": "the coordinator revoked the sender's invite",
     "invite_used_up": "the sender's invite had no place left",
     "late": "it came after the round had closed",
     "malformed": "it is not a valid message",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from ...protocol.admission import EXPIRED, USED_UP, Admitted, admit, issuers, refusal
+from ...protocol.admission import EXPIRED, REVOKED, USED_UP, Admitted, admit, issuers, refusal
 from ...protocol.event import EventManifest
 from ...protocol.identity import Identity, PeerId
 from ...protocol.invite import Invite
@@ -48,6 +48,8 @@ def check_admission(
     if not isinstance(admission, TokenProof):
         return
     terms = admission.terms
+    if reason == REVOKED:
+        raise NothingToDo("this invite was revoked by the coordinator", _ASK)
     if reason == USED_UP:
         places = "1 node, which is" if terms.uses == 1 else f"{terms.uses} nodes, which are"
         raise NothingToDo(f"this invite was for {places} in already", _ASK)

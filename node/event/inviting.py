@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import reduce
 from typing import Annotated
 
 from pydantic import Field
 
-from ...protocol.admission import NOBODY, Admitted
+from ...protocol.admission import Admitted
+from ...protocol.ancestry import root_ancestry
 from ...protocol.errors import RemoteProtocolError
 from ...protocol.event import EventManifest
 from ...protocol.identity import Identity
@@ -110,7 +110,10 @@ def _read(folder: EventFolder, name: str) -> Issued:
 
 def admitted_so_far(event: EventManifest, store: Store) -> Admitted:
     """Return who got in by which token, up to the store's head."""
-    return reduce(lambda admitted, commit: admitted.after(event, commit), store.chain()[::-1], NOBODY)
+    ancestry = root_ancestry(event, store.amendments.of(event))
+    for commit in store.chain()[::-1][1:]:
+        ancestry = ancestry.after(event, commit)
+    return ancestry.admitted
 
 
 def _of_running_node(home: Home) -> tuple[str, ...]:

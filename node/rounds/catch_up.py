@@ -202,7 +202,7 @@ def restore_history(event: EventManifest, store: Store) -> History:
 
     What is not proven to be final is no part of it, and the store's head goes back to before that.
     """
-    history = History(event)
+    history = History(event, store.amendments.of(event))
     if store.head() is None:
         store.set_head(store.add_commit(history.root))
     for commit in store.chain()[::-1][1:]:

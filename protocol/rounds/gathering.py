@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ..admission import USED_UP, too_many
+from ..admission import SHUT_OUT, USED_UP, too_many
 from ..commit import Certificate
 from ..identity import PeerId
 from ..merging import MAX_ACCEPTED, MAX_DEPARTED, MAX_REJECTED, Draft, clip_of, make_draft
@@ -44,7 +44,8 @@ class Gathering:
 
     def _late(self, claims: Iterable[Claim]) -> frozenset[bytes]:
         """Return those (envelopes' digests) for whom their token has no place left, if `claims` were merged together."""
-        return too_many(self._setting.ancestry.admitted, ((claim.signed, claim.contribution) for claim in claims))
+        setting = self._setting
+        return too_many(setting.event, setting.ancestry.admitted, ((claim.signed, claim.contribution) for claim in claims))
 
     def is_complete(self, now: float, *, checked: bool) -> bool:
         """Say whether everyone who trains here has contributed, we included."""
@@ -64,8 +65,9 @@ class Gathering:
         late = self._late(sound)
         accepted = [claim for claim in sound if claim.signed.digest not in late]
         crowded = [(claim.signed, USED_UP) for claim in sound if claim.signed.digest in late][: MAX_REJECTED // 4]
-        twofold = [(claim, claim.twin) for claim in self._pool if claim.twin is not None][: MAX_REJECTED // 4]
-        refused = [claim for claim in self._pool if claim.norm is None and claim.twin is None]
+        known = [claim for claim in self._pool if claim.verdict not in SHUT_OUT]  # what they sent is no part of the history
+        twofold = [(claim, claim.twin) for claim in known if claim.twin is not None][: MAX_REJECTED // 4]
+        refused = [claim for claim in known if claim.norm is None and claim.twin is None]
         refused = sorted(refused, key=lambda claim: not claim.fails_a_gate)[: MAX_REJECTED // 4]
         members = {member.peer for member in setting.base.roster}
         farewells = [signed for peer, signed in self._presence.goodbyes.items() if peer in members]
@@ -79,4 +81,5 @@ class Gathering:
             departed=farewells[:MAX_DEPARTED],
             certificate=certificate,
             proposer=setting.me,
+            amendment=setting.in_force.digest,
         )

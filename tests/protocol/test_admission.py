@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pytest
+from amendments.samples import chain
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rounds.worlds import draft_on, event, identity, signed_contribution
 
-from collab.protocol.admission import EXPIRED, NOBODY, TIMES, USED_UP, Admitted, admit, refusal, too_many
+from collab.protocol.admission import EXPIRED, NOBODY, REVOKED, TIMES, USED_UP, Admitted, admit, refusal, too_many
+from collab.protocol.amendments import Admit, Amendments, Coordinators, Revoke
 from collab.protocol.ancestry import root_ancestry
 from collab.protocol.commit import Commit, root_commit
 from collab.protocol.errors import RemoteProtocolError
@@ -114,8 +116,8 @@ def test_a_commit_with_a_token_in_it_survives_its_bytes() -> None:
 def test_places_go_by_digest_whatever_the_order_of_arrival(order: list[int], uses: int, inside: set[int]) -> None:
     claims = claims_of(order, uses=uses)
     before = Admitted({TOKEN.public_key: frozenset(identity(number).peer_id for number in inside)})
-    late = too_many(before, claims)
-    assert late == too_many(before, reversed(claims))
+    late = too_many(INVITED, before, claims)
+    assert late == too_many(INVITED, before, reversed(claims))
     places = max(0, uses - len(inside)) if uses else 6
     new = sorted(signed.digest for signed, _ in claims if signed.signer not in before.by(TOKEN.public_key))
     assert late == set(new[places:])
@@ -126,7 +128,7 @@ def test_an_admission_of_before_tokens_takes_no_place() -> None:
     signed, claim = signed_contribution(INVITED, ROOT, 1, admission=shown)
     assert isinstance(shown, bytes)
     assert refusal(INVITED, GUEST, shown, Admitted(times=(1 << 40,))) is None
-    assert too_many(NOBODY, [(signed, claim)]) == frozenset()
+    assert too_many(INVITED, NOBODY, [(signed, claim)]) == frozenset()
 
 
 def test_an_open_events_history_carries_no_admissions() -> None:
@@ -134,3 +136,46 @@ def test_an_open_events_history_carries_no_admissions() -> None:
     before = root_ancestry(manifest)
     commit = draft_on(manifest, before, None, [0, 1]).complete(sha256(b"state"), 9)
     assert before.after(manifest, commit).admitted is NOBODY
+
+
+def test_a_revoked_token_lets_nobody_in_from_the_commit_on_that_names_the_amendment() -> None:
+    amendments = Amendments(INVITED, chain(Revoke(token=TOKEN.public_key), manifest=INVITED))
+    revoked = amendments.newest().digest
+    before = root_ancestry(INVITED, amendments)
+    claims = claims_of([1, 2], uses=9)
+    first = merged(claims[:1])
+    verify_commit(INVITED, before, first)
+    too_late = make_draft(
+        before.event(INVITED, revoked), before, accepted=[(*claims[1], 1.0)], rejected=[], departed=[], certificate=None,
+        proposer=identity(0).peer_id, amendment=revoked,
+    ).complete(sha256(b"state"), 2000)  # fmt: skip
+    with pytest.raises(RemoteProtocolError, match=REVOKED):
+        verify_commit(INVITED, before, too_late)
+    after = before.after(INVITED, first)
+    in_force = after.event(INVITED, revoked)
+    problems = {
+        number: claim_problem(
+            in_force, after, *signed_contribution(INVITED, first, number, admission=proof(identity(number).peer_id, uses=9))
+        )
+        for number in (1, 2)
+    }
+    assert problems == {1: None, 2: REVOKED}, "who is in stays"
+
+
+def test_a_peer_that_needs_no_invite_takes_no_place() -> None:
+    amendments = Amendments(INVITED, chain(Admit(peer=GUEST), manifest=INVITED))
+    event_in_force = amendments.event_on(ROOT.model_copy(update={"amendment": amendments.newest().digest}))
+    claims = claims_of([1, 2], uses=1)
+    assert too_many(event_in_force, NOBODY, claims) == frozenset()
+    assert NOBODY.after(event_in_force, merged(claims)).by(TOKEN.public_key) == {identity(2).peer_id}
+
+
+def test_after_a_handover_the_former_coordinators_tokens_let_nobody_in_but_who_is_in_stays() -> None:
+    handed_over = INVITED.model_copy(update={"coordinator": identity(7).peer_id})
+    amendments = Amendments(INVITED, chain(Coordinators(keys=(handed_over.coordinator,), threshold=1), manifest=INVITED))
+    base = ROOT.model_copy(update={"amendment": amendments.newest().digest})
+    event_in_force = amendments.event_on(base)
+    inside = Admitted({TOKEN.public_key: frozenset({GUEST})})
+    assert refusal(event_in_force, GUEST, proof(GUEST, identity(0)), inside) is None
+    assert refusal(event_in_force, identity(2).peer_id, proof(identity(2).peer_id, identity(0)), inside) == "not_invited"
+    assert refusal(event_in_force, identity(2).peer_id, proof(identity(2).peer_id, KEY), inside) is None
