@@ -20,7 +20,7 @@ from .messages import Attestation, Contribution, Envelope, Round, Signed, View
 from .record import Count, Digest, Finite, Record, Word
 
 MAX_VERDICTS = 64
-_ADDITIONS = frozenset({"statement", "verdicts", "cosigners"})
+_ADDITIONS = frozenset({"statement", "verdicts", "cosigners", "amendment"})
 
 
 class Member(Record):
@@ -66,7 +66,8 @@ class Commit(Record):
 
     `statement` is the signed message of whoever made a commit that no round made (`proposal.ProposalMerge`, `revert.Revert`); a
     commit of a round has none, and its bytes do not mention it. Beside a statement may stand `verdicts`, signed envelopes that it
-    names by their hashes, and the `cosigners` of an event in which several maintainers decide.
+    names by their hashes, and the `cosigners` of an event in which several maintainers decide. `amendment` is the newest one that
+    the proposer had applied (`amendments.chain`), not mentioned while there is none.
     """
 
     event: Digest
@@ -87,6 +88,7 @@ class Commit(Record):
     statement: Envelope | None = None
     verdicts: Annotated[tuple[Envelope, ...], Field(max_length=MAX_VERDICTS)] = ()
     cosigners: Annotated[tuple[Cosignature, ...], Field(max_length=MAX_COSIGNERS)] = ()
+    amendment: Digest | None = None
 
     @model_serializer(mode="wrap")
     def _without_empty_additions(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from .canonical import encode
 from .errors import RemoteProtocolError
 from .identity import Identity, PeerId, verify
 from .record import Count, Digest, Finite, Record, Signature
+from .tokens import TokenProof
 
 M = TypeVar("M", bound="Message")
 
@@ -54,7 +55,10 @@ class Progress(Message):
 
 
 class Contribution(Message):
-    """The claim: trained on `base` (a commit) with this many samples, the update is `payload`."""
+    """The claim: trained on `base` (a commit) with this many samples, the update is `payload`.
+
+    `admission` is what lets the signer into an event by invitation: a signature of the admission key, or a token's proof.
+    """
 
     KIND = "contribution"
     base: Digest
@@ -64,7 +68,7 @@ class Contribution(Message):
     samples: Annotated[int, Field(ge=1, lt=1 << 40)]
     steps: Annotated[int, Field(ge=1, lt=1 << 32)]
     loss: Finite
-    admission: Signature | None
+    admission: Signature | TokenProof | None
 
 
 class Proof(Record):

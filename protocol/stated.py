@@ -67,4 +67,5 @@ def stated_commit(
         time=time,
         parent_certificate=certificate,
         statement=statement.encode(),
+        amendment=parent.amendment,
     )

@@ -77,8 +77,9 @@ class Draft:
             what = f"the draft follows commit {short(self.commit.base)}, which is not here"
             raise UserError(what, "let the node catch up first")
         try:
-            verify_unsigned(event, store.commit(self.commit.base), self.commit, store.commit)
-            self.missing(event)
+            amendments, base = store.amendments.of(event), store.commit(self.commit.base)
+            verify_unsigned(amendments, base, self.commit, store.commit)
+            self.missing(amendments.event_on(base))
         except RemoteProtocolError as error:
             raise UserError(f"the draft is not to be signed: {error}") from error
 

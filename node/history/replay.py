@@ -41,7 +41,7 @@ class Replay(Weights):
         """Take the state after `commit` from the event's seed or a snapshot. Raises StateMismatch, Unavailable, RemoteFailure."""
         seed = self._event.start.seed
         if not commit.parents and seed is not None:
-            self._believe(commit, await self._call(lambda worker: worker.init(seed, commit.digest)))
+            await self._believe(commit, await self._call(lambda worker: worker.init(seed, commit.digest)))
         else:
             await self._load(commit, carry=False)
 

@@ -25,10 +25,10 @@ from pydantic import BaseModel, ConfigDict
 from ...protocol.event import MergeMethod
 
 __all__ = [
-    "NOTICES", "REQUESTS", "Adopt", "Change", "Compress", "Compressed", "Done", "Evaluate", "Evaluated", "Failed", "GateRun",
-    "Init", "Inspect", "Inspected", "Load", "Measure", "Measured", "Merge", "MergeChanges", "Merged", "Message", "Notice", "Open",
-    "Opened", "Overlap", "Overlaps", "Part", "Progress", "Request", "Restored", "RunGate", "Save", "Settle", "Snapshot", "State",
-    "Stop", "Train", "Trained", "Undo", "Unmerge", "VersionRef", "Written",
+    "NOTICES", "REQUESTS", "Adopt", "Amend", "Change", "Compress", "Compressed", "Done", "Evaluate", "Evaluated", "Failed",
+    "GateRun", "Init", "Inspect", "Inspected", "Load", "Measure", "Measured", "Merge", "MergeChanges", "Merged", "Message",
+    "Notice", "Open", "Opened", "Overlap", "Overlaps", "Part", "Progress", "Request", "Restored", "RunGate", "Save", "Settle",
+    "Snapshot", "State", "Stop", "Train", "Trained", "Undo", "Unmerge", "VersionRef", "Written",
 ]  # fmt: skip
 
 
@@ -52,7 +52,7 @@ class Open(Request):
 
     OP = "open"
     manifest: bytes
-    """Canonical bytes of the EventManifest."""
+    """Canonical bytes of the EventManifest, or of the AmendedEvent."""
     peer_id: str
     work_dir: str
     """The worker's own folder: checkpoint and payloads. One worker at a time."""
@@ -98,6 +98,17 @@ class Opened(Message):
     held_out_samples: int
     tokens_per_sample: int
     restored: Restored | None
+
+
+class Amend(Request):
+    """Go by the recipe of this event from now on: the same event after amendments. → Done
+
+    Errors: bad_manifest.
+    """
+
+    OP = "amend"
+    manifest: bytes
+    """Canonical bytes of the AmendedEvent, or of the EventManifest."""
 
 
 class Init(Request):
@@ -318,6 +329,9 @@ class Unmerge(Message):
     method: MergeMethod
     weight: float = 0.0
     momentum: float = 0.0
+    cap: float = 1.0
+    """As the merge's policy was in that round, and `damping` too."""
+    damping: float = 0.0
 
 
 class Undo(Request):
@@ -469,7 +483,7 @@ REQUESTS: dict[str, tuple[type[Request], type[Message]]] = {
         (Open, Opened), (Init, State), (Load, State), (Snapshot, Written), (Train, Done), (Stop, Done),
         (Compress, Compressed), (Settle, Done), (Inspect, Inspected), (Merge, Merged), (Adopt, State),
         (Evaluate, Evaluated), (RunGate, GateRun), (Save, Done), (MergeChanges, Merged), (Undo, Merged), (Overlap, Overlaps),
-        (Measure, Measured),
+        (Measure, Measured), (Amend, Done),
     )
 }  # fmt: skip
 

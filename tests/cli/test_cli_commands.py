@@ -21,7 +21,6 @@ from collab.node.errors import StoreFull, UserError
 from collab.node.home import Home
 from collab.node.options import NodeOptions
 from collab.node.store import Store
-from collab.protocol.identity import Identity
 from collab.protocol.invite import Invite
 
 Run = Callable[..., Result]
@@ -147,18 +146,6 @@ def test_an_invite_is_one_line_that_join_can_read(run: Run, created: Path) -> No
     assert result.stdout.count("\n") == 1
     invite = Invite.parse(result.stdout)
     assert (invite.event, invite.bootstrap, invite.token) == (only_event(created), (ADDRESS,), None)
-
-
-def test_an_invited_event_has_tokens(run: Run, event_file: Path, home: Path) -> None:
-    assert run("event", "create", event_file, "--invited").exit_code == 0
-    folder = Home(home).find_event()
-    event = folder.manifest().open()
-    invite = Invite.parse(run("event", "invite", "--address", ADDRESS).stdout)
-    assert invite.token is not None
-    assert Identity(invite.token).peer_id == event.admission.key
-    assert folder.admission_key_path.stat().st_mode & 0o777 == 0o600
-    folder.admission_key_path.unlink()
-    failed(run("event", "invite", "--address", ADDRESS), "lacks the event's admission key")
 
 
 def test_an_invite_needs_an_address(run: Run, created: Path) -> None:

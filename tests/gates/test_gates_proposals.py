@@ -18,6 +18,7 @@ from collab.node.errors import UserError
 from collab.node.history.replay import replaying
 from collab.node.proposals.merged import tried_lines
 from collab.node.proposals.merging import Attempt, Plan, all_gates, commit_of, try_merge
+from collab.protocol.amendments.chain import Amendments
 from collab.protocol.commit import Commit, decode_commit
 from collab.protocol.errors import RemoteProtocolError
 from collab.protocol.proposal import open_merge
@@ -91,7 +92,7 @@ def test_the_commit_has_signed_verdicts_and_proves_itself(planted: Planted, test
     with planted.store() as store:
         commit = commit_of(planted.event, store, planted.identity, tested["harmless"], "never needed")
         root = store.head_commit()
-    verify_statement(planted.event, root, decode_commit(commit.encode()), UNUSED.__getitem__)
+    verify_statement(Amendments(planted.event), root, decode_commit(commit.encode()), UNUSED.__getitem__)
     assert len(commit.verdicts) == len(open_merge(commit)[1].verdicts) == 6
     assert open_merge(commit)[1].despite == ""
     for spoilt, problem in (
@@ -100,7 +101,7 @@ def test_the_commit_has_signed_verdicts_and_proves_itself(planted: Planted, test
         ({"verdicts": commit.verdicts[::-1]}, "its verdicts are not those"),
     ):
         with pytest.raises(RemoteProtocolError, match=problem):
-            verify_statement(planted.event, root, commit.model_copy(update=spoilt), UNUSED.__getitem__)
+            verify_statement(Amendments(planted.event), root, commit.model_copy(update=spoilt), UNUSED.__getitem__)
 
 
 def test_what_fails_is_not_merged_without_a_reason(planted: Planted, tested: dict[str, Attempt]) -> None:
@@ -123,7 +124,7 @@ def test_the_commands_refuse_it_or_record_the_reason(run: Run, planted: Planted)
     with planted.store() as store:
         digest = store.refs.get("heads/merged")
         assert digest is not None
-        verify_statement(planted.event, store.head_commit(), store.commit(digest), store.commit)
+        verify_statement(Amendments(planted.event), store.head_commit(), store.commit(digest), store.commit)
 
 
 @pytest.mark.parametrize(
