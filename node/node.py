@@ -38,6 +38,9 @@ from .peers import Peers
 from .processes.ipc import ChannelClosed, RemoteFailure
 from .processes.worker_host import WorkerHost, open_request
 from .recipe import FULL_MERGE, codec_of
+from .remotes.client import Line
+from .remotes.place import Place
+from .remotes.server import RemoteServer
 from .rounds import held_out
 from .rounds.catch_up import CatchUp, HistoryServer, fetch_manifest, restore_history
 from .rounds.contributing import Contributor
@@ -99,6 +102,7 @@ class Node:
         self.clock_skew = ClockSkew(self.network.rpc, lambda: self.peers.likely(0), self._on_clock_skew)
         self.warning = ""
         self.driver: RoundDriver | None = None
+        self.remotes: RemoteServer | None = None
         self.leaderboard = Leaderboard(store)
         self.pausing = Pausing(options.home.pause_path, lambda: self.host, self._on_rest)
         self.keeper = Keeper(self._kept(), options.settings.limits)
@@ -172,6 +176,10 @@ class Node:
         self._admission = self._admission_proof(event)
         HistoryServer(manifest, self.history, self.store).register(self.network.rpc)
         self.catch_up = CatchUp(self.history, self.store, self.network.rpc, self.fetcher)
+        network, self.place = self.network, Place(self.options.home, self.options.folder, event, self.store)
+        self.line = Line(network.host, network.rpc, network.fetcher.fetch)
+        self.remotes = RemoteServer(self.place, network.rpc, network.fetcher.fetch, network.traffic)
+        self.remotes.register()
         return event
 
     def _admission_proof(self, event: EventManifest) -> bytes | None:
@@ -456,6 +464,8 @@ class Node:
 
     async def close(self) -> None:
         """Take everything down that was started; the worker saves what it has."""
+        if self.remotes is not None:
+            await self.remotes.close()
         await self.fetcher.close()
         await self.host.stop()
         await self.network.stop()
