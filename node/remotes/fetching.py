@@ -11,7 +11,7 @@ from ..errors import UserError
 from ..history.progress import Progress, silent
 from ..store import RefMoved
 from .landing import Arrived, Newer, bring, current, descends, land
-from .outcome import Outcome, Report
+from .outcome import Outcome, Report, What
 from .place import Place
 from .receive import Receiver
 from .source import Source
@@ -71,7 +71,7 @@ async def _one(receiver: Receiver, remote: str, name: str, target: Target) -> Ou
     return Outcome(name, to, what, old, new)
 
 
-def _what(place: Place, to: str, old: bytes | None, arrived: Arrived) -> str:
+def _what(place: Place, to: str, old: bytes | None, arrived: Arrived) -> What:
     if old is None:
         return "new"
     forced = to.startswith("remotes/") and arrived.commit is not None and not descends(place, old, arrived.commit)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Collection, Sequence
 from contextlib import aclosing
 from pathlib import Path
@@ -33,6 +34,7 @@ from .source import Missing
 REFS, PATH, RECORD, PUSH = "remote_refs", "remote_path", "remote_record", "remote_push"
 _SECONDS = 20.0
 _COMMITS_AT_ONCE = 16
+_PAUSES = (0.5, 1.0, 2.0, 4.0)
 
 R = TypeVar("R", bound=Record)
 
@@ -71,7 +73,7 @@ class PeerSource:
         if target.blob.size > MAX_RECORD_BYTES:
             raise RemoteProtocolError("oversized", f"a record of {target.blob.size} bytes")
         request = RecordRequest(event=self._event, name=name, sha256=target.blob.sha256)
-        data = await self._rpc.call(self._peer, RECORD, request.encode(), timeout=_SECONDS, limit=target.blob.size)
+        data = await self._call(RECORD, request, target.blob.size)
         if sha256(data) != target.blob.sha256:
             raise RemoteProtocolError("wrong_bytes", f"the record of {name} has another hash")
         return data
@@ -122,5 +124,15 @@ class PeerSource:
             raise Missing(f"it did not give blob {short(blob.sha256)}: {error}", "repeat: what came is kept") from error
 
     async def _ask(self, name: str, request: Record, kind: type[R], limits: Limits) -> R:
-        body = await self._rpc.call(self._peer, name, request.encode(), timeout=_SECONDS, limit=limits.size)
-        return kind.decode(body, limits)
+        return kind.decode(await self._call(name, request, limits.size), limits)
+
+    async def _call(self, name: str, request: Record, limit: int) -> bytes:
+        """Ask, no faster than the peer lets us."""
+        for pause in (*_PAUSES, None):
+            try:
+                return await self._rpc.call(self._peer, name, request.encode(), timeout=_SECONDS, limit=limit)
+            except RemoteProtocolError as error:
+                if pause is None or (error.reason, error.detail) != ("refused", "rate_limited"):
+                    raise
+                await asyncio.sleep(pause)
+        raise AssertionError("the last one returns or raises")

@@ -18,7 +18,8 @@ def published(store: Store, packages: Index) -> dict[str, Target]:
     """Return what there is, by name, sorted; of more than can be told, branches, tags and releases first."""
     found: dict[str, Target] = {}
     for name, commit in store.refs.all().items():
-        if name.startswith(("heads/", "tags/")) and (size := store.blobs.size(commit)):
+        if name.startswith(("heads/", "tags/")):
+            size = store.blobs.size(commit) or 1  # one that was lost is told of, so that whoever wants it hears that it was
             found[name] = Target(blob=Blob(sha256=commit, size=size), record=False)
     for name, data in _records(store, packages):
         if 0 < len(data) <= MAX_RECORD_BYTES:

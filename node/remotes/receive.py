@@ -185,7 +185,8 @@ def _verify_parents_proof(event: EventManifest, ancestry: Ancestry, commit: Comm
 
 def _sparse(length: int) -> list[int]:
     """Return positions from 0 on, the first ones dense, then ever sparser, the last always."""
-    found, at, step = [], 0, 1
+    found: list[int] = []
+    at, step = 0, 1
     while at < length - 1 and len(found) < _HAVE // 2:
         found.append(at)
         step *= 2 if len(found) >= 8 else 1
