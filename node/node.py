@@ -42,6 +42,9 @@ from .peers import Peers
 from .processes.ipc import ChannelClosed, RemoteFailure
 from .processes.worker_host import WorkerHost, open_request
 from .recipe import FULL_MERGE, codec_of
+from .remotes.client import Line
+from .remotes.place import Place
+from .remotes.server import RemoteServer
 from .rounds import held_out
 from .rounds.catch_up import CatchUp, HistoryServer, fetch_manifest, restore_history
 from .rounds.contributing import Contributor
@@ -104,6 +107,7 @@ class Node:
         self.warning = ""
         self.driver: RoundDriver | None = None
         self._witness: Witness | None = None
+        self.remotes: RemoteServer | None = None
         self.leaderboard = Leaderboard(store)
         self.served = Served(store, self.network.traffic)
         self.pausing = Pausing(options.home.pause_path, lambda: self.host, self._on_rest)
@@ -180,6 +184,10 @@ class Node:
         self._admission = admission_of(event, self.identity.peer_id, *self._token())
         HistoryServer(manifest, self.history, self.store).register(self.network.rpc)
         self.catch_up = CatchUp(self.history, self.store, self.network.rpc, self.fetcher)
+        network, self.place = self.network, Place(self.options.home, self.options.folder, event, self.store)
+        self.line = Line(network.host, network.rpc, network.fetcher.fetch)
+        self.remotes = RemoteServer(self.place, network.rpc, network.fetcher.fetch, network.traffic)
+        self.remotes.register()
         return event
 
     def _token(self) -> tuple[bytes | None, Terms | None]:
@@ -476,6 +484,8 @@ class Node:
     async def close(self) -> None:
         """Take everything down that was started; the worker saves what it has."""
         self.served.save()
+        if self.remotes is not None:
+            await self.remotes.close()
         await self.fetcher.close()
         await self.host.stop()
         await self.network.stop()

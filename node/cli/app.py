@@ -23,6 +23,7 @@ from . import (
     proposals,
     refs,
     release,
+    remote,
     run,
     service,
     volunteer,
@@ -60,6 +61,7 @@ _EVENT = "The event"
 _HISTORY = "History"
 _PROPOSALS = "Changes made outside the swarm"
 _RELEASES = "Releases and modules"
+_REMOTES = "Between nodes"
 _INTEGRITY = "Keeping and mending a history"
 
 app.command("join", rich_help_panel=_NODE)(run.join)
@@ -104,6 +106,10 @@ app.add_typer(release.app, name="releases", rich_help_panel=_RELEASES)
 app.command("add", rich_help_panel=_RELEASES)(module.add)
 app.command("install", rich_help_panel=_RELEASES)(module.install)
 app.add_typer(module.app, name="module", rich_help_panel=_RELEASES)
+
+app.command("fetch", rich_help_panel=_REMOTES)(remote.fetch)
+app.command("push", rich_help_panel=_REMOTES)(remote.push)
+app.add_typer(remote.app, name="remote", rich_help_panel=_REMOTES)
 
 app.command("verify", rich_help_panel=_INTEGRITY)(integrity.verify)
 app.command("fsck", rich_help_panel=_INTEGRITY)(integrity.fsck)

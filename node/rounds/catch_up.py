@@ -157,7 +157,7 @@ class CatchUp:
     def _discard(self, digests: Iterable[bytes]) -> None:
         """Delete what was fetched for commits and is none of this history."""
         for digest in digests:
-            if digest not in self._history:
+            if digest not in self._history and not self._store.has_commit(digest):
                 self._store.blobs.delete(digest)
 
     async def _fetch_all(self, blobs: Sequence[Blob], peer: str) -> list[Commit]:

@@ -294,6 +294,15 @@ class Store:
         """Keep a few bytes under a name, in place of what was there."""
         self._index.write("INSERT OR REPLACE INTO notes VALUES (?, ?)", (name, value))
 
+    def drop_note(self, name: str) -> bool:
+        """Forget the bytes under a name, and say whether there were any."""
+        return self._index.write("DELETE FROM notes WHERE name = ?", (name,)) > 0
+
+    def notes(self, prefix: str) -> dict[str, bytes]:
+        """Return the notes whose names start with `prefix`, sorted by the rest of the name, which is the key."""
+        rows = self._index.rows("SELECT name, value FROM notes WHERE substr(name, 1, ?) = ? ORDER BY name", (len(prefix), prefix))
+        return {str(name)[len(prefix) :]: bytes(value) for name, value in rows}
+
     def note(self, name: str) -> bytes | None:
         """Return the bytes under a name, None if there are none."""
         value = self._index.one("SELECT value FROM notes WHERE name = ?", (name,))
