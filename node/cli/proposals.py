@@ -32,6 +32,7 @@ def propose(
     ] = 0.02,
     samples: Annotated[int, typer.Option("--samples", metavar="N", min=1, help="Trained on so many: its weight.")] = 1,
     out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Also write it to FILE, to be sent.")] = None,
+    push: Annotated[str, typer.Option("--push", metavar="REMOTE", help="Also push it to a remote.")] = "",
     home: HomeFlag = None,
     config: ConfigFlag = None,
     event: EventFlag = "",
@@ -50,6 +51,7 @@ def propose(
     from ..proposals.weights import checkpoint_file
     from ..store import Store
     from ..units import bytes_text, short
+    from .remote import check_remote, check_taken, push_to
 
     if len(message) > MAX_MESSAGE:
         raise UsageError(f"the message has {len(message)} characters, {MAX_MESSAGE} are allowed")
@@ -57,6 +59,8 @@ def propose(
         raise UserError(f"{out} is already there", "choose another name")
     file = checkpoint_file(checkpoint)
     node, folder = event_of(home, config, event)
+    if push:
+        check_remote(folder, push)
     manifest, identity = folder.manifest().open(), _identity(node)
 
     async def make(store: Store, commit: Commit) -> tuple[Signed, bytes]:
@@ -75,10 +79,15 @@ def propose(
     if as_json:
         fields = {"proposal": signed.digest.hex(), "form": proposal.form, "bytes": len(payload), "error": proposal.error}
         typer.echo(json.dumps(fields))
-        return
-    typer.echo(f"proposal {short(signed.digest)}: {proposal.form}, {bytes_text(len(payload))}, error {100 * proposal.error:.2g}%")
-    if out is not None:
-        typer.echo(f"wrote {out}: `collab-node review {out.name}` takes it over elsewhere")
+    else:
+        what = f"{proposal.form}, {bytes_text(len(payload))}, error {100 * proposal.error:.2g}%"
+        typer.echo(f"proposal {short(signed.digest)}: {what}")
+        if out is not None:
+            typer.echo(f"wrote {out}: `collab-node review {out.name}` takes it over elsewhere")
+    if push:
+        told = push_to(node, folder, push, [f"proposals/{signed.digest.hex()}"])
+        typer.echo("\n".join(told.lines()), err=as_json)
+        check_taken(told)
 
 
 def review(
