@@ -8,9 +8,9 @@ records are answered as they are. Whoever receives verifies all of it: a name sa
 from __future__ import annotations
 
 import re
-from typing import Annotated
+from typing import Annotated, TypeAlias
 
-from pydantic import Field, field_validator
+from pydantic import AfterValidator, Field, field_validator
 
 from .canonical import Limits
 from .commit import Certificate
@@ -47,6 +47,9 @@ def check_published(name: str) -> str:
     raise ValueError(f"nothing is published as {name[:60]!r}")
 
 
+PublishedName: TypeAlias = Annotated[str, Field(max_length=MAX_NAME_BYTES + 16), AfterValidator(check_published)]
+
+
 class Target(Record):
     """What a name points at: a commit, or (`record`) a signed record, by hash and size."""
 
@@ -57,13 +60,8 @@ class Target(Record):
 class Published(Record):
     """A name that a node publishes."""
 
-    name: Annotated[str, Field(max_length=MAX_NAME_BYTES + 16)]
+    name: PublishedName
     target: Target
-
-    @field_validator("name")
-    @classmethod
-    def _can_be(cls, name: str) -> str:
-        return check_published(name)
 
 
 class RefsRequest(Record):
@@ -98,7 +96,7 @@ class RecordRequest(Record):
     """Give me the record of this name, if it is still this one."""
 
     event: Digest
-    name: Annotated[str, Field(max_length=MAX_NAME_BYTES + 16)]
+    name: PublishedName
     sha256: Digest
 
 
@@ -129,17 +127,17 @@ class Update(Record):
     `force`: also where the new commit does not descend from the old one, or a tag is there.
     """
 
-    name: Annotated[str, Field(max_length=MAX_NAME_BYTES + 16)]
+    name: PublishedName
     new: Target | None
     expected: Digest | None
     force: bool
 
     @field_validator("name")
     @classmethod
-    def _can_be(cls, name: str) -> str:
+    def _is_not_main(cls, name: str) -> str:
         if name == MAIN:
             raise ValueError("main moves with the swarm's rounds")
-        return check_published(name)
+        return name
 
 
 class PushRequest(Record):

@@ -118,27 +118,39 @@ def push_to(home: Home, folder: EventFolder, remote: str, refs: list[str], *, fo
     return _carry(home, folder, "push", remote, refs, force=force)
 
 
+def check_remote(folder: EventFolder, name: str) -> None:
+    """Raise UserError unless there is such a remote."""
+    from ..remotes.config import find
+    from ..store import Store
+
+    with Store.open(folder.store_path, read_only=True) as store:
+        find(store, name)
+
+
+def check_taken(report: Report) -> None:
+    """Raise UserError if a name was refused."""
+    if report.refused:
+        count = sum(outcome.what == "refused" for outcome in report.outcomes)
+        raise UserError(f"{count} of {len(report.outcomes)} names refused by {report.where}", "the lines with ! say why")
+
+
 def _carry(home: Home, folder: EventFolder, what: str, name: str, refs: list[str], *, force: bool = False) -> Report:
     """Fetch or push: over the running node's network where one runs and the remote is a node, else by ourselves."""
     from .. import keys
-    from ..control.socket import NotRunning, call
+    from ..control.socket import call
     from ..history.progress import shown_on_terminal
     from ..remotes import run
     from ..remotes.config import find
     from ..remotes.outcome import Report
-    from ..remotes.place import open_place
+    from ..remotes.place import is_running, open_place
     from ..store import Store
     from .offline import offline
 
     with Store.open(folder.store_path, read_only=True) as store:
         remote = find(store, name)
-    if remote.path is None:
-        event = folder.manifest().open().digest.hex()
-        try:
-            asked = {"remote": remote.name, "refs": refs, "force": force, "event": event}
-            return Report.read(call(home.path, what, timeout=_WAIT_SECONDS, **asked))
-        except NotRunning:
-            pass
+    if remote.path is None and is_running(home):
+        asked = {"remote": remote.name, "refs": refs, "force": force, "event": folder.manifest().open().digest.hex()}
+        return Report.read(call(home.path, what, timeout=_WAIT_SECONDS, **asked))
     with open_place(home, folder) as place, shown_on_terminal() as progress:
         ends = run.Ends(place, remote, keys.load_or_create(home.identity_path), progress=progress)
         return offline(run.fetch(ends, refs) if what == "fetch" else run.push(ends, refs, force=force))
@@ -150,6 +162,4 @@ def _finish(report: Report, as_json: bool) -> None:
         typer.echo(json.dumps(fields))
     else:
         typer.echo("\n".join(report.lines()))
-    if report.refused:
-        count = sum(outcome.what == "refused" for outcome in report.outcomes)
-        raise UserError(f"{count} of {len(report.outcomes)} refs were refused", "" if not as_json else "`refs` says why")
+    check_taken(report)

@@ -104,6 +104,11 @@ class Index:
         paths = [path for path in sorted(folder.glob("*/*")) if path.is_file() and not path.name.startswith(".")]
         return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths if path.stat().st_size <= _MOST_BYTES}
 
+    def record(self, name: str, version: str) -> bytes | None:
+        """Return the signed record's bytes, not looked at; None if it is not here."""
+        path = self.folder / _PACKAGES / name / version
+        return path.read_bytes() if path.is_file() and path.stat().st_size <= _MOST_BYTES else None
+
     def _path(self, package: Package) -> Path:
         return self.folder / _PACKAGES / package.module.name / package.module.version
 

@@ -16,7 +16,9 @@ async def accept(receiver: Receiver, updates: Sequence[Update]) -> list[str]:
 
     Raises NetworkError if the pusher is gone.
     """
-    return [await _one(receiver, update) for update in updates]
+    refused = [await _one(receiver, update) for update in updates]
+    receiver.note_merged()
+    return refused
 
 
 async def _one(receiver: Receiver, update: Update) -> str:

@@ -32,6 +32,7 @@ async def fetch(
     for at, name in enumerate(chosen, 1):
         outcomes.append(await _one(receiver, remote, name, found[name]))
         progress("refs", at, len(chosen))
+    receiver.note_merged()
     return Report(where, outcomes, receiver.brought)
 
 

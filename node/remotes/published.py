@@ -28,8 +28,15 @@ def published(store: Store, packages: Index) -> dict[str, Target]:
 
 
 def record(store: Store, packages: Index, name: str) -> bytes | None:
-    """Return the record that the name points at, None if it points at none."""
-    return next((data for each, data in _records(store, packages, name) if each == name), None)
+    """Return the record that the name, which is one that can be published, points at; None if it points at none."""
+    kind, _, rest = name.partition("/")
+    if kind == "tags":
+        return _tag(store, name)
+    if kind == RELEASES:
+        return _release_files(store)
+    if kind == "proposals":
+        return store.proposals.envelope(bytes.fromhex(rest))
+    return packages.record(*rest.split("/")) if kind == "modules" else None
 
 
 def advertised(found: dict[str, Target]) -> tuple[Published, ...]:
@@ -37,21 +44,20 @@ def advertised(found: dict[str, Target]) -> tuple[Published, ...]:
     return tuple(Published(name=name, target=target) for name, target in found.items())
 
 
-def _records(store: Store, packages: Index, only: str = "") -> Iterator[tuple[str, bytes]]:
-    """Yield the records by name, of all kinds or of the kind that `only` is of."""
-    if only.startswith("tags/") or not only:
-        for name in store.refs.all("tags/"):
-            with suppress(RemoteProtocolError):  # `fsck` tells of it
-                if (tag := store.refs.tag(name)) is not None:
-                    yield name, tag.encode()
-    if (only == RELEASES or not only) and (listed := _release_files(store)) is not None:
-        yield RELEASES, listed
-    if only.startswith("modules/") or not only:
-        for name, data in packages.records().items():
-            yield f"modules/{name}", data
-    if only.startswith("proposals/") or not only:
-        for digest, envelope in store.proposals.envelopes().items():
-            yield f"proposals/{digest.hex()}", envelope
+def _records(store: Store, packages: Index) -> Iterator[tuple[str, bytes]]:
+    named = ((name, record(store, packages, name)) for name in (*store.refs.all("tags/"), RELEASES))
+    yield from ((name, data) for name, data in named if data is not None)
+    for name, data in packages.records().items():
+        yield f"modules/{name}", data
+    for digest, envelope in store.proposals.envelopes().items():
+        yield f"proposals/{digest.hex()}", envelope
+
+
+def _tag(store: Store, name: str) -> bytes | None:
+    with suppress(RemoteProtocolError):  # `fsck` tells of it
+        tag = store.refs.tag(name)
+        return None if tag is None else tag.encode()
+    return None
 
 
 def _release_files(store: Store) -> bytes | None:

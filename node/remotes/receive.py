@@ -21,6 +21,7 @@ from ...protocol.errors import LocalProtocolError, RemoteProtocolError
 from ...protocol.event import EventManifest
 from ...protocol.merging import verify_commit
 from ...protocol.messages import Blob
+from ...protocol.proposal import open_merge
 from ...protocol.refs import ancestors
 from ...protocol.statement import verify_statement
 from ..failpoints import failpoint
@@ -57,6 +58,7 @@ class Receiver:
         self._store = place.store
         self._progress = progress
         self._limit = limit
+        self._merges: list[Commit] = []
         self._whole: set[bytes] = set()
         self._graph = StoreGraph(place.store)
 
@@ -131,8 +133,15 @@ class Receiver:
             for commit, certificate in zip(batch, proofs, strict=True):
                 self.brought.commits += not self._store.has_commit(commit.digest)
                 self._store.add_commit(commit, certificate)
+        self._merges += [commit for commit in batch if commit.method == "proposals"]
         batch.clear()
         proofs.clear()
+
+    def note_merged(self) -> None:
+        """Note which proposals the commits that came have merged. Comes last: proposals may come after such a commit."""
+        for commit in self._merges:
+            merged = [signed.digest for signed, _ in open_merge(commit)[1].opened()]
+            self._store.proposals.mark_merged(merged, commit.digest)
 
     async def blobs(self, wanted: Iterable[Blob]) -> None:
         """Bring those of the blobs that are not here."""
@@ -167,7 +176,6 @@ def verify(
     try:
         if commit.statement is not None:
             verify_statement(ancestry.amendments or Amendments(event), ancestry.base, commit, lookup)
-            _verify_parents_proof(event, ancestry, commit)
             return
         verify_commit(event, ancestry, commit)
     except (LocalProtocolError, KeyError) as error:
@@ -175,16 +183,6 @@ def verify(
     if certificate is None or certificate.commit != commit.digest:
         raise RemoteProtocolError("bad_certificate", f"nothing proves that commit {short(commit.digest)} is final")
     verify_certificate(ancestry.event_on(event, ancestry.base), ancestry.base, certificate)
-
-
-def _verify_parents_proof(event: EventManifest, ancestry: Ancestry, commit: Commit) -> None:
-    """A statement's signature does not cover the certificate beside it, which the store would keep as the parent's."""
-    proof = commit.parent_certificate
-    if proof is None:
-        return
-    if ancestry.parent is None or proof.commit != commit.base:
-        raise RemoteProtocolError("bad_certificate", f"what commit {short(commit.digest)} has is of another commit")
-    verify_certificate(ancestry.event_on(event, ancestry.parent), ancestry.parent, proof)
 
 
 def _sparse(length: int) -> list[int]:

@@ -53,6 +53,11 @@ class Proposals:
         """Return all signed envelopes by their digests, not opened."""
         return {bytes(digest): bytes(envelope) for digest, envelope in self._index.rows("SELECT digest, envelope FROM proposals")}
 
+    def envelope(self, digest: bytes) -> bytes | None:
+        """Return a signed envelope, not opened; None if it is not here."""
+        found = self._index.one("SELECT envelope FROM proposals WHERE digest = ?", (digest,))
+        return None if found is None else bytes(found)
+
     def mark_merged(self, digests: Iterable[bytes], commit: bytes) -> None:
         """Note that the commit, which is here, merged these."""
         with self._index.transaction():

@@ -153,6 +153,7 @@ def test_proposals_come_and_go(alice: Person, bob: Person) -> None:
         known = {each.digest: each for each in store.proposals.all()}
         assert store.blobs.read(open_proposal(theirs.encode())[1].payload.sha256) == b"from alice"
     assert known[theirs.digest].maker == alice.identity.peer_id
+    assert [each.merged for each in known.values() if each.digest != theirs.digest] == [alice.refs()["heads/tune"]]
     bob.is_whole()
     ours = kit.propose(bob, b"from bob")
     assert outcomes(bob.ok("push", "alice", ours.digest.hex()[:8], "--json")) == {f"proposals/{ours.digest.hex()}": "new"}
