@@ -45,6 +45,7 @@ from .processes.worker_host import WorkerHost, open_request
 from .recipe import FULL_MERGE, codec_of
 from .rounds import held_out
 from .rounds.catch_up import CatchUp, HistoryServer, fetch_manifest, restore_history
+from .rounds.company import LOOK_SECONDS, Company
 from .rounds.contributing import Contributor
 from .rounds.driver import Finalised, RoundDriver, RoundTools
 from .rounds.fetching import Fetcher, Unavailable
@@ -102,7 +103,8 @@ class Node:
         self.fetcher = Fetcher(store.blobs, self.peers.download, self.likely_peers)
         self.host = WorkerHost(on_notice=self._on_notice, on_ready=self._on_worker_ready, on_death=self._on_death)
         self.clock_skew = ClockSkew(self.network.rpc, lambda: self.peers.likely(0), self._on_clock_skew)
-        self.warning = ""
+        self.company = Company(time.monotonic)
+        self._clock_warning = ""
         self.driver: RoundDriver | None = None
         self.leaderboard = Leaderboard(store)
         self.pausing = Pausing(options.home.pause_path, lambda: self.host, self._on_rest)
@@ -426,6 +428,19 @@ class Node:
         if head.loss is not None:
             self.metrics.head_loss.set(head.loss)
 
+    @property
+    def warning(self) -> str:
+        """What the owner should mend; empty if nothing."""
+        return "; ".join(text for text in (self.company.words, self._clock_warning) if text)
+
+    async def keep_company(self) -> None:
+        """Notice when nobody else is heard any more, for ever."""
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            if self.driver is not None and self.driver.machine is not None:
+                others = {member.peer for member in self.history.head.roster} - {self.identity.peer_id}
+                self.company.look(0 if self._is_over() else len(others), self.driver.machine.setting.silence)
+
     async def evaluate(self, samples: int = 0) -> float:
         """Return the held-out loss of the newest weights, in nats a token."""
         base = self.weights.base
@@ -444,6 +459,8 @@ class Node:
         except RemoteProtocolError as error:
             self.metrics.refused(error.reason)
             return
+        if signed.signer != self.identity.peer_id:
+            self.company.heard()
         if signed.kind == AmendmentNotice.KIND and self.effects.ready:
             self.network.traffic.messages[f"received_{signed.kind}"] += 1
             self._on_amendment(signed)
@@ -493,9 +510,9 @@ class Node:
 
     def _on_clock_skew(self, ahead: float) -> None:
         self.metrics.health.clock_skew.set(ahead)
-        before, self.warning = self.warning, clock_warning(ahead)
-        if self.warning and not before:
-            log.warning(self.warning)
+        before, self._clock_warning = self._clock_warning, clock_warning(ahead)
+        if self._clock_warning and not before:
+            log.warning(self._clock_warning)
 
     def _on_fetched(self, digest: bytes, size: int, donors: Collection[str]) -> None:
         log.debug("fetched", blob=digest.hex()[:16], size=size, donors=sorted(peer[-8:] for peer in donors))
