@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from . import (
+    amend,
     credit,
     dashboard,
     doctor,
@@ -77,6 +78,7 @@ app.command("doctor", rich_help_panel=_NODE)(doctor.doctor)
 app.add_typer(service.app, name="service", rich_help_panel=_NODE)
 app.add_typer(key.app, name="key", rich_help_panel=_NODE)
 
+amend.add_to(event.app)
 app.add_typer(event.app, name="event", rich_help_panel=_EVENT)
 app.command("seed", rich_help_panel=_EVENT)(run.seed)
 app.command("dashboard", rich_help_panel=_EVENT)(dashboard.dashboard)
