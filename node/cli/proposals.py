@@ -181,8 +181,8 @@ def merge(
 
     with Store.open_beside(folder.store_path) as store:
         chosen = find_proposals(store, proposals)
-        check_merge(manifest, identity, len(chosen), method, chosen_parameters)
         name, expected, parent = branch_to_take(store, into, find_commit(store, onto))
+        check_merge(store.amendments.of(manifest).event_on(parent), identity, len(chosen), method, chosen_parameters)
         compared, commit = offline(work(store, parent, chosen))
         if commit is None:
             if as_json:
