@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class Payloads:
-    """The payloads of one store, under one event's model and merge policy."""
+    """The payloads of one store, under one event's model, and the merge policy of each commit's round."""
 
     def __init__(self, event: EventManifest, store: Store) -> None:
         """Raises UserError if the event's model cannot be built here."""
@@ -41,7 +41,7 @@ class Payloads:
         except WorkerError as error:
             raise UserError(str(error)) from error
         self.layout = Layout.of({name: weight.detach() for name, weight in weights.items()})
-        self._event = event
+        self._rules = store.amendments.of(event).rules(store.commit)
         self._store = store
 
     @staticmethod
@@ -63,7 +63,7 @@ class Payloads:
         if not self.explain(commit):
             problem = f"the commit of round {commit.round} ({commit.method}) is no merge of contributions"
             raise UserError(problem, f"see `collab-node diff {short(commit.base)} {short(commit.digest)}`")
-        policy = self._event.merge
+        policy = self._rules(commit).merge
         merged = merge(commit.method, self.layout, self._contributions(commit), cap=policy.cap, damping=policy.damping)
         return self._stepped(commit, merged)
 
@@ -76,7 +76,7 @@ class Payloads:
 
         if commit.method == "root" or not self.explain(commit):
             return
-        policy, claims = self._event.merge, self._contributions(commit)
+        policy, claims = self._rules(commit).merge, self._contributions(commit)
         divided = portions(commit.method, self.layout, claims, cap=policy.cap, damping=policy.damping)
         for part, portion in zip(parts(commit), divided, strict=True):
             yield part.signed.signer, self._stepped(commit, portion)
@@ -93,7 +93,8 @@ class Payloads:
         ]  # fmt: skip
 
     def _stepped(self, commit: Commit, merged: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        rate = self._event.merge.full_rate if commit.full else self._event.outer.rate
+        event = self._rules(commit)
+        rate = event.merge.full_rate if commit.full else event.outer.rate
         return {name: -rate * tensor for name, tensor in merged.items()}
 
     def _read(self, commit: Commit, blob: Blob) -> bytes:

@@ -72,7 +72,7 @@ def test_a_ban_an_announcement_an_extension_and_a_close_reach_everybody(tmp_path
         run("verify", "--home", str(honest.home))
 
 
-def test_what_was_decided_while_no_node_ran_counts_when_one_does(tmp_path: Path) -> None:
+def test_a_pause_made_offline_and_a_new_recipe(tmp_path: Path) -> None:
     with swarm_of(tmp_path, 1) as swarm:
         coordinator, volunteer = swarm.nodes
         swarm.wait_for_round(2, 90)
@@ -84,6 +84,16 @@ def test_what_was_decided_while_no_node_ran_counts_when_one_does(tmp_path: Path)
         paused = volunteer.status() or {}
         assert paused["paused"] == "the coordinators paused the event: the data moves"
         before = head(swarm)
+        recipe = tmp_path / "recipe.toml"
+        recipe.write_text("[inner]\nsteps = 40\n[outer]\nrate = 1.0\n[compression]\nk = 64\n")
+        decide(coordinator, "amend", str(recipe), "--from-round", str(before + 3))
         decide(coordinator, "open")
-        swarm.wait_for_round(before + 2, 120)
-        assert len(set(swarm.states(before + 1).values())) == 1
+        swarm.wait_for_round(before + 4, 120)
+        assert len(set(swarm.states(before + 4).values())) == 1
+        steps = {commit.round: {claim.steps for _, claim in commit.contributions()} for commit in commits(volunteer, before + 1)}
+        assert any(most > 40 for round in (before + 1, before + 2) for most in steps[round])
+        assert all(most <= 40 for round in (before + 3, before + 4) for most in steps[round])
+        for node in swarm.nodes:
+            node.interrupt()
+            node.wait()
+        run("verify", "--home", str(volunteer.home))  # replays from the seed, over the change of recipe
