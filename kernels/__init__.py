@@ -23,23 +23,26 @@ default). The bytes are specified in docs/WIRE_FORMAT.md.
 `entry` takes the fastest that works where the tensors are.
 """
 
-from .canonical import norm
-from .codec import Codec
-from .entry import (
-    backend,
-    backends,
-    compress,
-    compress_on_support,
-    decompress,
-    decompress_accumulate,
-    decompress_on_support,
-    max_payload_bytes,
-    max_support_bytes,
-)
-from .errors import NonFiniteError, PayloadError
-from .inspection import Inspection, inspect
-from .layout import Buffer, Layout, Tensors
-from .seam import Backend
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .canonical import norm
+    from .codec import Codec
+    from .entry import (
+        backend,
+        backends,
+        compress,
+        compress_on_support,
+        decompress,
+        decompress_accumulate,
+        decompress_on_support,
+    )
+    from .errors import NonFiniteError, PayloadError
+    from .inspection import Inspection, inspect
+    from .layout import Buffer, Layout, Tensors
+    from .seam import Backend
+    from .sizes import max_payload_bytes, max_support_bytes
 
 __all__ = [
     "Backend",
@@ -62,3 +65,25 @@ __all__ = [
     "max_support_bytes",
     "norm",
 ]
+
+# Each public name's module, imported when the name is first asked for: half of them import torch, which the daemon does without.
+_NAMES = {
+    "canonical": ("norm",),
+    "codec": ("Codec",),
+    "entry": (
+        "backend", "backends", "compress", "compress_on_support", "decompress", "decompress_accumulate", "decompress_on_support",
+    ),
+    "errors": ("NonFiniteError", "PayloadError"),
+    "inspection": ("Inspection", "inspect"),
+    "layout": ("Buffer", "Layout", "Tensors"),
+    "seam": ("Backend",),
+    "sizes": ("max_payload_bytes", "max_support_bytes"),
+}  # fmt: skip
+_MODULES = {name: module for module, names in _NAMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(f".{_MODULES[name]}", __name__), name)
+    return value

@@ -14,15 +14,17 @@ from torch import Tensor
 from . import lowrank
 from .canonical import norm
 from .codec import DENSE, Codec
-from .entry import compress, decompress, max_payload_bytes
+from .entry import compress, decompress
 from .errors import PayloadError
 from .layout import Buffer, Layout, Tensors
+from .sizes import max_payload_bytes
 
 Form = Literal["sparse", "dense", "low-rank"]
 """`sparse` and `dense` are patches of docs/WIRE_FORMAT.md, `low-rank` is that of `lowrank`."""
 
 _KEPT = (16, 32, 64, 128, 256, 512)
 _BITS = (1, 2, 3, 4, 6, 8)
+_EVERY_VALUE = Codec("sparse", tensors=(("*", DENSE),))
 _ROUNDING = 0.98
 """What of the error is left for cutting ranks; the rest is for rounding to halves."""
 
@@ -57,6 +59,16 @@ def decode(form: str, payload: Buffer, layout: Layout) -> dict[str, Tensor]:
     return lowrank.decode(payload, layout) if form == "low-rank" else decompress(payload, layout)
 
 
+def support_of(form: str, payload: Buffer, layout: Layout) -> Buffer:
+    """A patch that has the coordinates of a change, for values on them: itself, or all coordinates of a low-rank one.
+
+    The same bytes on every machine. Raises `PayloadError`.
+    """
+    if form != "low-rank":
+        return payload
+    return compress(decode(form, payload, layout), None, _EVERY_VALUE)[0]
+
+
 def _encodings(delta: Tensors, whole: float, error: float) -> Iterator[Encoded]:
     """The first codec, by length, that keeps to the error, and the low-rank form."""
     layout = Layout.of(delta)
@@ -75,5 +87,5 @@ def _codecs() -> Iterator[tuple[Form, Codec]]:
     for bits in _BITS:
         for kept in _KEPT:
             yield "sparse", Codec("sparse", kept, bits)
-    yield "dense", Codec("sparse", tensors=(("*", DENSE),))
+    yield "dense", _EVERY_VALUE
     yield "dense", Codec("fp16")

@@ -14,10 +14,6 @@ from .layout import Layout, Tensors
 FP16_LARGEST = 65504.0
 
 
-def body_bytes(layout: Layout) -> int:
-    return 2 * layout.numel()
-
-
 def encode(totals: Tensors, layout: Layout) -> tuple[bytes, dict[str, Tensor]]:
     """Encode finite float32 tensors; what does not fit a half saturates. Returns the body and totals − decoded."""
     parts: list[bytes] = []

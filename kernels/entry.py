@@ -10,9 +10,8 @@ from types import MappingProxyType
 import torch
 from torch import Tensor
 
-from . import cuda, dense, native, support, wire
-from .codec import DENSE, Codec
-from .grid import Grid, cut
+from . import cuda, native, wire
+from .codec import Codec
 from .layout import Buffer, Layout, Tensors
 from .reference import Reference
 from .seam import Backend
@@ -129,24 +128,6 @@ def decompress_on_support(
     for name, part in chosen.entries(support, layout).items():
         part.put(tensors[name], values[name])
     return tensors
-
-
-def max_payload_bytes(layout: Layout, codec: Codec) -> int:
-    """Bytes of the longest patch of this layout and codec. Gaps are a few bytes shorter or longer with the values."""
-    if codec.kind == "fp16":
-        return wire.HEADER_BYTES + dense.body_bytes(layout)
-    grid = _grid(layout, codec)
-    return wire.HEADER_BYTES + len(layout.tensors) + grid.total(lambda form: form.record_bytes + form.most_bitmap)
-
-
-def max_support_bytes(layout: Layout, codec: Codec, *, bits: int = 8) -> int:
-    """Bytes of values on the support of such a patch."""
-    return wire.HEADER_BYTES + _grid(layout, codec).total(lambda form: support.stride(form.kept, bits))
-
-
-def _grid(layout: Layout, codec: Codec) -> Grid:
-    densities = codec.densities(layout) if codec.kind == "sparse" else (DENSE,) * len(layout.tensors)
-    return cut(layout, densities, codec.value_bits)
 
 
 def _require_contiguous(tensors: Tensors) -> None:

@@ -8,7 +8,6 @@ instead of once a chunk or a tensor.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -16,31 +15,12 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from .codec import CHUNK
 from .form import Form
 from .layout import Layout, Tensors
+from .pieces import Piece, counted, pieces_of
 
 Rows = dict[Form, Tensor]
 """Form → a tensor whose first dimension counts the chunks of that form."""
-
-
-@dataclass(frozen=True)
-class Piece:
-    """A run of `chunks` chunks of one form: from element `start` of tensor `name`, from row `row` on."""
-
-    name: str
-    start: int
-    chunks: int
-    form: Form
-    row: int
-
-    @property
-    def elements(self) -> slice:
-        return slice(self.start, self.start + self.chunks * self.form.size)
-
-    @property
-    def rows(self) -> slice:
-        return slice(self.row, self.row + self.chunks)
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,20 +92,8 @@ class Grid:
 @lru_cache(maxsize=8)
 def cut(layout: Layout, densities: tuple[int, ...], value_bits: int) -> Grid:
     """The chunks of a layout. An empty tensor has none, a scalar has one of one element."""
-    pieces: list[Piece] = []
-    counts: dict[Form, int] = {}
+    pieces = pieces_of(layout, densities, value_bits)
     starts: dict[Form, list[Tensor]] = {}
-    for (name, shape), density in zip(layout.tensors, densities, strict=True):
-        full, tail = divmod(math.prod(shape), CHUNK)
-        for start, chunks, size in ((0, full, CHUNK), (full * CHUNK, int(tail > 0), tail)):
-            if chunks:
-                form = Form.of(size, density, value_bits)
-                pieces.append(Piece(name, start, chunks, form, counts.get(form, 0)))
-                counts[form] = counts.get(form, 0) + chunks
-                starts.setdefault(form, []).append(start + torch.arange(chunks) * size)
-    return Grid(layout, tuple(pieces), counts, {form: torch.cat(parts) for form, parts in starts.items()})
-
-
-def chunk_count(layout: Layout) -> int:
-    """Chunks of a layout."""
-    return sum(-(-math.prod(shape) // CHUNK) for _, shape in layout.tensors)
+    for piece in pieces:
+        starts.setdefault(piece.form, []).append(piece.start + torch.arange(piece.chunks) * piece.form.size)
+    return Grid(layout, pieces, counted(pieces), {form: torch.cat(parts) for form, parts in starts.items()})

@@ -2,6 +2,7 @@
 
 A payload carries no shapes of its own. Decoder and encoder hold the same `Layout` (the event fixes it), the header
 carries its digest, and so a payload is known to be no longer than the layout allows before its first byte is read.
+torch is imported where tensors are made or looked at, and not before: the daemon bounds payloads without it.
 """
 
 from __future__ import annotations
@@ -13,10 +14,12 @@ import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING, TypeAlias
 
-import torch
+if TYPE_CHECKING:
+    import torch
 
-Tensors = Mapping[str, torch.Tensor]
+Tensors: TypeAlias = "Mapping[str, torch.Tensor]"
 """Named float32 tensors."""
 
 Buffer = bytes | bytearray | memoryview
@@ -55,6 +58,8 @@ class Layout:
 
         `TypeError` unless all have one of `dtypes`, float32 if none are given.
         """
+        import torch
+
         allowed = dtypes or (torch.float32,)
         for name, tensor in tensors.items():
             if tensor.dtype not in allowed:
@@ -84,10 +89,14 @@ class Layout:
 
     def zeros(self) -> dict[str, torch.Tensor]:
         """A float32 zero for every coordinate."""
+        import torch
+
         return {name: torch.zeros(shape, dtype=torch.float32) for name, shape in self.tensors}
 
     def empty(self) -> dict[str, torch.Tensor]:
         """Contiguous float32 tensors, not set."""
+        import torch
+
         return {name: torch.empty(shape, dtype=torch.float32) for name, shape in self.tensors}
 
     def require(self, tensors: Tensors, what: str) -> None:

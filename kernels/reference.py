@@ -14,9 +14,11 @@ from .codec import DENSE, Codec
 from .errors import NonFiniteError, PayloadError
 from .floats import finite, scalar
 from .form import Form
-from .grid import Grid, Rows, chunk_count, cut
+from .grid import Grid, Rows, cut
 from .layout import Buffer, Layout, Tensors
+from .pieces import chunk_count
 from .seam import Entries
+from .sizes import dense_bytes, support_stride
 from .wire import HEADER_BYTES, Header, Kind
 
 K = TypeVar("K")
@@ -51,7 +53,7 @@ class Reference:
     def entries(self, payload: Buffer, layout: Layout) -> dict[str, Entries]:
         header = patch_header(payload, layout)
         if header.kind == Kind.FP16:
-            wire.require_length(payload, dense.body_bytes(layout))
+            wire.require_length(payload, dense_bytes(layout))
             wire.require_checksum(payload)
             flat = dense.decode(memoryview(payload)[HEADER_BYTES:], layout)
             return {name: Entries(None, values) for name, values in flat.items()}
@@ -92,7 +94,7 @@ class Reference:
         wire.require(claimed, header)
 
         def stride(form: Form) -> int:
-            return support.stride(form.kept, header.value_bits)
+            return support_stride(form.kept, header.value_bits)
 
         wire.require_length(payload, grid.total(stride))
         wire.require_checksum(payload)
@@ -131,7 +133,7 @@ def _support(patch: Buffer, bits: int, layout: Layout) -> tuple[Header, Grid]:
     found = patch_header(patch, layout)
     header = Header(Kind.SUPPORT, bits, found.elements, found.chunks, hashlib.sha256(patch).digest())
     if found.kind == Kind.FP16:
-        wire.require_length(patch, dense.body_bytes(layout))
+        wire.require_length(patch, dense_bytes(layout))
         return header, cut(layout, (DENSE,) * len(layout.tensors), 1)
     return header, cut(layout, wire.require_densities(patch, len(layout.tensors)), found.value_bits)
 

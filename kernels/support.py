@@ -16,11 +16,6 @@ from .floats import bf16_from_keys, bf16_valid, float_from_bf16, magnitude_keys
 from .sparse import BLOCK_ROWS
 
 
-def stride(entries: int, bits: int) -> int:
-    """Bytes of a chunk with so many coordinates."""
-    return 2 + -(-entries * bits // 8)
-
-
 def encode_rows(values: Tensor, bits: int) -> Tensor:
     """Finite, non-negative float32 (rows, entries) → uint8 (rows, stride)."""
     return torch.cat([_encode_block(block, bits) for block in torch.split(values, BLOCK_ROWS)])

@@ -51,8 +51,11 @@ def run_node(options: NodeOptions) -> int:
     route_library_logs()
     with options.home.lock():
         identity = load_or_create(options.home.identity_path)
-        with Store.open(options.folder.store_path) as store:
-            return uvloop.run(_run(Node(options, identity, store, Metrics())))
+        try:
+            with Store.open(options.folder.store_path) as store:
+                return uvloop.run(_run(Node(options, identity, store, Metrics())))
+        finally:
+            options.folder.remove_unless_joined()
 
 
 async def _run(node: Node) -> int:

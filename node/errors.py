@@ -32,6 +32,12 @@ class UsageError(UserError):
     exit_code = 2
 
 
+class NothingToDo(UserError):
+    """This node can do nothing here, now or later: a service must not start it again."""
+
+    exit_code = 3
+
+
 class StoreFull(UserError):
     """The disk has no room; nothing was half-written."""
 

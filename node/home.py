@@ -5,7 +5,7 @@
     node.log                the log of a node in the background; node.log.1 … are older
     paused, limits.json     what the owner asked for; usage.json: what went over the network
     control.sock            (or a short path in the runtime folder, where the home's is too long for a socket)
-    events/<16 hex digits>/ manifest, invite, store/, admission.key, and what the trainer keeps
+    events/<16 hex digits>/ manifest, invite, store/, admission.key, invites/, and what the trainer keeps
 """
 
 from __future__ import annotations
@@ -60,9 +60,19 @@ class EventFolder:
         """The seed of the admission key; only the coordinator of an invited event has one."""
         return self.path / "admission.key"
 
+    @property
+    def issued_path(self) -> Path:
+        """The folder of what this home knows of the invites that it made: no seed among it."""
+        return self.path / "invites"
+
     def exists(self) -> bool:
         """Say whether the event was created or joined here."""
         return self.manifest_path.is_file()
+
+    def remove_unless_joined(self) -> None:
+        """Leave nothing behind of an event that never came here."""
+        if not self.exists():
+            shutil.rmtree(self.path, ignore_errors=True)
 
     def save_manifest(self, manifest: SignedManifest) -> None:
         """Keep the signed manifest. Raises UserError."""

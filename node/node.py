@@ -17,14 +17,16 @@ from ..protocol.errors import RemoteProtocolError
 from ..protocol.event import EventManifest
 from ..protocol.identity import Identity
 from ..protocol.manifest import SignedManifest
-from ..protocol.messages import Signed, admission_bytes
+from ..protocol.messages import Signed
+from ..protocol.tokens import Terms, TokenProof
 from . import remembered
 from .clock_skew import ClockSkew
 from .clock_warning import clock_warning
 from .credit.leaderboard import Leaderboard, remember_names
 from .credit.served import Served
 from .display.rounds_table import RoundRow
-from .errors import UserError
+from .errors import NothingToDo, UserError
+from .event.admitting import admission_of, check_admission
 from .files import atomic_write
 from .gates.witness import Witness
 from .hosting.pausing import Pausing
@@ -78,7 +80,7 @@ class Node:
         self.metrics_port = 0
         self.trained_samples = 0
         self.addresses: tuple[str, ...] = ()
-        self._admission: bytes | None = None
+        self._admission: bytes | TokenProof | None = None
         self.network = Network(
             identity,
             self._network_options(),
@@ -167,34 +169,38 @@ class Node:
                 manifest = await fetch_manifest(self.network.rpc, self.options.event, self.peers.bootstrap())
             except Unavailable as error:
                 raise UserError(str(error), "ask the coordinator whether a bootstrap node is running") from error
+        event = self._take_event(manifest)
+        if not folder.exists():
             folder.save_manifest(manifest)
-        return self._take_event(manifest)
+        return event
 
     def _take_event(self, manifest: SignedManifest) -> EventManifest:
         self.event = event = manifest.open(self.options.event)
         self.history = restore_history(event, self.store)
-        self._admission = self._admission_proof(event)
+        self._admission = admission_of(event, self.identity.peer_id, *self._token())
         HistoryServer(manifest, self.history, self.store).register(self.network.rpc)
         self.catch_up = CatchUp(self.history, self.store, self.network.rpc, self.fetcher)
         return event
 
-    def _admission_proof(self, event: EventManifest) -> bytes | None:
-        """Return the admission key's signature over our peer id; the token itself stays here."""
-        if self.identity.peer_id in event.admission.banned:
-            raise UserError("this event does not admit this node's key", "ask the coordinator")
-        if event.admission.mode == "open":
-            return None
-        token = self._token()
-        if token is None or Identity(token).peer_id != event.admission.key:
-            raise UserError("this event is by invitation, and the invite has no valid token", "ask the coordinator for one")
-        return Identity(token).sign(admission_bytes(event.digest, self.identity.peer_id))
+    def _token(self) -> tuple[bytes | None, Terms | None]:
+        """Return our token's seed and its terms: those of the invite, or the admission key on the coordinator's own node."""
+        invite, path = self.options.invite, self.options.folder.admission_key_path
+        if invite is not None:
+            return invite.token, invite.terms
+        return (load(path).seed if path.is_file() else None), None
 
-    def _token(self) -> bytes | None:
-        """Return the admission key's seed: from the invite, or from this home on the coordinator's own node."""
-        if self.options.invite is not None:
-            return self.options.invite.token
-        path = self.options.folder.admission_key_path
-        return load(path).seed if path.is_file() else None
+    def _check_admission(self) -> None:
+        """Raise NothingToDo if nobody would take what we train."""
+        if self.options.trains:
+            history = self.history
+            event = history.amendments.event(history.head, history.in_force.digest)
+            check_admission(event, self.identity.peer_id, self._admission, history.admitted, time.time())
+
+    def _check_open(self) -> None:
+        """Raise NothingToDo if we came to train, and the event is over; its history and its last weights are here then."""
+        if self.options.trains and self.options.invite is not None and self._is_over():
+            ended = f"this event is closed: round {self.history.head.round} was its last"
+            raise NothingToDo(ended, "`collab-node export` saves the model that it made")
 
     async def prepare(self) -> None:
         """Start the worker, learn what the swarm decided so far, and bring the weights there. Raises UserError."""
@@ -206,6 +212,7 @@ class Node:
         self.weights = Weights(self.event, self.host, self.store, self.fetcher, self.catch_up.offers, self.metrics)
         self.contributor = Contributor(self.event, self.identity.peer_id, self._admission, self.store, self.host)
         await asyncio.gather(self.host.start(request), self._ask_around())
+        self._check_admission()
         self.options.home.ensure_space(_BYTES_A_PARAMETER * self.host.opened.parameters)
         self.driver = RoundDriver(self._tools())
         self._witness = Witness(self.event, self.identity, self.history, self.store, self.driver.gatekeeper)
@@ -264,10 +271,12 @@ class Node:
         assert self.driver is not None
         self._accounted = self._open_since()
         await self._account()
+        self._check_open()
         while not self._is_enough():
             if self.pausing.reason:
                 await self._rest()
             elif await self._reach(self.history.head):
+                self._check_admission()
                 self.phase = "round"
                 await self._round(self.driver, self.history.head, train=self.options.trains)
         self.phase = "serving"
@@ -314,11 +323,13 @@ class Node:
         await self._account()
 
     def _is_enough(self) -> bool:
-        last, wanted = self.event.rounds.last_round, self.options.max_rounds
-        over = 0 < last <= self.history.head.round
+        wanted = self.options.max_rounds
         if self._leaves_after is not None and self._leaves_after < self.history.head.round:
             return True
-        return over or (wanted is not None and self.commits_made >= wanted)
+        return self._is_over() or (wanted is not None and self.commits_made >= wanted)
+
+    def _is_over(self) -> bool:
+        return 0 < self.event.rounds.last_round <= self.history.head.round
 
     async def _reach(self, head: Commit) -> bool:
         """Bring the weights to the head; False if that has to be tried again."""

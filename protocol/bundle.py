@@ -13,10 +13,11 @@ those commits.
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
+from .amendments.chain import MAX_AMENDMENTS
 from .record import Count, Digest, Record
 from .refs.names import MAX_NAME_BYTES
 
@@ -37,13 +38,19 @@ class BundledRef(Record):
 
 
 class BundleHeader(Record):
-    """What the file holds. `manifest` is the SignedManifest of the event."""
+    """What the file holds. `manifest` is the SignedManifest of the event, `amendments` are its SignedAmendments in order."""
 
     manifest: Annotated[bytes, Field(max_length=1024 * 1024)]
     needs: Annotated[tuple[Digest, ...], Field(max_length=MAX_REFS)]
     refs: Annotated[tuple[BundledRef, ...], Field(max_length=MAX_REFS)]
     commits: Count
     blobs: Count
+    amendments: Annotated[tuple[Annotated[bytes, Field(max_length=32 * 1024)], ...], Field(max_length=MAX_AMENDMENTS)] = ()
+
+    @model_serializer(mode="wrap")
+    def _without_empty_amendments(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields: dict[str, Any] = serialise(self)
+        return {name: value for name, value in fields.items() if name != "amendments" or value}
 
 
 class BundledBlob(Record):

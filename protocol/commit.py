@@ -12,11 +12,15 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from .canonical import DOCUMENT_LIMITS
+from .cosigning import MAX_COSIGNERS, Cosignature
 from .event import EventManifest, MergeMethod
 from .gates import gate_of
 from .identity import PeerId
 from .messages import Attestation, Contribution, Envelope, Round, Signed, View
 from .record import Count, Digest, Finite, Record, Word
+
+MAX_VERDICTS = 64
+_ADDITIONS = frozenset({"statement", "verdicts", "cosigners", "amendment"})
 
 
 class Member(Record):
@@ -61,7 +65,9 @@ class Commit(Record):
     of the contributions' training losses (None where there are none). `time` is the proposer's clock, for people only.
 
     `statement` is the signed message of whoever made a commit that no round made (`proposal.ProposalMerge`, `revert.Revert`); a
-    commit of a round has none, and its bytes do not mention it.
+    commit of a round has none, and its bytes do not mention it. Beside a statement may stand `verdicts`, signed envelopes that it
+    names by their hashes, and the `cosigners` of an event in which several maintainers decide. `amendment` is the newest one that
+    the proposer had applied (`amendments.chain`), not mentioned while there is none.
     """
 
     event: Digest
@@ -80,13 +86,14 @@ class Commit(Record):
     time: Count
     parent_certificate: Certificate | None
     statement: Envelope | None = None
+    verdicts: Annotated[tuple[Envelope, ...], Field(max_length=MAX_VERDICTS)] = ()
+    cosigners: Annotated[tuple[Cosignature, ...], Field(max_length=MAX_COSIGNERS)] = ()
+    amendment: Digest | None = None
 
     @model_serializer(mode="wrap")
-    def _without_empty_statement(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+    def _without_empty_additions(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
         fields: dict[str, Any] = serialise(self)
-        if fields["statement"] is None:
-            del fields["statement"]
-        return fields
+        return {name: value for name, value in fields.items() if name not in _ADDITIONS or value}
 
     @model_validator(mode="after")
     def _ordered(self) -> Commit:
@@ -97,6 +104,11 @@ class Commit(Record):
             raise ValueError("the root, and only the root, has no parent")
         if (self.method in ("proposals", "revert")) != (self.statement is not None):
             raise ValueError("a merge of proposals and a revert, and nothing else, come with a statement")
+        cosigners = [each.peer for each in self.cosigners]
+        if self.statement is None and (cosigners or self.verdicts):
+            raise ValueError("cosigners and verdicts go with a statement")
+        if cosigners != sorted(set(cosigners)):
+            raise ValueError("cosigners are in the order of their ids, each once")
         return self
 
     @property

@@ -194,6 +194,21 @@ class Admission(Record):
         return self
 
 
+class Maintainers(Record):
+    """Who decides on merges of proposals and on reverts: so many (`threshold`) of these (`keys`) have to sign."""
+
+    keys: Annotated[tuple[PeerId, ...], Field(min_length=1, max_length=64)]
+    threshold: Annotated[int, Field(ge=1, le=64)] = 1
+
+    @model_validator(mode="after")
+    def _can_be_reached(self) -> Maintainers:
+        if len(set(self.keys)) < len(self.keys):
+            raise ValueError("keys names a maintainer twice")
+        if self.threshold > len(self.keys):
+            raise ValueError(f"threshold is more than the {len(self.keys)} maintainers that there are")
+        return self
+
+
 class Start(Record):
     """The first version: its state hash, and the seed that makes it (absent where it came from a checkpoint)."""
 
@@ -215,6 +230,7 @@ class EventDraft(Record):
     rounds: Rounds
     admission: Admission
     gate: Gates = ()
+    maintainers: Maintainers | None = None
 
     @model_serializer(mode="wrap")
     def _without_empty_additions(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -254,6 +270,10 @@ class EventManifest(EventDraft):
             raise ValueError("admission.banned names the coordinator")
         return self
 
+    def deciders(self) -> Maintainers:
+        """Return who decides on merges of proposals: the maintainers, or where there are none the coordinator alone."""
+        return self.maintainers or Maintainers(keys=(self.coordinator,))
+
     def round_gates(self) -> tuple[EventGate, ...]:
         """Return the gates that the committee runs on every candidate."""
         return tuple(gate for gate in self.gate if gate.rounds)
@@ -264,9 +284,9 @@ class EventManifest(EventDraft):
 
 
 EventFields = dict[str, Value]
-ADDITIONS = frozenset({"gate"})
+ADDITIONS = frozenset({"gate", "maintainers"})
 """Optional sections that are left out of an event's bytes when they are empty."""
 __all__ = [
     "Admission", "AlbertModel", "Compression", "Data", "EventDraft", "EventFields", "EventManifest", "Finite", "GptModel",
-    "HuggingFaceModel", "InnerOptimiser", "Merge", "OuterOptimiser", "Rounds", "Start",
+    "HuggingFaceModel", "InnerOptimiser", "Maintainers", "Merge", "OuterOptimiser", "Rounds", "Start",
 ]  # fmt: skip

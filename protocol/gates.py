@@ -7,9 +7,9 @@ from a person's own file alone (`OwnGate`).
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import Field, TypeAdapter, ValidationError, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, TypeAdapter, ValidationError, model_serializer, model_validator
 
 from .canonical import decode
 from .errors import RemoteProtocolError
@@ -29,10 +29,19 @@ REFUSED_BY = "gate."
 
 
 class _Gate(Record):
-    """What every gate has. `rounds`: the committee runs it on every candidate; otherwise it is for proposals and releases."""
+    """What every gate has. `rounds`: the committee runs it on every candidate; otherwise it is for proposals and releases.
+
+    `verdicts`: so many different peers must have signed what it showed before a version is released.
+    """
 
     name: GateName
     rounds: bool = True
+    verdicts: Annotated[int, Field(ge=1, le=64)] = 1
+
+    @model_serializer(mode="wrap")
+    def _without_what_came_later(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields: dict[str, Any] = serialise(self)
+        return {name: value for name, value in fields.items() if (name, value) != ("verdicts", 1)}
 
 
 class _Sampled(_Gate):

@@ -12,6 +12,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from .admission import NOBODY, Admitted
+from .amendments.chain import Amendments
+from .amendments.state import InForce
 from .ancestry import Ancestry
 from .certificates import verify_certificate
 from .commit import Certificate, Commit, root_commit
@@ -22,19 +25,32 @@ from .event import EventManifest
 class History:
     """What a node knows of an event's final commits. It starts with the root, which follows from the event."""
 
-    def __init__(self, event: EventManifest) -> None:
+    def __init__(self, event: EventManifest, amendments: Amendments | None = None) -> None:
+        """`event` is as it was created; `amendments` has at least those that its commits name."""
         self.event = event
+        self.amendments = amendments or Amendments(event)
         self.root = root_commit(event)
         self._parents: dict[bytes, tuple[bytes | None, int]] = {self.root.digest: (None, 0)}
         self._children: dict[bytes, list[bytes]] = {}
         self._bodies = {self.root.digest: self.root}
         self._certificates: dict[bytes, Certificate] = {}
+        self._admitted = {self.root.digest: NOBODY.after(event, self.root)}
         self._main = [self.root.digest]
+
+    @property
+    def in_force(self) -> InForce:
+        """What is in force with the newest amendments that count."""
+        return self.amendments.newest(self.head.amendment)
 
     @property
     def head(self) -> Commit:
         """The newest commit of the chain to build on."""
         return self._bodies[self._main[-1]]
+
+    @property
+    def admitted(self) -> Admitted:
+        """Who got in by which token, up to the head."""
+        return self._admitted[self._main[-1]]
 
     def __contains__(self, digest: object) -> bool:
         return digest in self._parents
@@ -50,19 +66,25 @@ class History:
         """Take in a chain, oldest first, on a commit that is known; `certificate` is the newest one's.
 
         All of it is checked before any of it is kept. Returns whether the head changed. Raises RemoteProtocolError:
-        "unknown_parent", "wrong_event", "wrong_round", "bad_certificate", or what opening an attestation raises.
+        "unknown_parent", "wrong_event", "wrong_round", "unknown_amendment", "bad_certificate", or what opening an
+        attestation raises.
         """
         head = self._main[-1]
         proofs = [child.parent_certificate for child in commits[1:]] + [certificate]
         below: Commit | None = None
+        admitted: list[Admitted] = []
         for commit, proof in zip(commits, proofs, strict=True):
-            below = self._check(commit, proof, below)
-        for commit, proof in zip(commits, proofs, strict=True):
+            parent = self._check(commit, proof, below)
+            before = admitted[-1] if admitted else self._admitted[parent.digest]
+            admitted.append(before.after(self.amendments.event(parent, commit.amendment), commit))
+            below = commit
+        for commit, proof, inside in zip(commits, proofs, admitted, strict=True):
             assert proof is not None
-            self._keep(commit, proof)
+            self._keep(commit, proof, inside)
         return self._main[-1] != head
 
     def _check(self, commit: Commit, proof: Certificate | None, below: Commit | None) -> Commit:
+        """Return the commit's parent: `below`, or else the one that is known. Raises RemoteProtocolError."""
         parent = below or (self.get(commit.parents[0]) if commit.parents else None)
         if commit.event != self.event.digest:
             raise RemoteProtocolError("wrong_event")
@@ -73,10 +95,10 @@ class History:
         if proof is None or proof.commit != commit.digest:
             raise RemoteProtocolError("bad_certificate", "for another commit")
         if self._certificates.get(commit.digest) != proof:
-            verify_certificate(self.event, parent, proof)
-        return commit
+            verify_certificate(self.amendments.event_on(parent), parent, proof)
+        return parent
 
-    def _keep(self, commit: Commit, certificate: Certificate) -> None:
+    def _keep(self, commit: Commit, certificate: Certificate, admitted: Admitted) -> None:
         digest, parent = commit.digest, commit.base
         known = self._certificates.get(digest)
         better = known is not None and certificate.epoch < known.epoch
@@ -86,6 +108,7 @@ class History:
             self._parents[digest] = (parent, commit.round)
             self._children.setdefault(parent, []).append(digest)
             self._bodies[digest] = commit
+            self._admitted[digest] = admitted
         elif not better:
             return
         if self._main[-1] == parent:
@@ -162,7 +185,7 @@ class History:
                 raise LocalProtocolError("a commit that a round needs is unknown or forgotten")
             commits.append(self._bodies[at])
             at = self._parents[at][0]
-        return Ancestry(commits)
+        return Ancestry(commits, self.amendments, self._admitted[base])
 
     def locator(self) -> list[bytes]:
         """Return digests of the main chain, dense at the head, sparse towards the root: to find where two histories part."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from base64 import b64decode, urlsafe_b64encode
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from .canonical import Limits
 from .errors import RemoteProtocolError
 from .record import Digest, Record, sha256
+from .tokens import Terms
 
 _PREFIX = "collab1-"
 _CHECKSUM_BYTES = 4
@@ -21,11 +22,28 @@ class InviteError(ValueError):
 
 
 class Invite(Record):
-    """`token` is the 32-byte seed of the event's admission key, or absent in an open event."""
+    """`token` is a token's 32-byte seed, and `terms` are its signed terms; without them it is the seed of the admission key.
+
+    An open event's invite has neither. The bytes of an invite without terms do not mention them.
+    """
 
     event: Digest
     bootstrap: Annotated[tuple[Annotated[str, Field(max_length=256)], ...], Field(min_length=1, max_length=16)]
     token: Digest | None = None
+    terms: Terms | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_empty_terms(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields: dict[str, Any] = serialise(self)
+        if fields["terms"] is None:
+            del fields["terms"]
+        return fields
+
+    @model_validator(mode="after")
+    def _terms_are_of_a_token(self) -> Invite:
+        if self.terms is not None and self.token is None:
+            raise ValueError("terms without a token")
+        return self
 
     def text(self) -> str:
         """Return the line: a prefix, then base64url of the canonical bytes and the first 4 bytes of their hash."""

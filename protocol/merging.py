@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 
-from .admission import refusal
+from .admission import USED_UP, refusal, too_many
+from .amendments.event import AmendedEvent
 from .ancestry import Ancestry
 from .certificates import verify_certificate
 from .commit import Accepted, Certificate, Commit, Rejected, open_contribution
@@ -33,6 +34,8 @@ _MAX_LOSS = 1e6
 # Refusals that follow from the claim itself and are worth recording; anything else on a commit's list is about a payload.
 RECORDED = frozenset({"implausible", "fisher", "oversized"})
 EQUIVOCATION = "equivocation"
+# Refusals that `verify_commit` settles, without the payloads.
+SETTLED = RECORDED | {EQUIVOCATION, USED_UP}
 
 
 @dataclass(frozen=True)
@@ -100,10 +103,12 @@ def claim_problem(
         return "stale"
     if ancestry.is_spent(signed.signer, claim.base):
         return "spent"
-    return refusal(event, signed.signer, claim.admission) or _implausible(event, claim, payload_limit)
+    return refusal(event, signed.signer, claim.admission, ancestry.admitted) or _implausible(event, claim, payload_limit)
 
 
 def _rebases(event: EventManifest, made_for: int, used_in: int) -> bool:
+    if isinstance(event, AmendedEvent) and made_for < event.recipe_since:
+        return False
     same_kind = event.is_full_merge(made_for) == event.is_full_merge(used_in)
     return same_kind and method_of(event, made_for) == method_of(event, used_in) and _decay(event) > 0
 
@@ -128,8 +133,11 @@ def make_draft(
     departed: Iterable[Signed],
     certificate: Certificate | None,
     proposer: PeerId,
+    amendment: bytes | None = None,
 ) -> Draft:
     """Return the commit after `ancestry.base` without its state hash, the same for any order of the arguments' items.
+
+    `event` is the event with the amendments up to `amendment`, which the commit names.
 
     `accepted` holds (envelope, claim, clip), `rejected` (envelope, reason), `departed` the goodbyes of members; `certificate` is
     what made the base final (None for the root).
@@ -168,6 +176,7 @@ def make_draft(
         "proposer": proposer,
         "time": 0,
         "parent_certificate": certificate,
+        "amendment": amendment,
     }
     return Draft(Commit.from_fields(fields))
 
@@ -190,11 +199,17 @@ def _shares(event: EventManifest, ancestry: Ancestry, claims: Sequence[Contribut
 
 
 def verify_commit(event: EventManifest, ancestry: Ancestry, commit: Commit, payload_limit: int | None = None) -> None:
-    """Check all of a commit on `ancestry.base` that needs no payload. Raises RemoteProtocolError with the rule it breaks."""
+    """Check all of a commit on `ancestry.base` that needs no payload. Raises RemoteProtocolError with the rule it breaks.
+
+    `event` is the event as it was created: the amendments that the commit and its ancestors name are the ancestry's.
+    """
     if commit.event != event.digest:
         raise RemoteProtocolError("wrong_event")
     if commit.parents != (ancestry.base.digest,):
         raise RemoteProtocolError("wrong_parents")
+    event = ancestry.event(event, commit.amendment)
+    if isinstance(event, AmendedEvent) and event.paused:
+        raise RemoteProtocolError("event_paused")
     if 0 < event.rounds.last_round < commit.round:
         raise RemoteProtocolError("event_over", f"round {commit.round} after the last, {event.rounds.last_round}")
     if commit.proposer not in {member.peer for member in ancestry.base.roster}:
@@ -204,6 +219,10 @@ def verify_commit(event: EventManifest, ancestry: Ancestry, commit: Commit, payl
     claimed = {(signed.signer, claim.base) for signed, claim, _ in accepted}
     if len(claimed) != len(accepted) or claimed & {(signed.signer, claim.base) for signed, claim, _ in rejected}:
         raise RemoteProtocolError("duplicate", "two contributions of one peer on one base")
+    late = [(signed, claim) for signed, claim, reason in rejected if reason == USED_UP]
+    crowd = [*late, *((signed, claim) for signed, claim, _ in accepted)]
+    if too_many(event, ancestry.admitted, crowd) != {signed.digest for signed, _ in late}:
+        raise RemoteProtocolError("wrong_rejected", f"{USED_UP}: the first that a token has a place for are in, and no others")
     draft = make_draft(
         event,
         ancestry,
@@ -212,6 +231,7 @@ def verify_commit(event: EventManifest, ancestry: Ancestry, commit: Commit, payl
         departed=_open_departed(ancestry, commit),
         certificate=commit.parent_certificate,
         proposer=commit.proposer,
+        amendment=commit.amendment,
     )
     _compare(draft.complete(commit.state, commit.time), commit)
 
@@ -277,7 +297,7 @@ def _attesters(event: EventManifest, ancestry: Ancestry, certificate: Certificat
         return ()
     if ancestry.parent is None or certificate.commit != ancestry.base.digest:
         raise RemoteProtocolError("bad_certificate", "for another commit")
-    return verify_certificate(event, ancestry.parent, certificate)
+    return verify_certificate(ancestry.event_on(event, ancestry.parent), ancestry.parent, certificate)
 
 
 def _compare(expected: Commit, commit: Commit) -> None:

@@ -14,6 +14,7 @@ from .canonical import encode
 from .errors import RemoteProtocolError
 from .identity import Identity, PeerId, verify
 from .record import Count, Digest, Finite, Record, Signature
+from .tokens import TokenProof
 
 M = TypeVar("M", bound="Message")
 
@@ -54,7 +55,10 @@ class Progress(Message):
 
 
 class Contribution(Message):
-    """The claim: trained on `base` (a commit) with this many samples, the update is `payload`."""
+    """The claim: trained on `base` (a commit) with this many samples, the update is `payload`.
+
+    `admission` is what lets the signer into an event by invitation: a signature of the admission key, or a token's proof.
+    """
 
     KIND = "contribution"
     base: Digest
@@ -64,7 +68,7 @@ class Contribution(Message):
     samples: Annotated[int, Field(ge=1, lt=1 << 40)]
     steps: Annotated[int, Field(ge=1, lt=1 << 32)]
     loss: Finite
-    admission: Signature | None
+    admission: Signature | TokenProof | None
 
 
 class Proof(Record):
@@ -134,6 +138,11 @@ class Signed(Record):
         body = message.encode()
         signature = identity.sign(_signed_bytes(message.KIND, identity.peer_id, body))
         return cls(kind=message.KIND, signer=identity.peer_id, body=body, signature=signature)
+
+    def repeated_by(self, identity: Identity) -> Self:
+        """Return the same words, said and signed by somebody else."""
+        signature = identity.sign(_signed_bytes(self.kind, identity.peer_id, self.body))
+        return self.model_copy(update={"signer": identity.peer_id, "signature": signature})
 
     def open(self) -> Message:
         """Return the message. Raises RemoteProtocolError: "unknown_kind", "bad_signature" or "malformed".

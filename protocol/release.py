@@ -12,11 +12,11 @@ from pydantic import Field, field_validator, model_validator
 
 from .canonical import DOCUMENT_LIMITS
 from .credits import Credit
-from .errors import LocalProtocolError, RemoteProtocolError
+from .errors import LocalProtocolError
 from .identity import PeerId
 from .messages import Envelope, Round, Signed
 from .record import Count, Digest, Record, Word
-from .verdict import Verdict, open_verdict
+from .verdict import Verdict, open_about
 from .versions import Evidence, Interface, Version, next_version
 
 MAX_CREDITS = 4096
@@ -78,19 +78,6 @@ class Release(Record):
     def opened_verdicts(self) -> list[tuple[PeerId, Verdict]]:
         """Return the verdicts and who signed them, each about this state. Raises RemoteProtocolError."""
         return [open_about(Signed.decode(envelope), self.event, self.state) for envelope in self.verdicts]
-
-
-def open_about(signed: Signed, event: bytes, state: bytes, against: bytes | None = None) -> tuple[PeerId, Verdict]:
-    """Return a verdict and who signed it.
-
-    Raises RemoteProtocolError: as `open_verdict`, or "wrong_event" or "wrong_state" if it is about another one.
-    """
-    verdict = open_verdict(signed)
-    if verdict.event != event:
-        raise RemoteProtocolError("wrong_event", f"a verdict of event {verdict.event.hex()[:16]}")
-    if verdict.candidate != state or (against is not None and verdict.against != against):
-        raise RemoteProtocolError("wrong_state", "a verdict about other versions")
-    return signed.signer, verdict
 
 
 def decode_release(data: bytes) -> Release:

@@ -1,8 +1,8 @@
 """The commit that takes contributions out of the model again.
 
-Like a merge of proposals it is signed by whoever makes it, not by a committee, and its `statement` says all of it: which
-commits, and whose contributions in them. It brings no payload: what is taken out is computed again from those that were merged,
-which its ancestors keep; so it costs a message, and replays bit for bit like any other commit.
+Like a merge of proposals it is signed by whoever makes it (where an event names maintainers, by enough of them), not by a
+committee, and its `statement` says all of it: which commits, and whose contributions in them. It brings no payload: what is taken
+out is computed again from those that were merged, which its ancestors keep; so it costs a message, and replays bit for bit.
 
 What was merged acts on as the outer optimiser has it. Plain SGD subtracted rate · update once. Nesterov's momentum m went on
 subtracting it: k rounds later rate · μ^(k+1) · update, with μ^k · update left in m. Both are linear in the update, so they can be
@@ -30,6 +30,7 @@ MAX_PEERS = 64
 MAX_MESSAGE = 2000
 
 Lookup = Callable[[bytes], Commit]
+Rules = Callable[[Commit], EventManifest]  # a commit of a round → the event in force for it
 
 
 class Revert(Message):
@@ -78,7 +79,7 @@ def revert_commit(identity: Identity, parent: Commit, revert: Revert) -> Commit:
     return _commit(Signed.seal(identity, revert), parent, revert)
 
 
-def undone_by(event: EventManifest, revert: Revert, lookup: Lookup) -> list[Undone]:
+def undone_by(rules: Rules, revert: Revert, lookup: Lookup) -> list[Undone]:
     """Return what a revert takes out, newest first. `lookup` returns a commit that is an ancestor of the revert's base.
 
     Raises RemoteProtocolError for a commit that is no such ancestor, for one that merged nothing of these peers, and for what
@@ -92,7 +93,7 @@ def undone_by(event: EventManifest, revert: Revert, lookup: Lookup) -> list[Undo
         if not wanted:
             break
         if commit.digest == wanted[0]:
-            undone.append(_undone(event, revert, commit, later, taken))
+            undone.append(_undone(rules, revert, commit, later, taken))
             del wanted[0]
         elif commit.method == "revert":
             taken |= _taken(open_revert(commit)[1], lookup)
@@ -112,7 +113,7 @@ def _ancestors(lookup: Lookup, digest: bytes) -> Iterator[Commit]:
 
 
 def _undone(
-    event: EventManifest, revert: Revert, commit: Commit, later: Sequence[Commit], taken: set[tuple[bytes, PeerId]]
+    rules: Rules, revert: Revert, commit: Commit, later: Sequence[Commit], taken: set[tuple[bytes, PeerId]]
 ) -> Undone:
     if commit.statement is not None or not commit.parents:
         raise RemoteProtocolError("wrong_revert", f"no round made commit {commit.digest.hex()[:12]}")
@@ -123,7 +124,7 @@ def _undone(
         raise RemoteProtocolError("wrong_revert", f"commit {commit.digest.hex()[:12]} merged nothing of theirs")
     if out & taken:
         raise RemoteProtocolError("wrong_revert", f"what commit {commit.digest.hex()[:12]} merged was taken out already")
-    weight, momentum = lasting_effect(event, commit, later[::-1])
+    weight, momentum = lasting_effect(rules, commit, later[::-1])
     return Undone(commit, kept, weight, momentum, tuple(later[::-1]))
 
 
@@ -132,18 +133,19 @@ def _taken(earlier: Revert, lookup: Lookup) -> set[tuple[bytes, PeerId]]:
     return {pair for pair in pairs if not earlier.peers or pair[1] in earlier.peers}
 
 
-def lasting_effect(event: EventManifest, commit: Commit, later: Sequence[Commit]) -> tuple[float, float]:
+def lasting_effect(rules: Rules, commit: Commit, later: Sequence[Commit]) -> tuple[float, float]:
     """Return what a commit's update still does after the rounds' commits `later`, oldest first.
 
     The factor by which it was subtracted from the weights in all, and that with which it is in the momentum (0 without one).
     """
-    if event.outer.kind == "sgd":
-        return _rate(event, commit), 0.0
-    decay = event.outer.momentum
-    weight, momentum = _rate(event, commit) * (1.0 + decay), 1.0
+    first = rules(commit)
+    if first.outer.kind == "sgd":
+        return _rate(first, commit), 0.0
+    weight, momentum = _rate(first, commit) * (1.0 + first.outer.momentum), 1.0
     for after in later:
-        momentum *= decay
-        weight += _rate(event, after) * decay * momentum
+        event = rules(after)
+        momentum *= event.outer.momentum
+        weight += _rate(event, after) * event.outer.momentum * momentum
     return weight, momentum
 
 
@@ -151,16 +153,17 @@ def _rate(event: EventManifest, commit: Commit) -> float:
     return event.merge.full_rate if commit.full else event.outer.rate
 
 
-def verify_revert_commit(event: EventManifest, parent: Commit, commit: Commit, lookup: Lookup) -> None:
+def verify_revert_commit(rules: Rules, parent: Commit, commit: Commit, lookup: Lookup) -> None:
     """Raise RemoteProtocolError unless `commit` is a valid revert after `parent`. The state hash is left to a replay."""
     _, revert = open_revert(commit)
     assert commit.statement is not None
-    if revert.event != event.digest or parent.event != event.digest:
+    if revert.event != parent.event:
         raise RemoteProtocolError("wrong_event")
     if revert.base != parent.digest:
         raise RemoteProtocolError("wrong_base")
-    undone_by(event, revert, lookup)
-    if _commit(Signed.decode(commit.statement), parent, revert) != commit:
+    undone_by(rules, revert, lookup)
+    expected = _commit(Signed.decode(commit.statement), parent, revert).model_copy(update={"cosigners": commit.cosigners})
+    if expected != commit:
         raise RemoteProtocolError("wrong_revert", "the commit is not what its statement says")
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Literal, TypeVar
 
 from .commit import Certificate, Commit
+from .cosigning import signatures_missing, signers_of
 from .errors import RemoteProtocolError
+from .event import EventManifest
 from .identity import PeerId
 from .messages import Message, Signed
 
@@ -22,6 +24,19 @@ def open_stated(envelope: bytes, kind: type[M]) -> tuple[PeerId, M]:
         raise RemoteProtocolError("unexpected_kind", f"{signed.kind} where {kind.KIND} belongs")
     signed.check_signature()
     return signed.signer, kind.decode(signed.body)
+
+
+def verify_signers(event: EventManifest, commit: Commit) -> None:
+    """Raise RemoteProtocolError unless as many maintainers signed a commit with a statement as the event asks for.
+
+    An event without maintainers leaves merges to its coordinator, and reverts to whoever makes one.
+    """
+    assert commit.statement is not None
+    signers = signers_of(Signed.decode(commit.statement), commit.cosigners)
+    if event.maintainers is None and commit.method == "revert" and len(signers) == 1:
+        return
+    if missing := signatures_missing(event, signers):
+        raise RemoteProtocolError("too_few_signatures", f"{missing} more must sign")
 
 
 def stated_commit(
@@ -52,4 +67,5 @@ def stated_commit(
         time=time,
         parent_certificate=certificate,
         statement=statement.encode(),
+        amendment=parent.amendment,
     )

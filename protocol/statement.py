@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+from .amendments.chain import Amendments
 from .commit import Commit
-from .event import EventManifest
+from .errors import RemoteProtocolError
 from .proposal import verify_merge_commit
 from .revert import Lookup, verify_revert_commit
+from .stated import verify_signers
 
 
-def verify_statement(event: EventManifest, parent: Commit, commit: Commit, lookup: Lookup) -> None:
+def verify_statement(amendments: Amendments, parent: Commit, commit: Commit, lookup: Lookup) -> None:
     """Raise RemoteProtocolError unless `commit`, which has a statement, is valid after `parent`.
 
-    `lookup` returns an ancestor of it. The state hash is left to a replay.
+    `amendments` has those that the commits name. `lookup` returns an ancestor of it. The state hash is left to a replay.
     """
+    verify_signers(amendments.event_on(parent), commit)
+    verify_unsigned(amendments, parent, commit, lookup)
+
+
+def verify_unsigned(amendments: Amendments, parent: Commit, commit: Commit, lookup: Lookup) -> None:
+    """As `verify_statement`, of a draft that others have to sign yet: who signed is left out."""
+    event = amendments.event_on(parent)
+    if parent.event != event.digest:
+        raise RemoteProtocolError("wrong_event")
     if commit.method == "revert":
-        verify_revert_commit(event, parent, commit, lookup)
+        verify_revert_commit(amendments.rules(lookup), parent, commit, lookup)
     else:
         verify_merge_commit(event, parent, commit)

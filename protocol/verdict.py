@@ -8,8 +8,8 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from .errors import RemoteProtocolError
-from .gates import GateName
-from .identity import Identity
+from .gates import GateName, OwnGate
+from .identity import Identity, PeerId
 from .messages import Message, Signed
 from .record import Count, Digest, Finite, Record
 
@@ -62,6 +62,15 @@ def first_failure(measurements: Sequence[Measurement]) -> Measurement | None:
     return next((measurement for measurement in measurements if not measurement.passed), None)
 
 
+def unmet_gate(gates: Sequence[OwnGate], measurements: Sequence[Measurement]) -> str | None:
+    """Return the name of a gate that failed, or of one of `gates` that nobody ran; None if there is none."""
+    failed = first_failure(measurements)
+    if failed is not None:
+        return failed.gate
+    passed = {measurement.gate for measurement in measurements}
+    return next((gate.name for gate in gates if gate.name not in passed), None)
+
+
 class Verdict(Message):
     """A peer's word for what a gate showed: the state `candidate` against the state `against` (state hashes), on these data.
 
@@ -92,3 +101,16 @@ def open_verdict(signed: Signed) -> Verdict:
         raise RemoteProtocolError("unexpected_kind", f"{signed.kind} where {Verdict.KIND} belongs")
     signed.check_signature()
     return Verdict.decode(signed.body)
+
+
+def open_about(signed: Signed, event: bytes, state: bytes, against: bytes | None = None) -> tuple[PeerId, Verdict]:
+    """Return a verdict and who signed it.
+
+    Raises RemoteProtocolError: as `open_verdict`, or "wrong_event" or "wrong_state" if it is about another one.
+    """
+    verdict = open_verdict(signed)
+    if verdict.event != event:
+        raise RemoteProtocolError("wrong_event", f"a verdict of event {verdict.event.hex()[:16]}")
+    if verdict.candidate != state or (against is not None and verdict.against != against):
+        raise RemoteProtocolError("wrong_state", "a verdict about other versions")
+    return signed.signer, verdict

@@ -14,8 +14,8 @@ from torch import Tensor
 from .. import wire
 from ..codec import DENSE, Codec
 from ..floats import scalar
-from ..grid import chunk_count
 from ..layout import Buffer, Layout, Tensors
+from ..pieces import chunk_count
 from ..reference import Reference, patch_header
 from ..seam import Entries
 from ..wire import Header, Kind

@@ -36,6 +36,7 @@ from ..floats import scalar
 from ..layout import Layout, Tensors
 from ..seam import Backend, Entries
 from .average import Average
+from .claims import within_cap
 from .contribution import Contribution, Policy, limited_weights
 from .update import Update, require_number, shares
 
@@ -162,12 +163,15 @@ class Fisher:
 
     λ is `damping` times the mean of all Fisher values: the larger, the nearer to the average. Where no Fisher says anything and
     nothing is damped, the average. With quadratic losses of curvature Fᵢ this is the minimum of their weighted sum.
+    A `cap` below 1 bounds what a claimed Fisher can do (`claims.within_cap`).
     """
 
     damping: float = 0.0
+    cap: float = 1.0
 
     def __post_init__(self) -> None:
         require_number("damping", self.damping, 0, 1e6)
+        require_number("cap", self.cap, 0, 1)
 
     def merge(self, base: Tensors, updates: Sequence[Update]) -> dict[str, Tensor]:
         fishers = [_fisher_of(update) for update in updates]
@@ -181,7 +185,7 @@ class Fisher:
                 above, below = above + say * update.delta[name].double(), below + say
             told = below > 0
             merged[name] = torch.where(told, (above / torch.where(told, below, 1.0)).float(), merged[name])
-        return merged
+        return within_cap(merged, updates, self.cap)
 
 
 def _fisher_of(update: Update) -> Tensors:

@@ -6,7 +6,7 @@ For a linear layer y = Wx of model i with Gᵢ = mean of xxᵀ over its wᵢ sam
 
 As in the paper, Gᵢ's values off the diagonal are multiplied by `alpha`, and tensors that come without Gram matrices are averaged.
 λ = `damping` · mean of the diagonals is added to every Gᵢ's diagonal: directions no input has then go to the average
-instead of having no answer.
+instead of having no answer. A `cap` below 1 bounds what claimed matrices can do (`claims.within_cap`).
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from ..errors import MissingStatisticsError
 from ..layout import Tensors
 from ..solve import product, solve
 from .average import Average
+from .claims import within_cap
 from .update import Update, require_number, shares
 
 
@@ -31,10 +32,12 @@ class RegMean:
 
     alpha: float = 0.9
     damping: float = 1e-3
+    cap: float = 1.0
 
     def __post_init__(self) -> None:
         require_number("alpha", self.alpha, 0, 1)
         require_number("damping", self.damping, 0, 1e6)
+        require_number("cap", self.cap, 0, 1)
 
     def merge(self, base: Tensors, updates: Sequence[Update]) -> dict[str, Tensor]:
         """The cost is some d²(d + outputs) elementwise operations for a layer of d inputs."""
@@ -44,7 +47,7 @@ class RegMean:
         merged = Average().merge(base, updates)
         for name in sorted(told):
             merged[name] = self._layer([update.delta[name] for update in updates], self._grams(name, updates))
-        return merged
+        return within_cap(merged, updates, self.cap)
 
     def _grams(self, name: str, updates: Sequence[Update]) -> list[Tensor]:
         """wᵢ(alpha-scaled Gᵢ + λI), float64."""

@@ -15,8 +15,8 @@ from torch import Tensor
 from .. import wire
 from ..codec import CHUNK, Codec
 from ..form import Form
-from ..grid import chunk_count
 from ..layout import Buffer, Layout, Tensors
+from ..pieces import chunk_count
 from ..reference import Reference, patch_header
 from ..seam import Entries
 from ..wire import HEADER_BYTES, Header, Kind

@@ -18,6 +18,7 @@ from . import (
     key,
     manners,
     mending,
+    merging,
     module,
     proposals,
     refs,
@@ -68,7 +69,6 @@ app.command("pause", rich_help_panel=_NODE)(volunteer.pause)
 app.command("resume", rich_help_panel=_NODE)(volunteer.resume)
 app.command("limits", rich_help_panel=_NODE)(manners.limits)
 app.command("set", rich_help_panel=_NODE)(manners.set_limit)
-app.command("stop", rich_help_panel=_NODE)(run.stop)
 app.command("leave", rich_help_panel=_NODE)(volunteer.leave)
 app.command("restart", rich_help_panel=_NODE)(volunteer.restart)
 app.command("doctor", rich_help_panel=_NODE)(doctor.doctor)
@@ -95,7 +95,9 @@ app.command("import", rich_help_panel=_HISTORY)(weights.import_)
 
 app.command("propose", rich_help_panel=_PROPOSALS)(proposals.propose)
 app.command("review", rich_help_panel=_PROPOSALS)(proposals.review)
-app.command("merge", rich_help_panel=_PROPOSALS)(proposals.merge)
+app.command("test", rich_help_panel=_PROPOSALS)(merging.trial)
+app.command("merge", rich_help_panel=_PROPOSALS)(merging.merge)
+app.command("sign", rich_help_panel=_PROPOSALS)(merging.sign)
 
 app.command("release", rich_help_panel=_RELEASES)(release.release)
 app.add_typer(release.app, name="releases", rich_help_panel=_RELEASES)

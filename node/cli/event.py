@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import UserError
-from .flags import ConfigFlag, EventFlag, HomeFlag, event_of, home_of
+from . import invites
+from .flags import ConfigFlag, HomeFlag, home_of
 
 if TYPE_CHECKING:
     from ...protocol.event import EventDraft
@@ -58,21 +59,8 @@ def create(
     typer.echo(f"created event {event.name} {event.digest.hex()}")
 
 
-@app.command()
-def invite(
-    home: HomeFlag = None,
-    config: ConfigFlag = None,
-    event: EventFlag = "",
-    address: Annotated[
-        list[str] | None,
-        typer.Option("--address", metavar="MULTIADDRESS", help="How peers reach this node; default: what the running node says."),
-    ] = None,
-) -> None:
-    """Print the line that a volunteer passes to `join`."""
-    from ..event.inviting import make_invite
-
-    node_home, folder = event_of(home, config, event)
-    typer.echo(make_invite(node_home, folder, address or []).text())
+app.command()(invites.invite)
+app.command()(invites.invites)
 
 
 def read_draft(file: Path) -> EventDraft:

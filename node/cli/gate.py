@@ -43,7 +43,10 @@ def run(
     as_json: JsonFlag = False,
 ) -> None:
     """Test a version against the one before it, and exit with 1 if a gate fails."""
+    from rich.console import Console
+
     from ..gates.file import read_gate_file
+    from ..gates.printing import compared, gates_table
     from ..gates.run import choose, run_gates
     from ..history.progress import shown_on_terminal
     from ..history.revisions import find_commit
@@ -71,7 +74,8 @@ def run(
         ]
         typer.echo(json.dumps(_report(candidate, base, found, rows)))
     else:
-        _print(candidate, base, found)
+        measured = [result.measurement for result in found]
+        Console().print(gates_table(compared(candidate, base), measured))
     if not all(result.measurement.passed for result in found):
         raise typer.Exit(1)
 
@@ -87,28 +91,3 @@ def _report(candidate: Commit, base: Commit, found: Sequence[Result], rows: list
         "commit": candidate.digest.hex(), "against": base.digest.hex(), "round": candidate.round, "against_round": base.round,
         "passed": all(result.measurement.passed for result in found), "gates": rows,
     }  # fmt: skip
-
-
-def _print(candidate: Commit, base: Commit, found: Sequence[Result]) -> None:
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
-    from ..units import short
-
-    title = f"round {candidate.round} ({short(candidate.digest)}) against round {base.round} ({short(base.digest)})"
-    table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left")
-    for heading in ("gate", "kind", "before", "now", "worse by", "within", "allowed", "batches", ""):
-        table.add_column(heading, justify="left" if heading in ("gate", "kind", "") else "right")
-    for measured in (result.measurement for result in found):
-        within = "" if measured.low is None or measured.high is None else f"{measured.low:+.4g} … {measured.high:+.4g}"
-        doubt = ", not clear" if measured.reason == "unclear" else ""
-        table.add_row(
-            measured.gate, measured.kind, _number(measured.base), _number(measured.candidate), _number(measured.change, "+"),
-            within, f"{measured.tolerance:g}", str(measured.batches), ("passed" if measured.passed else "FAILED") + doubt,
-        )  # fmt: skip
-    Console().print(table)
-
-
-def _number(value: float | None, sign: str = "") -> str:
-    return "not a number" if value is None else format(value, f"{sign}.4g")

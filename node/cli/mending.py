@@ -9,6 +9,7 @@ import typer
 
 from ..errors import UsageError, UserError
 from .flags import ConfigFlag, DataFlag, DeviceFlag, EventFlag, HomeFlag, JsonFlag, event_of, settings_of
+from .merging import DraftFlag, hand_on
 from .offline import offline
 
 if TYPE_CHECKING:
@@ -134,6 +135,7 @@ def revert(
     into: Annotated[str, typer.Option("--into", metavar="BRANCH", help="The branch that takes the revert.")] = "reverts",
     onto: Annotated[str, typer.Option("--onto", metavar="REV", help="Where a new branch starts.")] = "HEAD",
     message: Annotated[str, typer.Option("--message", "-m", metavar="TEXT", help="Why.")] = "",
+    draft: DraftFlag = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Only say what would be taken out.")] = False,
     home: HomeFlag = None, config: ConfigFlag = None, event: EventFlag = "", device: DeviceFlag = None,
     as_json: JsonFlag = False,
@@ -142,25 +144,32 @@ def revert(
     import time
 
     from .. import keys
+    from ..deciding.maintainers import check_maintainer
     from ..history.revert import branch_to_take, keep_revert, make_revert
     from ..history.revisions import find_commit
     from ..store import Store
 
     node_home, folder = event_of(home, config, event)
-    identity = keys.load(node_home.identity_path)
+    manifest, identity = folder.manifest().open(), keys.load(node_home.identity_path)
+    if manifest.maintainers is not None:
+        check_maintainer(manifest, identity)
     with Store.open_beside(folder.store_path) as store:
         name, now, parent = branch_to_take(store, into, find_commit(store, onto))
         peer, commits = _meant(store, parent, revisions or [], contributor)
         made = offline(make_revert(
-            folder.manifest().open(), store, settings_of(config, device=device), identity, parent, commits,
+            manifest, store, settings_of(config, device=device), identity, parent, commits,
             peer=peer, message=message, time=int(time.time()),
         ))  # fmt: skip
-        if not dry_run:
+        waiting = None if dry_run else hand_on(store, into, made.commit, draft, manifest.deciders().threshold)
+        if not dry_run and waiting is None:
             keep_revert(store, name, now, made.commit)
     if as_json:
-        typer.echo(json.dumps({**made.fields(), "branch": name, "kept": not dry_run}))
+        waits = {} if waiting is None else {"draft": str(waiting)}
+        typer.echo(json.dumps({**made.fields(), "branch": name, "kept": not dry_run and waiting is None, **waits}))
     else:
-        _print_revert(made, into, dry_run)
+        _print_revert(made, into, dry_run or waiting is not None)
+        if waiting is not None:
+            typer.echo(f"others must sign {waiting}: `collab-node sign {waiting}`")
 
 
 def _meant(store: Store, parent: Commit, revisions: list[str], contributor: str) -> tuple[str | None, list[Commit]]:

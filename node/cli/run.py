@@ -29,7 +29,6 @@ from .flags import (
     ReachFlag,
     ShareMetricsFlag,
     ThreadsFlag,
-    home_of,
     settings_of,
 )
 
@@ -82,7 +81,9 @@ def join(
     detach: DetachFlag = False,
 ) -> None:  # fmt: skip
     """Join an event and train until told to stop: Ctrl-C once leaves in order, twice at once."""
-    from ..event.joining import read_invite, remembered_invite
+    import time
+
+    from ..event.joining import check_usable, read_invite, remembered_invite
     from ..home import Home
     from ..options import NodeOptions
 
@@ -94,17 +95,11 @@ def join(
     )  # fmt: skip
     node_home = Home(settings.home)
     parsed = given or remembered_invite(node_home, event)
+    check_usable(node_home, parsed, time.time())
     _run(NodeOptions(
         home=node_home, settings=settings, event=parsed.event, invite=parsed, trains=train, max_rounds=max_rounds,
         display=_display(display),
     ), detach)  # fmt: skip
-
-
-def stop(home: HomeFlag = None, config: ConfigFlag = None) -> None:
-    """Ask the node that runs in this home to leave in order, as Ctrl-C does."""
-    from ..control.socket import call
-
-    call(home_of(home, config).path, "stop")
 
 
 def _display(choice: str) -> Display:

@@ -55,7 +55,7 @@ def resume(home: HomeFlag = None, config: ConfigFlag = None) -> None:
 def leave(
     home: HomeFlag = None,
     config: ConfigFlag = None,
-    now: Annotated[bool, typer.Option("--now", help="Do not hand in this round's work first; it is kept.")] = False,
+    now: Annotated[bool, typer.Option("--now", help="At once, as Ctrl-C does; this round's work is kept.")] = False,
 ) -> None:
     """Hand in what was trained, say goodbye, and stop."""
     from ..control.socket import NotRunning, call

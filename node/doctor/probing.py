@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ...protocol.errors import RemoteProtocolError
 from ..clock_skew import CLOCK
 from ..net import blobs, wire
+from ..net.blob_limits import BlobLimits
 from ..net.errors import NetworkError
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ async def _upload(node: Node, peer: str) -> tuple[float, float]:
 async def _download(node: Node, peer: str) -> float | None:
     """Return the bytes a second of a part of the newest snapshot, which every node has; None if it is not there, or too small."""
     snapshot = node.store.latest_snapshot()
-    length = min(blobs.BlobLimits().part_bytes, snapshot.blob.size) if snapshot is not None else 0
+    length = min(BlobLimits().part_bytes, snapshot.blob.size) if snapshot is not None else 0
     if snapshot is None or length < _LEAST_BYTES:
         return None
     reader, writer = await node.network.host.open_stream(peer, blobs.PROTOCOL)

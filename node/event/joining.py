@@ -5,6 +5,7 @@ from __future__ import annotations
 from ...protocol.invite import Invite, InviteError
 from ..errors import UsageError, UserError
 from ..home import Home
+from .admitting import check_expiry
 
 
 def read_invite(text: str) -> Invite:
@@ -13,6 +14,12 @@ def read_invite(text: str) -> Invite:
         return Invite.parse(text)
     except InviteError as error:
         raise UserError(str(error)) from error
+
+
+def check_usable(home: Home, invite: Invite, now: float) -> None:
+    """Raise NothingToDo for an invite that expired (`now` in Unix seconds), unless the event was joined from this home before."""
+    if not home.event(invite.event).exists():
+        check_expiry(invite, now)
 
 
 def remembered_invite(home: Home, event: str) -> Invite:

@@ -19,6 +19,7 @@ from ...protocol.event import (
     GptModel,
     HuggingFaceModel,
     InnerOptimiser,
+    Maintainers,
     Merge,
     OuterOptimiser,
     Rounds,
@@ -38,6 +39,9 @@ SECTIONS: dict[str, tuple[type[Record], ...]] = {
     "admission": (Admission,),
 }
 """Section → the records that it may hold; `[model]` holds one of several, told apart by `family`."""
+
+OPTIONAL_SECTIONS: dict[str, tuple[type[Record], ...]] = {"maintainers": (Maintainers,)}
+"""Sections that an event may leave out."""
 
 GATE_RECORDS: tuple[type[Record], ...] = (LossGate, ExactGate, HeadGate)
 """What a `[[gate]]` of an event may be, told apart by `kind`; there may be none, or many."""
@@ -101,7 +105,7 @@ def known_keys(section: str, family: object = None) -> list[str]:
     """
     if not section:
         return list(EventDraft.model_fields)
-    records = SECTIONS.get(section, ())
+    records = (SECTIONS | OPTIONAL_SECTIONS).get(section, ())
     if section == "gate":
         records = (CommandGate,) if family == "command" else GATE_RECORDS
     of_family = [record for record in records if len(records) > 1 and family in tags_of(record)]

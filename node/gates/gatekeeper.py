@@ -157,15 +157,18 @@ class Gatekeeper:
         return found
 
     async def _fails(self, gate: EventGate, group: Sequence[Claim], ancestry: Ancestry) -> bool:
-        return not (await self._measure(gate, group_parts(self._event, ancestry, group), ancestry)).passed
+        return not (await self._measure(gate, group_parts(self._rules(ancestry), ancestry, group), ancestry)).passed
 
     async def _is_fine(self, gate: EventGate, group: Sequence[Claim], ancestry: Ancestry) -> bool:
-        measured = await self._measure(gate, group_parts(self._event, ancestry, group), ancestry)
+        measured = await self._measure(gate, group_parts(self._rules(ancestry), ancestry, group), ancestry)
         return measured.reason == "no_worse"
 
+    def _rules(self, ancestry: Ancestry) -> EventManifest:
+        return ancestry.event_on(self._event, ancestry.base)
+
     async def _measure(self, gate: EventGate, merged: Sequence[Part], ancestry: Ancestry) -> Measurement:
-        base = ancestry.base
-        method, full = method_of(self._event, base.round + 1), self._event.is_full_merge(base.round + 1)
+        base, event = ancestry.base, self._rules(ancestry)
+        method, full = method_of(event, base.round + 1), event.is_full_merge(base.round + 1)
         candidate = await self._weights.merge(base.state, merged, method, full)
         version = VersionRef(of="candidate", key=candidate_key(base.state, merged, method, full))
         request = request_for(gate, version, seed_of(base.state, candidate.state))

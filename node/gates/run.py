@@ -76,6 +76,22 @@ async def run_gates(
             return await run_on_files(replay, gates, *files, seed_of(against.state, candidate.state), progress)
 
 
+async def run_on_child(
+    replay: Replay, gates: Sequence[OwnGate], parent: Commit, child: Commit, progress: Progress = silent
+) -> list[Result]:
+    """Run the gates on a commit that need not be in the store, against its parent, which is. The replay ends at the child.
+
+    Raises UserError, RemoteFailure, StateMismatch, Unavailable.
+    """
+    with tempfile.TemporaryDirectory(prefix="collab-gates-") as folder:
+        files = Path(folder) / "against.safetensors", Path(folder) / "candidate.safetensors"
+        await replay.go_to(parent)
+        await replay.write(files[0])
+        await replay.step(child)
+        await replay.write(files[1])
+        return await run_on_files(replay, gates, *files, seed_of(parent.state, child.state), progress)
+
+
 async def run_on_files(
     replay: Replay, gates: Sequence[OwnGate], against: Path, candidate: Path, seed: bytes, progress: Progress = silent
 ) -> list[Result]:

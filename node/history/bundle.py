@@ -111,7 +111,8 @@ class _Plan:
         if max(len(refs), len(self.needs)) > MAX_REFS or sum(len(ref.tag or b"") for ref in refs) > HEADER_BYTES // 2:
             raise UserError("there are too many branches and tags for one bundle", "bundle a RANGE that fewer of them point into")
         return BundleHeader(
-            manifest=manifest.encode(), needs=self.needs, refs=refs, commits=len(self.commits), blobs=len(self.blobs)
+            manifest=manifest.encode(), needs=self.needs, refs=refs, commits=len(self.commits), blobs=len(self.blobs),
+            amendments=tuple(signed.encode() for signed in self._store.amendments.of(self._event).after(0)),
         )
 
     def _states_needed(self) -> frozenset[bytes]:

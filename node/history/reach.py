@@ -82,7 +82,7 @@ def _commits_of_vote(state: bytes) -> Iterable[bytes]:
 
 def _proposed(event: EventManifest, store: Store, index: Index) -> Iterable[bytes]:
     for proposed in store.proposals.all():
-        yield proposed.proposal.payload.sha256
+        yield from (blob.sha256 for blob in proposed.proposal.blobs())
 
 
 def _released(event: EventManifest, store: Store, index: Index) -> Iterable[bytes]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator, Sequence
 
-from ...protocol.ancestry import Ancestry
+from ...protocol.amendments import Amendments
+from ...protocol.ancestry import Ancestry, root_ancestry
 from ...protocol.certificates import verify_certificate
 from ...protocol.commit import Commit, decode_commit, root_commit
 from ...protocol.errors import LocalProtocolError, RemoteProtocolError
@@ -56,21 +56,21 @@ def path_to(event: EventManifest, store: Store, digest: bytes) -> list[bytes]:
 
 def checked_commits(event: EventManifest, store: Store, path: Sequence[bytes]) -> Iterator[Commit]:
     """Yield the commits of a path from the root, each after its rules, signatures and certificate were checked. Raises Broken."""
-    window: deque[Commit] = deque(maxlen=Ancestry.depth(event))
+    ancestry: Ancestry | None = None
+    amendments = store.amendments.of(event)
     for digest in path:
         commit = read_commit(store, digest)
-        if window:
-            _check(event, store, window, commit)
+        if ancestry is not None:
+            _check(event, amendments, store, ancestry, commit)
         yield commit
-        window.append(commit)
+        ancestry = root_ancestry(event, amendments) if ancestry is None else ancestry.after(event, commit)
 
 
-def _check(event: EventManifest, store: Store, window: deque[Commit], commit: Commit) -> None:
+def _check(event: EventManifest, amendments: Amendments, store: Store, ancestry: Ancestry, commit: Commit) -> None:
     where = f"commit {short(commit.digest)} of round {commit.round}"
     try:
-        ancestry = Ancestry([*window][::-1])
         if commit.statement is not None:
-            verify_statement(event, ancestry.base, commit, store.commit)
+            verify_statement(amendments, ancestry.base, commit, store.commit)
             return
         verify_commit(event, ancestry, commit)
     except (RemoteProtocolError, LocalProtocolError) as error:
@@ -81,7 +81,7 @@ def _check(event: EventManifest, store: Store, window: deque[Commit], commit: Co
             raise _broken("certificate", f"nothing proves that {where} is final: its certificate is missing", commit)
         if certificate.commit != commit.digest:
             raise _broken("certificate", f"the certificate of {where} is of another commit", commit)
-        verify_certificate(event, ancestry.base, certificate)
+        verify_certificate(amendments.event_on(ancestry.base), ancestry.base, certificate)
     except RemoteProtocolError as error:
         raise _broken("certificate", f"the certificate of {where} is wrong: {error}", commit) from error
 
@@ -91,9 +91,9 @@ def _broken(kind: str, text: str, commit: Commit) -> Broken:
 
 
 def blobs_of_commit(commit: Commit) -> list[Blob]:
-    """Return the payloads that a commit merged, Fisher payloads included."""
+    """Return the payloads that a commit merged, and the statistics that came with them."""
     if commit.method == "proposals":
-        return [proposal.payload for _, proposal in open_merge(commit)[1].opened()]
+        return [blob for _, proposal in open_merge(commit)[1].opened() for blob in proposal.blobs()]
     found = [blob for _, claim in commit.contributions() for blob in (claim.payload, claim.fisher)]
     return [blob for blob in found if blob is not None]
 

@@ -41,7 +41,7 @@ class Replay(Weights):
         """Take the state after `commit` from the event's seed or a snapshot. Raises StateMismatch, Unavailable, RemoteFailure."""
         seed = self._event.start.seed
         if not commit.parents and seed is not None:
-            self._believe(commit, await self._call(lambda worker: worker.init(seed, commit.digest)))
+            await self._believe(commit, await self._call(lambda worker: worker.init(seed, commit.digest)))
         else:
             await self._load(commit, carry=False)
 
@@ -88,6 +88,10 @@ class Replay(Weights):
     async def gate(self, request: messages.RunGate) -> messages.GateRun:
         """Run a gate in the worker. Raises RemoteFailure."""
         return await self._call(lambda worker: worker.gate(request))
+
+    async def measure(self, request: messages.Measure) -> messages.Measured:
+        """See messages.Measure. Raises RemoteFailure."""
+        return await self._call(lambda worker: worker.measure(request))
 
     async def loss(self, samples: int = 0, candidate: str = "") -> float:
         """Return the held-out loss in nats a token, of where we are or of a merge by its key.

@@ -100,7 +100,8 @@ async def make_revert(
         peers=() if peer is None else (peer,), message=message, time=time,
     )  # fmt: skip
     try:
-        undone = undone_by(event, draft, lambda digest: read_commit(store, digest))
+        rules = store.amendments.of(event).rules(lambda digest: read_commit(store, digest))
+        undone = undone_by(rules, draft, lambda digest: read_commit(store, digest))
     except RemoteProtocolError as error:
         raise UserError(f"this cannot be reverted: {error.detail}", "name commits of rounds on the same branch") from error
     kept = {each.commit.digest: each.kept for each in undone}

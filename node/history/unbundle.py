@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ...protocol.amendments import SignedAmendment
 from ...protocol.bundle import BundledBlob, BundledRef, BundleHeader
 from ...protocol.canonical import DOCUMENT_LIMITS
 from ...protocol.commit import Certificate, Commit, decode_commit
@@ -95,6 +96,8 @@ class _Taking:
         header = self._bundle.header()
         self._check_needs(header)
         with self._store.transaction():
+            with self._bundle.errors():
+                self._take_amendments(history, header)
             for at, (data, proof) in enumerate(self._bundle.commits(header), 1):
                 with self._bundle.errors():
                     self._take_commit(history, decode_commit(data), proof)
@@ -133,6 +136,13 @@ class _Taking:
                 "unbundle a history that has it first, or start the node, so that it catches up",
             )
 
+    def _take_amendments(self, history: History, header: BundleHeader) -> None:
+        """Take over what the coordinators decided. Raises RemoteProtocolError."""
+        for data in header.amendments:
+            signed = SignedAmendment.read(data)
+            if history.amendments.add(signed):
+                self._store.amendments.add(signed)
+
     def _take_commit(self, history: History, commit: Commit, proof: bytes) -> None:
         """Verify a commit and keep it. Raises RemoteProtocolError."""
         if not commit.parents:
@@ -141,7 +151,7 @@ class _Taking:
             raise RemoteProtocolError("unknown_parent", short(commit.base))
         new = not self._store.has_commit(commit.digest)
         if commit.statement is not None:
-            verify_statement(self._event, self._store.commit(commit.base), commit, self._store.commit)
+            verify_statement(history.amendments, self._store.commit(commit.base), commit, self._store.commit)
             self._store.add_commit(commit)
         else:
             self._take_final(history, commit, proof)

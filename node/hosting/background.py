@@ -62,7 +62,7 @@ def _wait_until_up(child: subprocess.Popen[bytes], home: Home, start: int, say: 
         view = _view(home, child.pid)
         if view.get("device"):
             say(f"in the background as process {child.pid}: {view['event']}, round {int(view['round']) + 1}")
-            say("`collab-node status` shows it, `logs -f` follows it, `stop` ends it")
+            say("`collab-node status` shows it, `logs -f` follows it, `leave` ends it")
             return
         phase = str(view.get("phase", ""))
         if phase and phase != said:

@@ -34,6 +34,7 @@ Type=exec
 ExecStart={' '.join(_quoted(word) for word in command)}
 Environment=PYTHONSAFEPATH=1 PYTHONUNBUFFERED=1 NO_COLOR=1
 Restart=on-failure
+RestartPreventExitStatus=2 3
 RestartSec=10
 # One SIGTERM: the node says goodbye, the worker saves its checkpoint, the children follow.
 KillMode=mixed

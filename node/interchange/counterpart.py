@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...protocol.event import AlbertModel, EventManifest, GptModel
 from ..errors import UserError
 
 Array = NDArray[np.float32]
@@ -32,17 +31,6 @@ class Counterpart:
     fixed: tuple[str, ...]
     outwards: Callable[[Arrays], dict[str, Array]]
     inwards: Callable[[Arrays, Mapping[str, Any]], dict[str, Array]]
-
-
-def counterpart_of(event: EventManifest) -> Counterpart | None:
-    """Return the counterpart of an event's built-in family; None for the family that is `transformers`' own."""
-    from .albert import albert
-    from .gpt import gpt
-
-    model = event.model
-    if isinstance(model, AlbertModel):
-        return albert(model, event.data.block)
-    return gpt(model, event.data.block) if isinstance(model, GptModel) else None
 
 
 def take(theirs: Arrays, name: str) -> Array:

@@ -17,7 +17,8 @@ from torch import Tensor
 
 from ...protocol.event import EventManifest, HuggingFaceModel
 from ..errors import UserError
-from .counterpart import Counterpart, Mismatch, counterpart_of
+from .counterpart import Counterpart, Mismatch
+from .families import counterpart_of
 
 _INDEX = "model.safetensors.index.json"
 _CONFIG_BYTES = 1 << 20

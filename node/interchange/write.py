@@ -10,7 +10,8 @@ from safetensors.numpy import load_file, save_file
 
 from ...protocol.event import EventManifest, HuggingFaceModel
 from ..errors import UserError
-from .counterpart import Arrays, counterpart_of
+from .counterpart import Arrays
+from .families import counterpart_of
 
 
 def write_transformers(event: EventManifest, weights: Path, folder: Path) -> None:

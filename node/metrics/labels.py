@@ -18,7 +18,7 @@ CHANNELS = ("blob", "rpc", "gossip", "record")
 REASONS = frozenset({
     "bad_certificate", "bad_proof", "bad_signature", "banned", "busy", "disputed", "duplicate", "equivocation",
     "event_over", "expires_too_late", "fisher", "fisher_codec", "fisher_empty", "fisher_malformed", "fisher_missing",
-    "fisher_size", "fisher_unexpected", "gate", "implausible", "late",
+    "fisher_size", "fisher_unexpected", "gate", "implausible", "invite_expired", "invite_revoked", "invite_used_up", "late",
     "lost", "malformed", "no_such_view", "non_finite", "not_a_member", "not_invited", "not_the_proposer",
     "omitted", "out_of_range", "oversized", "payload_codec", "payload_empty", "payload_malformed", "payload_size",
     "rate_limited", "refused", "spent", "stale", "stalled", "state_mismatch", "too_many_records", "unavailable",

@@ -11,7 +11,6 @@ import asyncio
 import os
 import struct
 from collections import Counter
-from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
 from typing import Protocol
@@ -19,6 +18,7 @@ from typing import Protocol
 from ...protocol.canonical import Limits, decode, encode
 from ...protocol.errors import RemoteProtocolError
 from . import wire
+from .blob_limits import BlobLimits
 from .p2p import P2PHost
 from .pacing import Pacer
 from .traffic import Traffic
@@ -55,23 +55,6 @@ class BlobSink(Protocol):
 
     def commit(self, digest: bytes, path: Path) -> Path:
         """Take the complete, verified file at `path` into the store and return its final place."""
-
-
-@dataclass(frozen=True)
-class BlobLimits:
-    """Bounds on serving (`serves` at once, `serves_per_peer`) and fetching (`fetches` blobs at once; `streams` over all of
-    them and `streams_per_peer` within one; each stream buffers at most 1 MiB). Seconds: `stall` without a byte, `part` for a
-    whole part, `idle` between two requests."""
-
-    part_bytes: int = 4 * 1024 * 1024
-    serves: int = 32
-    serves_per_peer: int = 8
-    fetches: int = 4
-    streams: int = 16
-    streams_per_peer: int = 2
-    stall: float = 10.0
-    part: float = 120.0
-    idle: float = 30.0
 
 
 def encode_request(digest: bytes, offset: int, length: int) -> bytes:

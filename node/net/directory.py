@@ -12,17 +12,11 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
 
-from hivemind.dht import DHTNode
-from hivemind.dht.routing import DHTID
-from hivemind.dht.validation import DHTRecord
-from hivemind.p2p import PeerID
-from hivemind.utils.serializer import MSGPackSerializer
-from hivemind.utils.timed_storage import get_dht_time
-
 from ...protocol.errors import RemoteProtocolError
 from ...protocol.identity import Identity
 from . import addresses
 from .errors import NetworkError
+from .hivemind_parts import DHTID, DHTNode, DHTRecord, MSGPackSerializer, PeerID, get_dht_time
 from .p2p import FOREIGN_ERRORS, P2PHost
 from .records import Described, PeerRecord, ProviderRecord, SignedRecord, blob_key, peers_key
 from .traffic import Traffic

@@ -18,7 +18,8 @@ from functools import partial
 from pathlib import Path
 
 from . import blobs, wire
-from .blobs import BlobLimits, BlobSink, BlobSource, Status
+from .blob_limits import BlobLimits
+from .blobs import BlobSink, BlobSource, Status
 from .errors import NetworkError
 from .p2p import P2PHost
 from .pacing import Pacer

@@ -16,7 +16,8 @@ from ...protocol.canonical import Limits, decode, encode
 from ...protocol.errors import RemoteProtocolError
 from ...protocol.identity import Identity
 from . import addresses
-from .blobs import BlobLimits, BlobServer, BlobSink, BlobSource
+from .blob_limits import BlobLimits
+from .blobs import BlobServer, BlobSink, BlobSource
 from .directory import Directory, expires_in
 from .errors import NetworkError
 from .fetch import BlobFetcher, OnFault

@@ -15,14 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from hivemind.p2p import P2P
-from hivemind.p2p.p2p_daemon_bindings.utils import ControlFailure, DispatchFailure, P2PDaemonError, P2PHandlerError
-from hivemind.utils.multiaddr import Multiaddr
-
 from ...protocol.identity import Identity
 from ..processes.supervise import Backoff, Supervisor
 from . import addresses, control
 from .errors import NetworkError
+from .hivemind_parts import P2P, ControlFailure, DispatchFailure, Multiaddr, P2PDaemonError, P2PHandlerError
 
 Reachability = Literal["auto", "public", "outgoing"]
 StreamHandler = Callable[[str, asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]

@@ -6,10 +6,8 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from .blobs import BlobLimits
+from .blob_limits import BlobLimits
 
 _BURST_SECONDS = 1.0
 _STREAM_RATE = 64_000

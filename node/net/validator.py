@@ -7,10 +7,9 @@ from collections.abc import Callable
 from typing import TypeVar
 
 import msgpack
-from hivemind.dht.routing import DHTID
-from hivemind.dht.validation import DHTRecord, RecordValidatorBase
 
 from ...protocol.errors import RemoteProtocolError
+from .hivemind_parts import DHTID, DHTRecord, RecordValidatorBase
 from .records import MAX_LIFETIME, MAX_RECORD, Described, SignedRecord
 
 T = TypeVar("T")

@@ -1,6 +1,7 @@
 """The proposals of a store: found by what a person types, kept, and carried in files between stores.
 
-A proposal's file is the length of the signed record (4 bytes, big-endian), the record, and the payload.
+A proposal's file is the length of the signed record (4 bytes, big-endian), the record, the payload, and the statistics if it has
+any.
 """
 
 from __future__ import annotations
@@ -36,22 +37,23 @@ def find_proposals(store: Store, prefixes: list[str]) -> list[Proposed]:
     return [found[digest] for digest in sorted(found)]
 
 
-def keep(store: Store, signed: Signed, payload: bytes) -> None:
-    """Keep a proposal and its payload, durably and together. Raises StoreFull."""
+def keep(store: Store, signed: Signed, *blobs: bytes) -> None:
+    """Keep a proposal and its blobs, durably and together. Raises StoreFull."""
     with store.transaction():
-        store.blobs.put_bytes(payload)
+        for blob in blobs:
+            store.blobs.put_bytes(blob)
         failpoint("proposal-kept")
         store.proposals.add(signed)
 
 
-def write_file(path: Path, signed: Signed, payload: bytes) -> None:
-    """Write a proposal's file. Raises UserError."""
+def write_file(path: Path, signed: Signed, *blobs: bytes) -> None:
+    """Write a proposal's file; the blobs in the order of `ModelProposal.blobs`. Raises UserError."""
     record = signed.encode()
-    atomic_write(path, _LENGTH.pack(len(record)) + record + payload)
+    atomic_write(path, b"".join((_LENGTH.pack(len(record)), record, *blobs)))
 
 
-def read_file(path: Path, event: EventManifest, store: Store) -> tuple[Signed, ModelProposal, bytes]:
-    """Read and check a proposal's file: signature, event, base and payload's hash. Raises UserError."""
+def read_file(path: Path, event: EventManifest, store: Store) -> tuple[Signed, ModelProposal, list[bytes]]:
+    """Read and check a proposal's file: signature, event, base and the blobs' hashes. Raises UserError."""
     try:
         with path.open("rb") as file:
             (length,) = _LENGTH.unpack(file.read(_LENGTH.size))
@@ -59,7 +61,8 @@ def read_file(path: Path, event: EventManifest, store: Store) -> tuple[Signed, M
                 raise UserError(f"{path} is no proposal")
             signed = Signed.decode(file.read(length))
             _, proposal = open_proposal(signed.encode())
-            payload = file.read(proposal.payload.size + 1)
+            blobs = [file.read(blob.size) for blob in proposal.blobs()]
+            more = file.read(1)
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from error
     except (struct.error, RemoteProtocolError) as error:
@@ -68,6 +71,6 @@ def read_file(path: Path, event: EventManifest, store: Store) -> tuple[Signed, M
         raise UserError(f"{path} belongs to another event", "choose it with --event")
     if not store.has_commit(proposal.base):
         raise UserError(f"the commit {proposal.base.hex()[:16]} that {path} changes is not here", "let the node catch up first")
-    if len(payload) != proposal.payload.size or sha256(payload) != proposal.payload.sha256:
+    if more or [sha256(blob) for blob in blobs] != [blob.sha256 for blob in proposal.blobs()]:
         raise UserError(f"{path} is damaged: its payload is not the one that was signed")
-    return signed, proposal, payload
+    return signed, proposal, blobs

@@ -1,91 +1,140 @@
-"""Merging proposals into a commit: by a given method, or by whichever gives the lowest held-out loss."""
+"""Merging proposals into a commit: what is merged how, what the gates show of it, and who may do it."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from ...kernels.merge import MODEL_METHODS, model_method
-from ...kernels.merge.auto import Candidate, auto
 from ...protocol.commit import Commit
 from ...protocol.event import EventManifest
+from ...protocol.gates import CommandGate, EventGate, OwnGate
 from ...protocol.identity import Identity
-from ...protocol.proposal import MAX_PROPOSALS, ProposalMerge, Tried, merge_commit
-from ..errors import UserError
+from ...protocol.proposal import MAX_DESPITE, MAX_PROPOSALS, ProposalMerge, merge_commit, open_merge
+from ...protocol.verdict import unmet_gate
+from ..errors import UsageError, UserError
 from ..failpoints import failpoint
+from ..gates.run import Result, run_on_child
+from ..history.progress import Progress, silent
 from ..history.replay import Replay
-from ..processes.ipc import RemoteFailure
-from ..rounds.weights import changes_key
 from ..store import Proposed, Store
+from .judging import choose_method
+from .statistics import capped, require
 
 AUTO = "auto"
 _UNKNOWN = bytes(32)
 
 
-def check_merge(event: EventManifest, maintainer: Identity, count: int, method: str, parameters: Mapping[str, float]) -> None:
-    """Raise UserError unless this maintainer may merge so many proposals, and there is such a method with such parameters."""
-    if maintainer.peer_id != event.coordinator:
-        raise UserError("only the event's coordinator merges proposals", f"send them to {event.coordinator}: propose --out FILE")
-    if not 1 <= count <= MAX_PROPOSALS:
-        raise UserError(f"one to {MAX_PROPOSALS} proposals are merged at once, not {count}")
-    if method == AUTO and not parameters:
-        return
-    try:
-        model_method(method, **parameters)
-    except ValueError as error:
-        raise UserError(str(error), f"--method is one of {', '.join((AUTO, *MODEL_METHODS))}") from error
+@dataclass(frozen=True)
+class Plan:
+    """How proposals are merged, and what the result is tested by; `time` in Unix seconds.
+
+    `cap` bounds what the statistics of a proposal can do, unless the parameters have another.
+    """
+
+    method: str
+    parameters: Mapping[str, float]
+    message: str
+    time: int
+    gates: Sequence[OwnGate] = ()
+    cap: float = 1.0
+
+    def check(self, count: int) -> None:
+        """Raise UserError unless so many proposals can be merged like this."""
+        if not 1 <= count <= MAX_PROPOSALS:
+            raise UserError(f"one to {MAX_PROPOSALS} proposals are merged at once, not {count}")
+        if self.method == AUTO and not self.parameters:
+            return
+        try:
+            model_method(self.method, **self.parameters)
+        except ValueError as error:
+            raise UserError(str(error), f"--method is one of {', '.join((AUTO, *MODEL_METHODS))}") from error
 
 
-async def merge_proposals(
-    replay: Replay, store: Store, maintainer: Identity, parent: Commit, chosen: Sequence[Proposed],
-    *, method: str, parameters: Mapping[str, float], message: str, time: int,
-) -> Commit:  # fmt: skip
-    """Return the commit after `parent` that merges the proposals, which are in the order of their ids. See `check_merge`.
+@dataclass(frozen=True)
+class Attempt:
+    """A merge that was tried, not yet signed for: what its statement is to say, and what the gates showed."""
 
-    With "auto" every method is tried on the event's held-out samples, which the replay needs then; the commit says what each
-    came to. Raises UserError.
+    parent: Commit
+    merge: ProposalMerge
+    results: tuple[Result, ...]
+
+    @property
+    def failed(self) -> list[str]:
+        """The gates that the candidate fails."""
+        return [result.measurement.gate for result in self.results if not result.measurement.passed]
+
+
+def check_despite(reason: str) -> None:
+    """Raise UsageError for a reason that is too long to stand in a commit."""
+    if len(reason) > MAX_DESPITE:
+        raise UsageError(f"the reason has {len(reason)} characters, {MAX_DESPITE} are allowed")
+
+
+def needs_data(plan: Plan) -> bool:
+    """Say whether the event's data is needed."""
+    return plan.method == AUTO or any(not isinstance(gate, CommandGate) for gate in plan.gates)
+
+
+def all_gates(gates: Sequence[EventGate], own: Sequence[OwnGate]) -> tuple[OwnGate, ...]:
+    """Return the event's gates and one's own. Raises UserError if two have one name."""
+    names = {gate.name for gate in gates}
+    for gate in own:
+        if gate.name in names:
+            raise UserError(f"the event has a gate {gate.name!r} too", "call yours otherwise")
+    return (*gates, *own)
+
+
+async def try_merge(
+    replay: Replay, store: Store, identity: Identity, parent: Commit, chosen: Sequence[Proposed], plan: Plan,
+    progress: Progress = silent,
+) -> Attempt:  # fmt: skip
+    """Merge the proposals, which are in the order of their ids, and run the plan's gates on the result. Nothing is kept.
+
+    `identity` signs a commit that nobody sees. Raises UserError, and what the replay raises.
     """
     draft = ProposalMerge(
         event=parent.event, base=parent.digest, state=_UNKNOWN, proposals=tuple(each.signed.encode() for each in chosen),
-        method=method, parameters=dict(parameters), tried=(), message=message, time=time,
+        method=plan.method, parameters=capped(plan.method, plan.parameters, plan.cap), tried=(), message=plan.message,
+        time=plan.time,
     )  # fmt: skip
+    require(draft)
     await replay.go_to(parent)
-    if method == AUTO:
-        draft = await _chosen(replay, parent, draft)
+    if plan.method == AUTO:
+        progress("trying all methods", 0, 0)
+        judges = [gate for gate in plan.gates if not isinstance(gate, CommandGate)]
+        draft = await choose_method(replay, parent, draft, judges, plan.cap)
     state = (await replay.merge_changes(parent.state, draft)).state
-    return merge_commit(maintainer, parent, store.certificate(parent.digest), draft.model_copy(update={"state": state}))
+    draft = draft.model_copy(update={"state": state})
+    if not plan.gates:
+        return Attempt(parent, draft, ())
+    trial = merge_commit(identity, parent, store.certificate(parent.digest), draft)
+    return Attempt(parent, draft, tuple(await run_on_child(replay, plan.gates, parent, trial, progress)))
 
 
-async def _chosen(replay: Replay, parent: Commit, draft: ProposalMerge) -> ProposalMerge:
-    """Return the draft with the best method, and what all came to, the parent itself in front."""
-    unmerged = await replay.loss()
-    candidates, losses = [], {}
-    for name in MODEL_METHODS:
-        attempt = draft.model_copy(update={"method": name})
-        key = changes_key(parent.state, attempt)
-        try:
-            await replay.merge_changes(parent.state, attempt)
-        except RemoteFailure as failure:
-            if failure.code != "bad_merge":
-                raise
-            candidates.append(Candidate[str](name, None, failure.text[:200]))
-            continue
-        losses[key] = await replay.loss(candidate=key)
-        candidates.append(Candidate(name, key))
-    try:
-        _, choice = auto(candidates, lambda key: -losses[key])
-    except ValueError as error:
-        raise UserError("no method gives a model whose loss is a number", "look at the proposals with `review`") from error
-    scores = (("unmerged", -unmerged), *choice.scores)
-    tried = [Tried(method=name, loss=-score) for name, score in scores if math.isfinite(score)]
-    tried += [Tried(method=name, loss=None, reason=reason) for name, reason in choice.skipped]
-    return draft.model_copy(update={"method": choice.winner, "tried": tuple(tried)})
+def commit_of(event: EventManifest, store: Store, maintainer: Identity, tested: Attempt, despite: str = "") -> Commit:
+    """Return the commit, signed by one maintainer, with a signed verdict of each gate.
+
+    `despite`: the reason for a merge although a gate failed; without one that is a UserError.
+    """
+    failed = unmet_gate(event.gate, [result.measurement for result in tested.results])
+    if failed is not None and not despite:
+        what = f"the merged model fails gate {', '.join(tested.failed) or failed}"
+        raise UserError(what, "`collab-node test` shows how; --despite-gates REASON merges it all the same")
+    merge = tested.merge.model_copy(update={"despite": despite if failed is not None else ""})
+    certificate = store.certificate(tested.parent.digest)
+    trial = merge_commit(maintainer, tested.parent, certificate, merge)
+    verdicts = [result.sign(maintainer, event, trial, tested.parent) for result in tested.results]
+    return merge_commit(maintainer, tested.parent, certificate, merge, verdicts)
 
 
-def keep_merge(store: Store, name: str, expected: bytes | None, commit: Commit, chosen: Sequence[Proposed]) -> None:
-    """Keep the commit, move the branch to it and note what it merged: all of it or nothing. Raises RefMoved, StoreFull."""
+def keep_merge(store: Store, name: str, expected: bytes | None, commit: Commit) -> None:
+    """Keep the commit, move the branch to it and note which proposals it merged: all of it or nothing.
+
+    Raises RefMoved, StoreFull.
+    """
     with store.transaction():
         digest = store.add_commit(commit)
         failpoint("merge-commit")
         store.refs.update(name, digest, expected)
-        store.proposals.mark_merged((each.digest for each in chosen), digest)
+        store.proposals.mark_merged((signed.digest for signed, _ in open_merge(commit)[1].opened()), digest)

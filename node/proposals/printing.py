@@ -10,6 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from ...kernels.conflict import Conflict
+from ...protocol.messages import Signed
+from ...protocol.proposal import STATISTICS, ModelProposal
 from ..store import Proposed, Store
 from ..units import bytes_text, short
 from .conflicts import Comparison
@@ -78,5 +80,19 @@ def proposal_fields(proposed: Proposed) -> dict[str, Any]:
         "proposal": proposed.digest.hex(), "maker": proposed.maker, "base": proposal.base.hex(), "form": proposal.form,
         "bytes": proposal.payload.size, "payload": proposal.payload.sha256.hex(), "error": proposal.error,
         "samples": proposal.samples, "message": proposal.message, "time": proposal.time,
+        "statistics": statistics_sizes(proposal),
         "merged": None if proposed.merged is None else proposed.merged.hex(),
     }  # fmt: skip
+
+
+def made_fields(signed: Signed, proposal: ModelProposal) -> dict[str, Any]:
+    """Return what whoever proposed wants to know, as plain values."""
+    return {
+        "proposal": signed.digest.hex(), "form": proposal.form, "bytes": proposal.payload.size, "error": proposal.error,
+        "statistics": statistics_sizes(proposal),
+    }  # fmt: skip
+
+
+def statistics_sizes(proposal: ModelProposal) -> dict[str, int]:
+    """Return the bytes of the statistics that a proposal brings, by the method that needs them."""
+    return {method: blob.size for method in STATISTICS for blob in proposal.statistics(method).values()}

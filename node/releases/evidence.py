@@ -13,8 +13,8 @@ from ...protocol.event import EventManifest
 from ...protocol.identity import Identity
 from ...protocol.messages import Signed
 from ...protocol.record import sha256
-from ...protocol.release import Release, open_about
-from ...protocol.verdict import Measurement
+from ...protocol.release import Release
+from ...protocol.verdict import Measurement, open_about
 from ...protocol.versions import Evidence, Interface, architecture_relation
 from ..export import export_versions
 from ..gates.run import run_gates

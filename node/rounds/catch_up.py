@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Sequence
 
-from ...protocol.ancestry import Ancestry
 from ...protocol.canonical import DOCUMENT_LIMITS
 from ...protocol.commit import Certificate, Commit, decode_commit
 from ...protocol.errors import RemoteProtocolError
@@ -180,12 +179,11 @@ class CatchUp:
             raise RemoteProtocolError("bad_certificate", "a history without one")
         if not commits[0].parents or (base := self._history.get(commits[0].base)) is None:
             raise RemoteProtocolError("unknown_base", "a history that does not begin on ours")
-        chain = [*self._history.ancestry(base.digest).commits[::-1], *commits]
-        start = len(chain) - len(commits)
-        for at in range(start, len(chain)):
+        event, ancestry = self._history.event, self._history.ancestry(base.digest)
+        for commit in commits:
             await asyncio.sleep(0)  # a long history is verified without stopping the daemon
-            known = chain[max(0, at - Ancestry.depth(self._history.event)) : at]
-            verify_commit(self._history.event, Ancestry(known[::-1]), chain[at])
+            verify_commit(event, ancestry, commit)
+            ancestry = ancestry.after(event, commit)
         moved = self._history.extend(commits, certificate)
         failpoint("keeping")
         self._keep(commits, certificate)
@@ -204,7 +202,7 @@ def restore_history(event: EventManifest, store: Store) -> History:
 
     What is not proven to be final is no part of it, and the store's head goes back to before that.
     """
-    history = History(event)
+    history = History(event, store.amendments.of(event))
     if store.head() is None:
         store.set_head(store.add_commit(history.root))
     for commit in store.chain()[::-1][1:]:

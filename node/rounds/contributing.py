@@ -12,6 +12,7 @@ from ...protocol.commit import Commit
 from ...protocol.event import EventManifest
 from ...protocol.identity import PeerId
 from ...protocol.messages import Blob, Contribution
+from ...protocol.tokens import TokenProof
 from ..failpoints import failpoint
 from ..processes.ipc import ChannelClosed, RemoteFailure
 from ..processes.worker_host import WorkerHost
@@ -28,9 +29,9 @@ class Contributor:
     """Makes this node's contributions and keeps account of those that no commit has taken yet."""
 
     def __init__(
-        self, event: EventManifest, peer_id: PeerId, admission: bytes | None, store: Store, host: WorkerHost
+        self, event: EventManifest, peer_id: PeerId, admission: bytes | TokenProof | None, store: Store, host: WorkerHost
     ) -> None:
-        """`peer_id` is ours; `admission` is the signature that lets this node into an event by invitation."""
+        """`peer_id` is ours; `admission` is what lets this node into an event by invitation."""
         self._event = event
         self._peer_id = peer_id
         self._admission = admission

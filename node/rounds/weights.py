@@ -14,12 +14,13 @@ from typing import Any, TypeVar
 
 import structlog
 
+from ...protocol.amendments import SECTIONS, Amendments
 from ...protocol.canonical import encode
 from ...protocol.commit import Commit
 from ...protocol.event import EventManifest, MergeMethod
 from ...protocol.merging import Part, parts
-from ...protocol.messages import Blob
-from ...protocol.proposal import ProposalMerge, open_merge
+from ...protocol.messages import Blob, Signed
+from ...protocol.proposal import ModelProposal, ProposalMerge, open_merge
 from ...protocol.record import sha256
 from ...protocol.revert import Revert, open_revert, undone_by
 from ..failpoints import failpoint
@@ -51,12 +52,17 @@ class Weights:
 
     def __init__(
         self, event: EventManifest, host: WorkerHost, store: Store, fetcher: Fetcher, offers: SnapshotOffers, metrics: Metrics,
-        *, keeps_snapshots: bool = True,
+        *, keeps_snapshots: bool = True, amendments: Amendments | None = None,
     ) -> None:  # fmt: skip
-        """`keeps_snapshots`: write one into the store every so many rounds, as the event says."""
+        """`keeps_snapshots`: write one into the store every so many rounds, as the event says.
+
+        `amendments`: those of the history; default: the store's.
+        """
         self.base: bytes | None = None
         self._offers = offers
         self._event = event
+        self._amendments = store.amendments.of(event) if amendments is None else amendments
+        self._recipe = event
         self._host = host
         self._store = store
         self._fetcher = fetcher
@@ -73,6 +79,8 @@ class Weights:
             self.base = restored.commit if self._store.commit(restored.commit).state == restored.state else None
         self._fresh, self._recovery = worker, asyncio.current_task()
         try:
+            if self.base is not None:
+                await self._follow(self._store.commit(self.base))
             if wanted is not None:
                 await self.bring_to(self._store.commit(wanted))
         except BaseException:
@@ -144,7 +152,7 @@ class Weights:
             await self._load_file(commit, self._store.blobs.path(own), carry)
         elif not commit.parents and seed is not None:
             state = await self._call(lambda worker: worker.init(seed, commit.digest))
-            self._believe(commit, state)
+            await self._believe(commit, state)
         else:
             await self._load_offered(commit, carry)
 
@@ -167,12 +175,22 @@ class Weights:
         raise Unavailable(f"nobody has the state of round {commit.round}")
 
     async def _load_file(self, commit: Commit, path: Path, carry: bool) -> None:
-        self._believe(commit, await self._call(lambda worker: worker.load(str(path), commit.digest, carry=carry)))
+        await self._believe(commit, await self._call(lambda worker: worker.load(str(path), commit.digest, carry=carry)))
 
-    def _believe(self, commit: Commit, state: bytes) -> None:
+    async def _believe(self, commit: Commit, state: bytes) -> None:
         self.base = commit.digest if state == commit.state else None
         if self.base is None:
             raise StateMismatch(f"the state of round {commit.round} has another hash than its commit")
+        await self._follow(commit)
+
+    async def _follow(self, base: Commit) -> None:
+        """Let the worker go by the recipe of the round on its base."""
+        event = self._amendments.event_on(base)
+        if any(getattr(event, name) != getattr(self._recipe, name) for name in SECTIONS):
+            manifest = event.encode()
+            self._host.reopen_with(manifest=manifest)
+            await self._call(lambda worker: worker.amend(manifest))
+            self._recipe = event
 
     async def replay(self, commit: Commit) -> None:
         """Merge what `commit` merged, and compare. Raises StateMismatch, Unavailable, RemoteFailure."""
@@ -201,26 +219,33 @@ class Weights:
 
     async def merge_changes(self, base_state: bytes, merge: ProposalMerge) -> worker_messages.Merged:
         """Fetch the proposals' payloads and merge them into a candidate. Raises Unavailable, RemoteFailure."""
-        changes = []
-        for signed, proposal in merge.opened():
-            path = await self._fetcher.fetch(proposal.payload, (signed.signer,))
-            changes.append(
-                worker_messages.Change(path=str(path), form=proposal.form, weight=float(proposal.samples), key=signed.digest)
-            )
+        changes = [await self._change(signed, proposal, merge.method) for signed, proposal in merge.opened()]
         request = worker_messages.MergeChanges(
             key=changes_key(base_state, merge), base=base_state, changes=tuple(changes),
             method=merge.method, parameters=merge.parameters,
         )  # fmt: skip
         return await self._call(lambda worker: worker.merge_changes(request))
 
+    async def _change(self, signed: Signed, proposal: ModelProposal, method: str) -> worker_messages.Change:
+        """Fetch what a proposal brings to a merge by this method. Raises Unavailable."""
+        path = await self._fetcher.fetch(proposal.payload, (signed.signer,))
+        paths = {
+            f"{name}_path": str(await self._fetcher.fetch(blob, (signed.signer,)))
+            for name, blob in proposal.statistics(method).items()
+        }
+        return worker_messages.Change(
+            path=str(path), form=proposal.form, weight=float(proposal.samples), key=signed.digest, **paths
+        )
+
     async def undo(self, base_state: bytes, revert: Revert) -> worker_messages.Merged:
         """Take out of a candidate what a revert takes out. Raises Unavailable, RemoteFailure, RemoteProtocolError."""
+        rules = self._amendments.rules(self._store.commit)
         undone = tuple([
             worker_messages.Unmerge(
                 parts=await self.files_of(each.commit), kept=each.kept, method=each.commit.round_method, weight=each.weight,
-                momentum=each.momentum,
+                momentum=each.momentum, cap=rules(each.commit).merge.cap, damping=rules(each.commit).merge.damping,
             )
-            for each in undone_by(self._event, revert, self._store.commit)
+            for each in undone_by(rules, revert, self._store.commit)
         ])  # fmt: skip
         request = worker_messages.Undo(key=revert_key(base_state, revert), base=base_state, undone=undone)
         return await self._call(lambda worker: worker.undo(request))
@@ -248,7 +273,8 @@ class Weights:
             self.base = None
             raise StateMismatch(f"round {commit.round}: the adopted state has another hash")
         self.base = commit.digest
-        if self._keeps_snapshots and commit.round % self._event.rounds.snapshot_every == 0:
+        await self._follow(commit)
+        if self._keeps_snapshots and commit.round % self._amendments.event_on(commit).rounds.snapshot_every == 0:
             await self.snapshot(commit)
 
     async def snapshot(self, commit: Commit) -> Blob:

@@ -82,6 +82,14 @@ CREATE TABLE proposals (
     "commit" BLOB CHECK (length("commit") = 32)
 ) STRICT, WITHOUT ROWID;
 """,
+    # 4: amendments of the event.
+    """
+CREATE TABLE amendments (
+    digest BLOB PRIMARY KEY CHECK (length(digest) = 32),
+    number INTEGER NOT NULL,
+    body   BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+""",
 )
 
 VERSION = 1 + len(MIGRATIONS)

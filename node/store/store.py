@@ -17,6 +17,7 @@ from ...protocol.errors import LocalProtocolError
 from ...protocol.messages import Contribution, Signed
 from ..errors import UserError, disk_errors
 from ..files import make_folder
+from .amendments import KnownAmendments
 from .blobs import Blobs
 from .cache import RecentlyUsed
 from .index import Index
@@ -52,6 +53,7 @@ class Store:
         self.blobs = blobs
         self.refs = Refs(index)
         self.proposals = Proposals(index)
+        self.amendments = KnownAmendments(index)
         self._commits: RecentlyUsed[bytes, Commit] = RecentlyUsed(_CACHED_COMMITS)
 
     @classmethod

@@ -69,6 +69,10 @@ class Worker:
         """See messages.Open."""
         return await self._ask(request, messages.Opened)
 
+    async def amend(self, manifest: bytes) -> None:
+        """See messages.Amend."""
+        await self._ask(messages.Amend(manifest=manifest), messages.Done)
+
     async def init(self, seed: int, commit: bytes | None = None) -> bytes:
         """See messages.Init; returns the state hash."""
         return (await self._ask(messages.Init(seed=seed, commit=commit), messages.State)).state
@@ -114,6 +118,10 @@ class Worker:
     async def merge_changes(self, request: messages.MergeChanges) -> messages.Merged:
         """See messages.MergeChanges."""
         return await self._ask(request, messages.Merged)
+
+    async def measure(self, request: messages.Measure) -> messages.Measured:
+        """See messages.Measure."""
+        return await self._ask(request, messages.Measured)
 
     async def undo(self, request: messages.Undo) -> messages.Merged:
         """See messages.Undo."""

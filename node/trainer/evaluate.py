@@ -17,7 +17,7 @@ def mean_loss(
 ) -> tuple[float, int]:
     """Return the mean loss in nats a token over `batches`, and the number of tokens. The model is not changed."""
     device = next(model.parameters()).device
-    stand_in = _by_own_name(model, weights, device) if weights is not None else {}
+    stand_in = by_own_name(model, weights, device) if weights is not None else {}
     loss, tokens = 0.0, 0
     training = model.training
     model.eval()
@@ -31,7 +31,7 @@ def mean_loss(
     return loss / max(1, tokens), tokens
 
 
-def _by_own_name(model: LanguageModel, weights: Mapping[str, Tensor], device: torch.device) -> dict[str, Tensor]:
+def by_own_name(model: LanguageModel, weights: Mapping[str, Tensor], device: torch.device) -> dict[str, Tensor]:
     """Return `weights` by the names that torch knows the parameters by, which may differ from those in the shared state."""
     shared_name = {id(parameter): name for name, parameter in model.weights().items()}
     own = {name: p for name, p in model.named_parameters() if id(p) in shared_name}

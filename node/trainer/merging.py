@@ -8,13 +8,14 @@ from pathlib import Path
 from torch import Tensor
 
 from ... import kernels
-from ...kernels import PayloadError
+from ...kernels import PayloadError, grams
+from ...kernels import fisher as fishers
 from ...kernels.change import decode
 from ...kernels.merge import Contribution, Update, merge_updates, model_method
 from ...kernels.merge import merge as merge_contributions
 from ...kernels.outer import nesterov, sgd
 from .errors import WorkerError, translated
-from .messages import Adopt, Merge, MergeChanges, Merged, Undo
+from .messages import Adopt, Change, Merge, MergeChanges, Merged, Undo
 from .parts import contribution_of
 from .session import Session
 from .state import SharedState
@@ -124,17 +125,29 @@ def _update(session: Session, request: Merge, contributions: list[Contribution])
 
 
 def _merged_changes(session: Session, base: SharedState, request: MergeChanges) -> dict[str, Tensor]:
-    updates = []
     try:
-        for change in request.changes:
-            try:
-                delta = decode(change.form, Path(change.path).read_bytes(), session.layout)
-            except PayloadError as error:
-                raise WorkerError("bad_payload", f"{Path(change.path).name[:16]}: {error}") from error
-            updates.append(Update(delta, change.weight, key=change.key))
+        updates = [_update_of(session, change) for change in request.changes]
         return merge_updates(model_method(request.method, **request.parameters), base.weights, updates)
     except ValueError as error:
         raise WorkerError("bad_merge", str(error)) from error
+
+
+def _update_of(session: Session, change: Change) -> Update:
+    """Read a proposal's files. Raises WorkerError("bad_payload"), ValueError on a weight out of range."""
+    layout = session.layout
+    try:
+        payload = Path(change.path).read_bytes()
+        fisher = Path(change.fisher_path).read_bytes() if change.fisher_path else None
+        matrices = Path(change.grams_path).read_bytes() if change.grams_path else None
+        return Update(
+            decode(change.form, payload, layout),
+            change.weight,
+            fisher=None if fisher is None else fishers.decode(fisher, change.form, payload, layout),
+            grams=None if matrices is None else grams.decode(matrices, layout),
+            key=change.key,
+        )
+    except PayloadError as error:
+        raise WorkerError("bad_payload", f"{Path(change.path).name[:16]}: {error}") from error
 
 
 def outer_step(session: Session, base: SharedState, update: dict[str, Tensor], full: bool) -> SharedState:

@@ -25,10 +25,10 @@ from pydantic import BaseModel, ConfigDict
 from ...protocol.event import MergeMethod
 
 __all__ = [
-    "NOTICES", "REQUESTS", "Adopt", "Change", "Compress", "Compressed", "Done", "Evaluate", "Evaluated", "Failed", "GateRun",
-    "Init", "Inspect", "Inspected", "Load", "Merge", "MergeChanges", "Merged", "Message", "Notice", "Open", "Opened", "Overlap",
-    "Overlaps", "Part", "Progress", "Request", "Restored", "RunGate", "Save", "Settle", "Snapshot", "State", "Stop", "Train",
-    "Trained", "Undo", "Unmerge", "VersionRef", "Written",
+    "NOTICES", "REQUESTS", "Adopt", "Amend", "Change", "Compress", "Compressed", "Done", "Evaluate", "Evaluated", "Failed",
+    "GateRun", "Init", "Inspect", "Inspected", "Load", "Measure", "Measured", "Merge", "MergeChanges", "Merged", "Message",
+    "Notice", "Open", "Opened", "Overlap", "Overlaps", "Part", "Progress", "Request", "Restored", "RunGate", "Save", "Settle",
+    "Snapshot", "State", "Stop", "Train", "Trained", "Undo", "Unmerge", "VersionRef", "Written",
 ]  # fmt: skip
 
 
@@ -52,7 +52,7 @@ class Open(Request):
 
     OP = "open"
     manifest: bytes
-    """Canonical bytes of the EventManifest."""
+    """Canonical bytes of the EventManifest, or of the AmendedEvent."""
     peer_id: str
     work_dir: str
     """The worker's own folder: checkpoint and payloads. One worker at a time."""
@@ -98,6 +98,17 @@ class Opened(Message):
     held_out_samples: int
     tokens_per_sample: int
     restored: Restored | None
+
+
+class Amend(Request):
+    """Go by the recipe of this event from now on: the same event after amendments. → Done
+
+    Errors: bad_manifest.
+    """
+
+    OP = "amend"
+    manifest: bytes
+    """Canonical bytes of the AmendedEvent, or of the EventManifest."""
 
 
 class Init(Request):
@@ -259,12 +270,17 @@ class Merge(Request):
 
 
 class Change(Message):
-    """A proposal in a merge: its payload's file, its form and its weight. `key` names it where a method draws at random."""
+    """A proposal in a merge: its payload's file, its form and its weight. `key` names it where a method draws at random.
+
+    `fisher_path` and `grams_path` are files of the statistics that the method needs.
+    """
 
     path: str
     form: str
     weight: float
     key: bytes
+    fisher_path: str | None = None
+    grams_path: str | None = None
 
 
 class MergeChanges(Request):
@@ -281,6 +297,30 @@ class MergeChanges(Request):
     parameters: dict[str, float]
 
 
+class Measure(Request):
+    """Measure a model's Fisher diagonal and the Gram matrices of its linear layers on samples to train on. → Measured
+
+    `weights` is a safetensors file of the weights alone, `path` the payload of its change, in `form`, on whose coordinates the
+    diagonal is written. The samples are the first of `peer_id` in `round`. Errors: no_data, bad_tensors, bad_payload, non_finite.
+    """
+
+    OP = "measure"
+    weights: str
+    form: str
+    path: str
+    peer_id: str
+    round: int
+    samples: int
+    fisher_path: str
+    grams_path: str
+
+
+class Measured(Message):
+    """The files are written. `without` are the weights of linear layers that have too many inputs for a matrix."""
+
+    without: tuple[str, ...]
+
+
 class Unmerge(Message):
     """A round's merge some parts of which are taken out (those not `kept`), and what it still does (`protocol.revert.Undone`)."""
 
@@ -289,6 +329,9 @@ class Unmerge(Message):
     method: MergeMethod
     weight: float = 0.0
     momentum: float = 0.0
+    cap: float = 1.0
+    """As the merge's policy was in that round, and `damping` too."""
+    damping: float = 0.0
 
 
 class Undo(Request):
@@ -440,6 +483,7 @@ REQUESTS: dict[str, tuple[type[Request], type[Message]]] = {
         (Open, Opened), (Init, State), (Load, State), (Snapshot, Written), (Train, Done), (Stop, Done),
         (Compress, Compressed), (Settle, Done), (Inspect, Inspected), (Merge, Merged), (Adopt, State),
         (Evaluate, Evaluated), (RunGate, GateRun), (Save, Done), (MergeChanges, Merged), (Undo, Merged), (Overlap, Overlaps),
+        (Measure, Measured), (Amend, Done),
     )
 }  # fmt: skip
 

@@ -20,9 +20,13 @@ class AdamW:
 
     def __init__(self, parameters: Mapping[str, Tensor], betas: tuple[float, float], weight_decay: float) -> None:
         self._parameters = dict(parameters)
+        self.follow(betas, weight_decay)
+        self.reset()
+
+    def follow(self, betas: tuple[float, float], weight_decay: float) -> None:
+        """Take the next steps with these; the moments stay."""
         self._betas = betas
         self._weight_decay = weight_decay
-        self.reset()
 
     def reset(self) -> None:
         """Forget all moments."""

@@ -13,9 +13,10 @@ from . import contribute, messages
 from .errors import WorkerError, translated
 from .evaluate import mean_loss
 from .gates.request import run_gate
+from .measuring import measure
 from .merging import Candidates
 from .round import RoundTraining
-from .session import Session, open_session
+from .session import Session, open_session, read_event
 from .start import first_state
 from .state import SharedState
 from .undoing import overlap
@@ -36,6 +37,7 @@ class Service:
             "stop": self._stop, "compress": self._compress, "settle": self._settle, "inspect": self._inspect,
             "merge": self._merge, "adopt": self._adopt, "evaluate": self._evaluate, "gate": self._gate, "save": self._save,
             "merge_changes": self._merge_changes, "undo": self._undo, "overlap": self._overlap,
+            "measure": self._measure, "amend": self._amend,
         }  # fmt: skip
 
     @property
@@ -103,6 +105,11 @@ class Service:
             restored=restored,
         )
 
+    def _amend(self, request: messages.Amend) -> messages.Done:
+        self._end_training()
+        self.session.follow(read_event(request.manifest))
+        return messages.Done()
+
     def _init(self, request: messages.Init) -> messages.State:
         state = first_state(self.session.event, seed=request.seed)
         return self._start_from(state, request.commit, carry=False)
@@ -162,6 +169,9 @@ class Service:
 
     def _overlap(self, request: messages.Overlap) -> messages.Overlaps:
         return overlap(self.session, request)
+
+    def _measure(self, request: messages.Measure) -> messages.Measured:
+        return measure(self.session, request)
 
     def _adopt(self, request: messages.Adopt) -> messages.State:
         self._end_training()

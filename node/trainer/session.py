@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 
 from ...kernels import Layout
+from ...protocol.amendments import AmendedEvent
+from ...protocol.canonical import DOCUMENT_LIMITS, decode
 from ...protocol.errors import RemoteProtocolError
 from ...protocol.event import EventManifest
 from . import checkpoint
@@ -69,6 +71,7 @@ class Session:
     gates: Gates | None
     bf16: bool
     checkpoint_seconds: float
+    micro_batch: int = 0
     base: SharedState | None = None
     base_hash: bytes = b""
     commit: bytes | None = None
@@ -101,6 +104,15 @@ class Session:
         if self.gates is None:
             raise WorkerError("no_data", "this node was started without the event's data")
         return self.gates
+
+    def follow(self, event: EventManifest) -> None:
+        """Go by another recipe of the same event; model, data and the optimiser's moments stay."""
+        self.event = event
+        self.bf16 = use_bf16(self.device, event.inner.bf16)
+        self.optimiser.follow(event.inner.betas, event.inner.weight_decay)
+        self.loop.follow(
+            clip=event.inner.clip, micro_batch=self.micro_batch or event.inner.batch, bf16=self.bf16, fisher=_uses_fisher(event)
+        )
 
     def local(self) -> dict[str, Tensor]:
         """Return copies of the local weights, on the CPU."""
@@ -154,7 +166,7 @@ class Session:
 
 def open_session(request: Open) -> tuple[Session, Restored | None]:
     """Build the event's session, and take up what an earlier one left in `work_dir`. Raises WorkerError."""
-    event = _event(request.manifest)
+    event = read_event(request.manifest)
     if request.threads:
         torch.set_num_threads(request.threads)
     device = choose_device(request.device)
@@ -169,7 +181,7 @@ def open_session(request: Open) -> tuple[Session, Restored | None]:
         clip=event.inner.clip,
         micro_batch=request.micro_batch or event.inner.batch,
         bf16=bf16,
-        fisher="fisher" in (event.merge.method, event.merge.full_method),
+        fisher=_uses_fisher(event),
     )
     batches = _batches(event, model, request) if request.data else None
     session = Session(
@@ -185,14 +197,22 @@ def open_session(request: Open) -> tuple[Session, Restored | None]:
         gates=_gates(event, model, batches, request) if batches is not None else None,
         bf16=bf16,
         checkpoint_seconds=request.checkpoint_seconds,
+        micro_batch=request.micro_batch,
     )
     with translated("reading the checkpoint"):
         return session, checkpoint.restore(session)
 
 
-def _event(manifest: bytes) -> EventManifest:
+def _uses_fisher(event: EventManifest) -> bool:
+    return "fisher" in (event.merge.method, event.merge.full_method)
+
+
+def read_event(manifest: bytes) -> EventManifest:
+    """Return the event as it was created, or as amendments left it. Raises WorkerError("bad_manifest")."""
     try:
-        return EventManifest.decode(manifest)
+        fields = decode(manifest, DOCUMENT_LIMITS)
+        kind = AmendedEvent if isinstance(fields, dict) and "amendment" in fields else EventManifest
+        return kind.decode(manifest, DOCUMENT_LIMITS)
     except RemoteProtocolError as error:
         raise WorkerError("bad_manifest", f"the event cannot be read: {error}") from error
 

@@ -23,12 +23,17 @@ class InnerLoop:
         """`micro_batch` is in samples. With `fisher`, the Fisher diagonal is estimated on the way."""
         self.model = model
         self.optimiser = optimiser
-        self.micro_batch = micro_batch
-        self.fisher = FisherEstimate() if fisher else None
-        self._clip = clip
-        self._bf16 = bf16
+        self.fisher: FisherEstimate | None = None
+        self.follow(clip=clip, micro_batch=micro_batch, bf16=bf16, fisher=fisher)
         self._parameters = model.weights()
         self._device = next(iter(self._parameters.values())).device
+
+    def follow(self, *, clip: float, micro_batch: int, bf16: bool, fisher: bool) -> None:
+        """Take the next steps by these; a Fisher diagonal that is estimated already goes on."""
+        self.micro_batch = micro_batch
+        self.fisher = (self.fisher or FisherEstimate()) if fisher else None
+        self._clip = clip
+        self._bf16 = bf16
 
     def step(self, batch: Batch, rate: float) -> float | None:
         """Take one step and return the batch's mean loss, None if the gradient was not finite (nothing was changed).

@@ -26,11 +26,10 @@ def undone(session: Session, base: SharedState, request: Undo) -> SharedState:
 
 
 def _added(session: Session, merged: Unmerge) -> dict[str, Tensor]:
-    policy = session.event.merge
     contributions = [contribution_of(session, part) for part in merged.parts]
     try:
         return added_by(
-            merged.method, session.layout, contributions, merged.kept, cap=policy.cap, damping=policy.damping
+            merged.method, session.layout, contributions, merged.kept, cap=merged.cap, damping=merged.damping
         )
     except PayloadError as error:
         raise WorkerError("bad_payload", str(error)) from error

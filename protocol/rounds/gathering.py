@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+from ..admission import SHUT_OUT, USED_UP, too_many
 from ..commit import Certificate
 from ..identity import PeerId
 from ..merging import MAX_ACCEPTED, MAX_DEPARTED, MAX_REJECTED, Draft, clip_of, make_draft
@@ -31,12 +34,18 @@ class Gathering:
 
     def has_enough(self, *, checked: bool) -> bool:
         """Say whether there is enough to merge; a node that checks no payloads goes by what was not refused."""
-        sound = sum(self._counts(claim, checked=checked) for claim in self._pool)
-        return sound >= self._setting.event.rounds.min_contributors
+        counted = [claim for claim in self._pool if self._counts(claim, checked=checked)]
+        late = self._late(claim for claim in counted if not claim.fails_a_gate)
+        return len(counted) - len(late) >= self._setting.event.rounds.min_contributors
 
     @staticmethod
     def _counts(claim: Claim, *, checked: bool) -> bool:
         return claim.fails_a_gate or (claim.norm is not None if checked else claim.refusal is None)
+
+    def _late(self, claims: Iterable[Claim]) -> frozenset[bytes]:
+        """Return those (envelopes' digests) for whom their token has no place left, if `claims` were merged together."""
+        setting = self._setting
+        return too_many(setting.event, setting.ancestry.admitted, ((claim.signed, claim.contribution) for claim in claims))
 
     def is_complete(self, now: float, *, checked: bool) -> bool:
         """Say whether everyone who trains here has contributed, we included."""
@@ -50,12 +59,16 @@ class Gathering:
         Contributions that a gate refused count: their peers have no others on this base, and waiting would wait for ever.
         """
         setting = self._setting
-        accepted = [claim for claim in self._pool if claim.norm is not None][:MAX_ACCEPTED]
         if not self.has_enough(checked=True):
             return None
-        twofold = [(claim, claim.twin) for claim in self._pool if claim.twin is not None][: MAX_REJECTED // 4]
-        refused = [claim for claim in self._pool if claim.norm is None and claim.twin is None]
-        refused = sorted(refused, key=lambda claim: not claim.fails_a_gate)[: MAX_REJECTED // 2]
+        sound = [claim for claim in self._pool if claim.norm is not None][:MAX_ACCEPTED]
+        late = self._late(sound)
+        accepted = [claim for claim in sound if claim.signed.digest not in late]
+        crowded = [(claim.signed, USED_UP) for claim in sound if claim.signed.digest in late][: MAX_REJECTED // 4]
+        known = [claim for claim in self._pool if claim.verdict not in SHUT_OUT]  # what they sent is no part of the history
+        twofold = [(claim, claim.twin) for claim in known if claim.twin is not None][: MAX_REJECTED // 4]
+        refused = [claim for claim in known if claim.norm is None and claim.twin is None]
+        refused = sorted(refused, key=lambda claim: not claim.fails_a_gate)[: MAX_REJECTED // 4]
         members = {member.peer for member in setting.base.roster}
         farewells = [signed for peer, signed in self._presence.goodbyes.items() if peer in members]
         return make_draft(
@@ -63,8 +76,10 @@ class Gathering:
             setting.ancestry,
             accepted=[(claim.signed, claim.contribution, clip_of(setting.event, claim.norm or 0.0)) for claim in accepted],
             rejected=[(signed, claim.refusal or UNAVAILABLE) for claim, twin in twofold for signed in (claim.signed, twin)]
-            + [(claim.signed, claim.refusal or UNAVAILABLE) for claim in refused],
+            + [(claim.signed, claim.refusal or UNAVAILABLE) for claim in refused]
+            + crowded,
             departed=farewells[:MAX_DEPARTED],
             certificate=certificate,
             proposer=setting.me,
+            amendment=setting.in_force.digest,
         )

@@ -21,6 +21,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from typing import Any, ClassVar
 
+from ..admission import SHUT_OUT, refusal
 from ..commit import Commit
 from ..errors import LocalProtocolError, RemoteProtocolError
 from ..history import History
@@ -60,7 +61,7 @@ class RoundMachine:
         if state is not None and (state.base != base or state.event != history.event.digest):
             raise LocalProtocolError("the stored state is of another round")
         self.phase = Phase.TRAINING
-        self.setting = Setting(history.event, history.ancestry(base), identity, trains, payload_limit)
+        self.setting = Setting(history.amendments, history.ancestry(base), identity, trains, payload_limit)
         self.certificate = history.certificate(base)
         self.contribution: Signed | None = None
         self._state = state
@@ -193,6 +194,23 @@ class RoundMachine:
                 self._out.append(Refused(claim.signed.signer, GATE, reason))
         return self._advance(now)
 
+    def amended(self, now: float) -> list[Effect]:
+        """Take in that there are new amendments: whom they shut out is not waited for, nor merged.
+
+        A draft that is being built is begun again: its commit would not name them.
+        """
+        self._reviews.amended(now)
+        setting, self._draft = self.setting, None
+        for claim in self._pool:
+            if claim.verdict in SHUT_OUT:
+                continue
+            problem = refusal(setting.event, claim.signed.signer, claim.contribution.admission, setting.ancestry.admitted)
+            if problem is not None:
+                claim.verdict, claim.decided = problem, now
+                self._presence.exclude(claim.signed.signer)
+                self._out.append(Refused(claim.signed.signer, problem))
+        return self._advance(now)
+
     def commit_fetched(self, commit: Commit, now: float) -> list[Effect]:
         """Answer FetchCommit: the commit is here, its bytes have the hash that was asked for."""
         self.poll.judged(self._reviews.fetched(commit, now), now)
@@ -243,7 +261,7 @@ class RoundMachine:
     def _on_progress(self, signed: Signed, progress: Progress, now: float) -> None:
         if not self._is_here(signed.signer, progress.base, progress.round, now):
             return
-        if signed.signer in self.setting.event.admission.banned or not self._presence.note(signed.signer, progress, now):
+        if signed.signer in self.setting.in_force.banned or not self._presence.note(signed.signer, progress, now):
             return
         if progress.done or self.setting.event.rounds.target_samples:
             self._settle(now)

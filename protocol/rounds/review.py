@@ -2,7 +2,8 @@
 
 A proposal names a commit by its hash. It is fetched, checked against the rules (`verify_commit`), replayed by the driver, and
 compared with what this node itself received: a contribution that it checked in good time and that the commit neither merged nor
-refused was left out. The proposer's refusals must be ones that this node shares.
+refused was left out, and so was an amendment that came in good time and that the commit does not follow. The proposer's
+refusals must be ones that this node shares.
 
 Gates (`node/gates/gatekeeper.py` tells how those at fault are found). A candidate that fails one, and a refusal for a gate that
 does not show here, make a commit UNFAIR, not UNSOUND: it is prevoted against while it is new. A measurement is not bit-identical
@@ -16,6 +17,7 @@ nobody's model), and the tolerance that a candidate is held to doubles. Limit: w
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeAlias
@@ -24,7 +26,7 @@ from ..commit import Commit, open_contribution
 from ..errors import RemoteProtocolError
 from ..gates import gate_of
 from ..identity import PeerId
-from ..merging import EQUIVOCATION, RECORDED, claim_problem, verify_commit
+from ..merging import EQUIVOCATION, SETTLED, claim_problem, verify_commit
 from ..messages import Blob
 from .actions import Verdict
 from .effects import CheckPayload, CheckRefusals, Effect, FetchCommit, Refused, ReplayCommit, Send
@@ -67,6 +69,11 @@ class Reviews:
         self._is_member = is_member
         self._epoch = epoch
         self._reviews: dict[bytes, Review] = {}
+        self._amended = -math.inf
+
+    def amended(self, now: float) -> None:
+        """Note that new amendments came in: from a while later on, a commit that names none of them leaves them out."""
+        self._amended = now
 
     def commit(self, digest: bytes) -> Commit | None:
         """Return a proposed commit, if it was fetched."""
@@ -161,7 +168,7 @@ class Reviews:
             claim = self._pool.add(signed, contribution, problem, now) or self._pool.get((signed.signer, contribution.base))
             if gate_of(rejected.reason) is not None:
                 review.accused |= {signed.digest}
-            elif rejected.reason not in RECORDED | {EQUIVOCATION}:
+            elif rejected.reason not in SETTLED:
                 review.refused[signed.signer, contribution.base] = rejected.reason
             else:
                 continue
@@ -198,6 +205,11 @@ class Reviews:
 
     def _omission(self, review: Review, commit: Commit) -> str | None:
         """Compare with what we had in good time, and pass on what the proposer seems not to have."""
+        setting = self._setting
+        if self._amended <= review.arrived - setting.grace and not setting.amendments.follows(
+            commit.amendment, setting.in_force.digest
+        ):
+            return "unamended"
         merged = {(signed.signer, contribution.base) for signed, contribution in commit.contributions()}
         opened = (open_contribution(rejected.envelope) for rejected in commit.rejected)
         seen = merged | {(signed.signer, contribution.base) for signed, contribution in opened}

@@ -3,59 +3,75 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import statistics
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
 
-from rich import box
 from rich.console import Console
-from rich.table import Table
 
-from collab.node.files import atomic_write
-
+from .kept import Kept, RowsError, read_rows
 from .picture import draw
 from .runs import Run, rows
-from .settings import EVENTS, all_settings
+from .settings import DENSE_NAME, EVENTS, RECIPE_NAME, all_settings
+from .table import tables
 
-_QUICK = ("dense fp16", "sparse 144, 1 bit")
+_QUICK = (DENSE_NAME, RECIPE_NAME)
 
 
 def main() -> int:
     """Run the bench and return the exit code."""
     arguments = _arguments()
-    console, progress = Console(), Console(stderr=True)
-    found: list[dict[str, Any]] = []
-    with tempfile.TemporaryDirectory(prefix="collab-bench-") as cache:
-        tasks = list(_tasks(arguments, Path(cache)))
-        if not tasks:
-            print(f"error: no setting is named {' or '.join(arguments.only)}", file=sys.stderr)
-            return 1
-        try:
-            with progress.status(f"0 of {len(tasks)} runs") as status:
-                for row in rows(tasks, arguments.jobs):
-                    found.append(row)
-                    status.update(f"{len(found)} of {len(tasks)} runs")
-                    if not progress.is_terminal:
-                        progress.print(f"{row['event']}, {row['name']}, seed {row['seed']}: loss {row['end_loss']:.4f}")
-        except KeyboardInterrupt:
-            progress.print(f"stopped after {len(found)} of {len(tasks)} runs")
-            return 130
-    console.print(_table(found))
-    if arguments.json is not None:
-        atomic_write(arguments.json, (json.dumps(found, indent=1) + "\n").encode())
+    try:
+        kept = _kept(arguments)
+    except RowsError as error:
+        return _failed(str(error))
+    if not arguments.source:
+        with tempfile.TemporaryDirectory(prefix="collab-bench-") as cache:
+            runs = list(_runs(arguments, Path(cache)))
+            if not runs:
+                return _failed(f"no setting is named {' or '.join(arguments.only)}")
+            if not _train(kept.missing(runs), kept, arguments.jobs):
+                return 130
+    Console().print(*tables(kept.rows))
     if arguments.picture is not None:
         try:
-            draw(found, arguments.picture)
+            draw(kept.rows, arguments.picture)
         except ImportError:
-            print("error: the picture needs matplotlib: pip install 'collab-node[plots]'", file=sys.stderr)
-            return 1
+            return _failed("the picture needs matplotlib: pip install 'collab-node[plots]'")
     return 0
+
+
+def _kept(arguments: argparse.Namespace) -> Kept:
+    if arguments.source:
+        return Kept(rows=read_rows(arguments.source))
+    if not arguments.resume:
+        return Kept(arguments.json)
+    return Kept(arguments.json, [row for row in read_rows(arguments.json) if row["quick"] == arguments.quick])
+
+
+def _train(runs: list[Run], kept: Kept, jobs: int) -> bool:
+    """Keep a row a run. False if the user stopped it."""
+    progress, done = Console(stderr=True), 0
+    try:
+        with progress.status(f"0 of {len(runs)} runs") as status:
+            for row in rows(runs, jobs):
+                kept.add(row)
+                done += 1
+                status.update(f"{done} of {len(runs)} runs")
+                if not progress.is_terminal:
+                    progress.print(f"{row['event']}, {row['name']}, seed {row['seed']}: loss {row['end_loss']:.4f}")
+    except KeyboardInterrupt:
+        progress.print(f"stopped after {done} of {len(runs)} runs")
+        return False
+    return True
+
+
+def _failed(what: str) -> int:
+    print(f"error: {what}", file=sys.stderr)
+    return 1
 
 
 def _arguments() -> argparse.Namespace:
@@ -65,12 +81,17 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1)
     parser.add_argument("--quick", action="store_true", help="two settings, two short rounds: under a minute")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write a row a setting and seed there")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write a row a setting and seed there, as runs end")
+    parser.add_argument("--resume", action="store_true", help="keep the rows that the JSON has, and train only what it lacks")
+    parser.add_argument("--from", dest="source", type=Path, metavar="FILE", help="train nothing: show and draw the rows of FILE")
     parser.add_argument("--picture", type=Path, metavar="FILE", help="draw loss against bytes there, as a PNG")
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    if arguments.resume and not arguments.json:
+        parser.error("--resume needs --json FILE")
+    return arguments
 
 
-def _tasks(arguments: argparse.Namespace, cache: Path) -> Iterator[Run]:
+def _runs(arguments: argparse.Namespace, cache: Path) -> Iterator[Run]:
     events = list(EVENTS) if arguments.event == "all" else [arguments.event]
     wanted = _QUICK if arguments.quick else arguments.only or ["*"]
     for seed in range(1 if arguments.quick else arguments.seeds):
@@ -78,29 +99,6 @@ def _tasks(arguments: argparse.Namespace, cache: Path) -> Iterator[Run]:
             for setting in all_settings():
                 if any(fnmatchcase(setting.name, pattern) for pattern in wanted):
                     yield Run(event, setting.name, seed, arguments.quick, cache)
-
-
-def _table(rows: Sequence[dict[str, Any]]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD)
-    for heading in ("event", "setting", "outer rate", "bits/parameter", "× fp16", "relative error", "end loss", "above dense"):
-        table.add_column(heading, justify="left" if heading in ("event", "setting") else "right")
-    dense = {event: _median(rows, event, "dense fp16", "end_loss") for event in {row["event"] for row in rows}}
-    for event, name in dict.fromkeys((row["event"], row["name"]) for row in rows):
-        found = [row for row in rows if (row["event"], row["name"]) == (event, name)]
-        losses = [row["end_loss"] for row in found]
-        bits = _median(rows, event, name, "bits_per_parameter")
-        loss = statistics.median(losses)
-        above = f"{100 * (loss / dense[event] - 1):+.1f}%" if dense[event] else ""
-        table.add_row(
-            event, name, f"{found[0]['outer_rate']:g}", f"{bits:.3f}", f"{16 / bits:.0f}",
-            f"{_median(rows, event, name, 'relative_error'):.3f}", f"{loss:.3f} ({min(losses):.3f}–{max(losses):.3f})", above,
-        )  # fmt: skip
-    return table
-
-
-def _median(rows: Sequence[dict[str, Any]], event: str, name: str, key: str) -> float:
-    found = [row[key] for row in rows if (row["event"], row["name"]) == (event, name)]
-    return statistics.median(found) if found else 0.0
 
 
 if __name__ == "__main__":

@@ -1,4 +1,7 @@
-"""Ways to send an update, all with error feedback: those of our format go through `kernels`, the others are written out here."""
+"""Ways to send an update, all with error feedback.
+
+What arrives is a payload of our format, which the merges take; other formats differ in what they would have cost on the wire.
+"""
 
 from __future__ import annotations
 
@@ -17,9 +20,9 @@ Weights = Mapping[str, Tensor]
 
 @dataclass(frozen=True)
 class Sent:
-    """What one worker sent: the decoded update, what it keeps back, and the bits on the wire."""
+    """What one worker sent, what it keeps back, and the bits on the wire."""
 
-    update: dict[str, Tensor]
+    payload: bytes
     residual: dict[str, Tensor]
     bits: int
 
@@ -42,7 +45,7 @@ class Patch:
     def send(self, delta: Weights, residual: Weights | None, progress: float) -> Sent:
         codec = self.last_codec if self.last_codec is not None and progress >= 0.5 else self.codec
         payload, left = kernels.compress(delta, residual, codec)
-        return Sent(kernels.decompress(payload, Layout.of(delta)), left, 8 * len(payload))
+        return Sent(payload, left, 8 * len(payload))
 
 
 @dataclass(frozen=True)
@@ -53,22 +56,20 @@ class RawIndices:
 
     def send(self, delta: Weights, residual: Weights | None, progress: float) -> Sent:
         payload, left = kernels.compress(delta, residual, self.codec)
-        layout = Layout.of(delta)
-        entries = kernels.backend().entries(payload, layout)
+        entries = kernels.backend().entries(payload, Layout.of(delta))
         kept = sum(part.values.numel() for part in entries.values())
         chunks = sum(-(-tensor.numel() // 4096) for tensor in delta.values())
         bits = kept * (12 + self.codec.value_bits) + chunks * 32
-        return Sent(kernels.decompress(payload, layout), left, bits)
+        return Sent(payload, left, bits)
 
 
-@dataclass(frozen=True)
 class Sign:
-    """A sign for every value and a mean magnitude for every tensor, with error feedback (EF-signSGD, Karimireddy et al. 2019)."""
-
-    decay: float = 1.0
+    """A sign for every value and a mean magnitude for every tensor, a half (EF-signSGD, Karimireddy et al. 2019)."""
 
     def send(self, delta: Weights, residual: Weights | None, progress: float) -> Sent:
-        total = {name: value if residual is None else self.decay * residual[name] + value for name, value in delta.items()}
-        update = {name: torch.where(value < 0, -1.0, 1.0) * value.abs().mean() for name, value in total.items()}
-        bits = sum(value.numel() + 32 for value in total.values())
-        return Sent(update, {name: total[name] - update[name] for name in total}, bits)
+        total = {name: value if residual is None else residual[name] + value for name, value in delta.items()}
+        signs = {name: torch.where(value < 0, -1.0, 1.0) * value.abs().mean() for name, value in total.items()}
+        payload, _ = kernels.compress(signs, None, Codec("fp16"))
+        update = kernels.decompress(payload, Layout.of(delta))
+        bits = sum(value.numel() + 16 for value in total.values())
+        return Sent(payload, {name: total[name] - update[name] for name in total}, bits)

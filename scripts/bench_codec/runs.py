@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from .settings import EVENTS, QUICK_ROUNDS, ROUNDS, Setting, all_settings
+from .settings import EVENTS, Setting, all_settings
 from .simulation import Ended, Simulation
 
 
@@ -47,16 +47,9 @@ def row_of(run: Run) -> dict[str, Any]:
     setting = next(setting for setting in all_settings() if setting.name == run.setting)
     folder = run.cache / str(os.getpid())
     folder.mkdir(exist_ok=True)
-    simulation = Simulation(
-        EVENTS[run.event](run.quick),
-        setting.compressor,
-        setting.outer,
-        setting.merge,
-        run.seed,
-        rounds=QUICK_ROUNDS if run.quick else ROUNDS,
-        cache=folder,
-    )
-    return {"event": run.event, "seed": run.seed, **_described(setting), **_measured(simulation.run())}
+    event = EVENTS[run.event](run.quick)
+    simulation = Simulation(event, setting.compressor, setting.outer, setting.merge, run.seed, cache=folder)
+    return {"event": run.event, "seed": run.seed, "quick": run.quick, **_described(setting), **_measured(simulation.run())}
 
 
 def _described(setting: Setting) -> dict[str, Any]:
@@ -65,7 +58,7 @@ def _described(setting: Setting) -> dict[str, Any]:
         "k": setting.k,
         "bits": setting.value_bits,
         "density_schedule": setting.schedule,
-        "merge": setting.merge.__name__,
+        "merge": setting.merge,
         "outer_rate": setting.outer.rate,
         "outer_momentum": setting.outer.momentum,
     }

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import statistics
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
+from collab import kernels
+from collab.kernels import Layout
+from collab.kernels.merge import Contribution, merge
 from collab.kernels.outer import nesterov
 from collab.node.trainer.data import Batches, prepare
 from collab.node.trainer.evaluate import mean_loss
@@ -25,9 +26,7 @@ from collab.node.trainer.training import InnerLoop
 from collab.protocol.event import EventDraft, EventManifest, Start
 from collab.protocol.identity import Identity
 
-from .compressors import Compressor, Weights
-
-Merge = Callable[[list[dict[str, Tensor]]], dict[str, Tensor]]
+from .compressors import Compressor, Sent, Weights
 
 
 @dataclass(frozen=True)
@@ -59,20 +58,19 @@ class Worker:
 
 @dataclass
 class Simulation:
-    """One event, one way to send, one seed. `workers` × the event's rounds of inner steps."""
+    """One event, one way to send, a merge method of `kernels`, one seed. The event says how many rounds there are."""
 
     event: EventDraft
     compressor: Compressor
     outer: Outer
-    merge: Merge
+    merge: str
     seed: int
     workers: int = 4
-    rounds: int = 20
     cache: Path = Path()
     losses: list[float] = field(default_factory=list)
 
-    def run(self, told: Callable[[str], None] = lambda text: None) -> Ended:
-        """Train; `told` hears of every round."""
+    def run(self) -> Ended:
+        """Train."""
         inner = self.event.inner
         self.model = build(_manifest(self.event, self.seed))
         self.model.initialise(self.seed)
@@ -91,30 +89,36 @@ class Simulation:
         momentum = {name: torch.zeros_like(tensor) for name, tensor in base.items()}
         bits: list[int] = []
         errors: list[float] = []
+        layout = Layout.of(base)
         for number in range(1, self.rounds + 1):
-            updates = []
+            contributions = []
             for worker in workers:
-                sent_bits, error, update = self._contribution(worker, base, number)
-                bits.append(sent_bits)
+                sent, error = self._sent(worker, base, number)
+                bits.append(sent.bits)
                 errors.append(error)
-                updates.append(update)
-            step = self.merge(updates)
+                contributions.append(Contribution(sent.payload, 1 / self.workers))
+            step = merge(self.merge, layout, contributions, cap=self.event.merge.cap)
             base, momentum = nesterov(base, momentum, step, rate=self.outer.rate, momentum_factor=self.outer.momentum)
             if number % 5 == 0 or number == self.rounds:
                 self.losses.append(self._loss(base))
-                told(f"round {number} of {self.rounds}: held-out loss {self.losses[-1]:.4f}")
         count = sum(tensor.numel() for tensor in base.values())
         return Ended(self.losses[-1], statistics.fmean(bits) / count, statistics.fmean(errors), tuple(self.losses))
 
-    def _contribution(self, worker: Worker, base: Weights, number: int) -> tuple[int, float, dict[str, Tensor]]:
+    @property
+    def rounds(self) -> int:
+        return self.event.rounds.last_round
+
+    def _sent(self, worker: Worker, base: Weights, number: int) -> tuple[Sent, float]:
+        """What the worker sends of this round, and its relative error."""
         self._set(base)
         self._train(worker, number)
         delta = {name: base[name] - parameter.detach() for name, parameter in self.parameters.items()}
         sent = self.compressor.send(delta, worker.residual, (number - 1) / self.rounds)
         worker.residual = sent.residual
+        update = kernels.decompress(sent.payload, Layout.of(delta))
         left = sum(float(tensor.square().sum()) for tensor in sent.residual.values())
-        total = sum(float((tensor + sent.update[name]).square().sum()) for name, tensor in sent.residual.items())
-        return sent.bits, left / total, sent.update
+        total = sum(float((tensor + update[name]).square().sum()) for name, tensor in sent.residual.items())
+        return sent, left / total
 
     def _train(self, worker: Worker, number: int) -> None:
         inner = self.event.inner
@@ -138,16 +142,3 @@ def _manifest(event: EventDraft, seed: int) -> EventManifest:
     """The event as if it had been created; nobody signs or joins it."""
     return event.manifest(Identity(bytes(32)).peer_id, 0, Start(state=bytes(32), seed=seed))
 
-
-def average(updates: list[dict[str, Tensor]]) -> dict[str, Tensor]:
-    """The plain mean."""
-    return {name: torch.stack([update[name] for update in updates]).mean(dim=0) for name in updates[0]}
-
-
-def sparse_average(updates: list[dict[str, Tensor]]) -> dict[str, Tensor]:
-    """As kernels/merge/sparse_average.py, for contributors of equal weight: the mean over the root of the share who speak."""
-    merged = average(updates)
-    for name, mean in merged.items():
-        speaking = torch.stack([update[name] != 0 for update in updates]).float().mean(dim=0)
-        merged[name] = mean / torch.where(speaking > 0, speaking.sqrt(), 1.0)
-    return merged

@@ -66,6 +66,7 @@ class World:
     def __init__(self, folder: Path, steps: int = 300) -> None:
         """Write the texts into `folder` and train the base for so many steps."""
         write_texts(folder)
+        self.folder = folder
         self.event = event()
         request = Open(
             manifest=self.event.encode(), peer_id=_PEER, work_dir=str(folder / "work"), data_dir=str(folder),

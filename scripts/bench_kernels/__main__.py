@@ -91,7 +91,7 @@ def _table(figures: dict[str, Any]) -> Table:
         ("read 8 dense fp16 tensors", read, ""),
     ]
     for name, found in figures["hivemind"].items():
-        if "seconds" in found:
+        if found["seconds"] is not None:
             rows.append((f"hivemind {name}", found["seconds"], f"{found['bits_per_parameter']:.2f} bits a parameter"))
         else:
             table.caption = f"hivemind {name} is not available: {found['unavailable']}"

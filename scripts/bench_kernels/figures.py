@@ -108,7 +108,7 @@ class Bench:
         result: dict[str, Any] = {}
         for name, serialise in hivemind_codecs().items():
             if isinstance(serialise, str):
-                result[name] = {"unavailable": serialise}
+                result[name] = {"seconds": None, "bits_per_parameter": None, "unavailable": serialise}
                 continue
             self._say(f"hivemind's {name}")
             found = timed(partial(serialise, delta), self._device, self._scale.runs)

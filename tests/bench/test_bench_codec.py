@@ -8,19 +8,19 @@ import pytest
 import torch
 from bench_codec.compressors import Compressor, Patch, RawIndices, Sign
 from bench_codec.runs import Run, row_of
-from bench_codec.settings import all_settings
-from bench_codec.simulation import average, sparse_average
+from bench_codec.settings import EVENTS, RECIPE, all_settings
 
 from collab import kernels
 from collab.kernels import Codec, Layout
-from collab.kernels.merge import Contribution, merge
+from collab.node.recipe import codec_of
 
 
 @pytest.mark.parametrize("compressor", [Patch(Codec(decay=1.0)), RawIndices(Codec(decay=1.0)), Sign()])
 def test_what_is_sent_and_what_is_left_are_what_there_was(compressor: Compressor) -> None:
     delta, residual = ({"w": torch.randn(5000, generator=torch.Generator().manual_seed(seed))} for seed in (1, 2))
     sent = compressor.send(delta, residual, 0.0)
-    torch.testing.assert_close(sent.update["w"] + sent.residual["w"], delta["w"] + residual["w"])
+    update = kernels.decompress(sent.payload, Layout.of(delta))
+    torch.testing.assert_close(update["w"] + sent.residual["w"], delta["w"] + residual["w"])
 
 
 def test_raw_indices_cost_twelve_bits() -> None:
@@ -29,14 +29,18 @@ def test_raw_indices_cost_twelve_bits() -> None:
     assert RawIndices(codec).send(delta, None, 0.0).bits == 2 * (64 * 14 + 32)
 
 
-def test_the_simulated_merge_is_the_real_one() -> None:
-    deltas = [{"w": torch.randn(8192, generator=torch.Generator().manual_seed(seed))} for seed in range(4)]
-    payloads = [kernels.compress(delta, None, Codec("sparse", 144, 1))[0] for delta in deltas]
-    layout = Layout.of(deltas[0])
-    updates = [kernels.decompress(payload, layout) for payload in payloads]
-    contributions = [Contribution(payload, 0.25) for payload in payloads]
-    for simulated, method in ((average, "average"), (sparse_average, "sparse-average")):
-        torch.testing.assert_close(simulated(updates), merge(method, layout, contributions, cap=0.5))
+def test_sign_sends_one_magnitude_a_tensor() -> None:
+    delta = {"w": torch.tensor([3.0, -1.0, 0.0, 2.0])}
+    sent = Sign().send(delta, None, 0.0)
+    assert sent.bits == 4 + 16
+    assert kernels.decompress(sent.payload, Layout.of(delta))["w"].tolist() == [1.5, -1.5, 1.5, 1.5]
+
+
+def test_the_recipe_is_the_demo_s() -> None:
+    recipe = next(setting for setting in all_settings() if setting.name == "sparse 144, 1 bit")
+    assert recipe.compressor == Patch(codec_of(RECIPE.compression))
+    assert (recipe.merge, recipe.outer.rate) == (RECIPE.merge.method, RECIPE.outer.rate)
+    assert EVENTS["gpt"](False) == RECIPE
 
 
 def test_settings_have_names_of_their_own() -> None:

@@ -21,7 +21,6 @@ from collab.node.errors import StoreFull, UserError
 from collab.node.home import Home
 from collab.node.options import NodeOptions
 from collab.node.store import Store
-from collab.protocol.identity import Identity
 from collab.protocol.invite import Invite
 
 Run = Callable[..., Result]
@@ -58,7 +57,7 @@ def test_no_command_is_a_request_for_help(run: Run, words: list[str]) -> None:
 @pytest.mark.parametrize(
     "words",
     [
-        ["event", "init"], ["event", "check"], ["event", "create"], ["event", "invite"], ["seed"], ["join"], ["stop"], ["status"],
+        ["event", "init"], ["event", "check"], ["event", "create"], ["event", "invite"], ["seed"], ["join"], ["status"],
         ["log"], ["show"], ["diff"], ["blame"], ["branch"], ["tag"], ["checkout"], ["export"], ["import"], ["key", "show"],
         ["key", "backup"], ["key", "restore"], ["logs"], ["pause"], ["resume"], ["leave"],
         ["restart"], ["doctor"], ["limits"], ["set"], ["credits"], ["certificate", "issue"], ["certificate", "verify"],
@@ -149,18 +148,6 @@ def test_an_invite_is_one_line_that_join_can_read(run: Run, created: Path) -> No
     assert (invite.event, invite.bootstrap, invite.token) == (only_event(created), (ADDRESS,), None)
 
 
-def test_an_invited_event_has_tokens(run: Run, event_file: Path, home: Path) -> None:
-    assert run("event", "create", event_file, "--invited").exit_code == 0
-    folder = Home(home).find_event()
-    event = folder.manifest().open()
-    invite = Invite.parse(run("event", "invite", "--address", ADDRESS).stdout)
-    assert invite.token is not None
-    assert Identity(invite.token).peer_id == event.admission.key
-    assert folder.admission_key_path.stat().st_mode & 0o777 == 0o600
-    folder.admission_key_path.unlink()
-    failed(run("event", "invite", "--address", ADDRESS), "lacks the event's admission key")
-
-
 def test_an_invite_needs_an_address(run: Run, created: Path) -> None:
     failed(run("event", "invite"), "no node runs", "--address")
     failed(run("event", "invite", "--address", "example.org:80"), "is not a peer's address")
@@ -170,7 +157,7 @@ def test_commands_without_an_event_say_what_to_do(run: Run, home: Path) -> None:
     for words in (["log"], ["status"], ["export", "x"], ["seed"], ["event", "invite"]):
         failed(run(*words), "has no event", "event create")
     failed(run("key", "show"), "there is no key")
-    for words in (["stop"], ["pause"], ["resume"], ["leave"], ["restart"]):
+    for words in (["pause"], ["resume"], ["leave"], ["restart"]):
         failed(run(*words), "no node runs")
     failed(run("logs"), "there is no log")
 

@@ -10,7 +10,7 @@ from pydantic_core import PydanticUndefined
 
 import collab
 from collab.node.event.file import UNITS, embedded_event, event_template, parse_event, read_event_file
-from collab.node.event.problems import GATE_RECORDS, SECTIONS, known_keys, tags_of
+from collab.node.event.problems import GATE_RECORDS, OPTIONAL_SECTIONS, SECTIONS, known_keys, tags_of
 from collab.protocol.event import AlbertModel, EventDraft, GptModel, HuggingFaceModel
 from collab.protocol.record import Record
 
@@ -28,7 +28,9 @@ def test_a_shipped_event_passes_the_check_and_says_what_it_is_for(path: Path) ->
 
 
 def test_the_sections_are_those_of_the_manifest() -> None:
-    assert set(known_keys("")) == {"name", "description", *SECTIONS, "gate"}
+    assert set(known_keys("")) == {"name", "description", *SECTIONS, *OPTIONAL_SECTIONS, "gate"}
+    for name, records in OPTIONAL_SECTIONS.items():
+        assert EventDraft.model_fields[name].annotation == records[0] | None
     for name, records in SECTIONS.items():
         if name != "model":
             assert records == (EventDraft.model_fields[name].annotation,)
@@ -126,7 +128,7 @@ def _reference() -> dict[str, list[list[str]]]:
 @pytest.mark.skipif(not (ROOT / "docs").is_dir(), reason="the reference is not part of an installed package")
 def test_the_reference_has_every_key_and_no_other() -> None:
     rows = _reference()
-    for section in SECTIONS:
+    for section in (*SECTIONS, *OPTIONAL_SECTIONS):
         assert {key.strip("`") for key, *_ in rows[section]} == set(known_keys(section)), section
 
 
@@ -135,7 +137,7 @@ def test_the_references_defaults_are_the_manifests() -> None:
     for section, rows in _reference().items():
         if section in ("", "model"):
             continue
-        (record,) = SECTIONS[section]
+        (record,) = (SECTIONS | OPTIONAL_SECTIONS)[section]
         for key, shown in ((row[0].strip("`"), row[1].strip("`")) for row in rows):
             default = record.model_fields[key].default
             if default is PydanticUndefined or default is None:

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from store_samples import COORDINATOR, draft
 
 from collab.node.errors import UserError
-from collab.node.interchange.counterpart import counterpart_of
+from collab.node.interchange.families import counterpart_of
 from collab.node.interchange.read import convert
 from collab.node.interchange.write import write_transformers
 from collab.node.trainer.models import IGNORED, LanguageModel, build

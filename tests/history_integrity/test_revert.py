@@ -176,11 +176,11 @@ def test_the_rules(sample: Sample) -> None:
 
         def problem(commit: Commit) -> str:
             with pytest.raises(RemoteProtocolError) as caught:
-                verify_revert_commit(event, parent, commit, store.commit)
+                verify_revert_commit(lambda _: event, parent, commit, store.commit)
             return caught.value.reason
 
         made = revert_commit(sample.identity, parent, honest)
-        verify_revert_commit(event, parent, made, store.commit)
+        verify_revert_commit(lambda _: event, parent, made, store.commit)
         assert Commit.decode(made.encode()) == made
         somebody = Identity(bytes(range(32))).peer_id
         for changes, reason in (
@@ -205,10 +205,10 @@ def test_the_rules(sample: Sample) -> None:
 
 def test_how_long_an_update_acts(sample: Sample) -> None:
     event = sample.event
-    assert lasting_effect(event, sample.commit(1), [sample.commit(2)]) == (event.outer.rate, 0.0)
+    assert lasting_effect(lambda _: event, sample.commit(1), [sample.commit(2)]) == (event.outer.rate, 0.0)
     nesterov = event.model_copy(update={"outer": OuterOptimiser(kind="nesterov", rate=0.5, momentum=0.8)})
     commits = [sample.commit(round) for round in range(1, 5)]
-    weight, momentum, moved, left = 0.0, 0.0, *lasting_effect(nesterov, commits[0], commits[1:])
+    weight, momentum, moved, left = 0.0, 0.0, *lasting_effect(lambda _: nesterov, commits[0], commits[1:])
     for step in range(4):  # DiLoCo's outer step on one number, with an update of 1 at first and 0 after
         update = float(step == 0)
         momentum = 0.8 * momentum + update

@@ -14,7 +14,8 @@ import pytest_asyncio
 from net.netkit import FolderStore
 
 from collab.node.net import blobs
-from collab.node.net.blobs import BlobLimits, BlobServer
+from collab.node.net.blob_limits import BlobLimits
+from collab.node.net.blobs import BlobServer
 from collab.node.net.errors import NetworkError
 from collab.node.net.fetch import BlobFetcher
 from collab.node.net.p2p import P2PHost, P2POptions

@@ -44,25 +44,26 @@ class AtBase:
         save_file(self._weights, out)
 
 
-async def made(sample: Sample, weights: dict[str, torch.Tensor], checkpoint: Path, error: float = 0.02) -> ModelProposal:
+async def proposed(sample: Sample, weights: dict[str, torch.Tensor], checkpoint: Path, error: float = 0.02) -> ModelProposal:
     replay = cast(Replay, AtBase(weights))
     root = root_commit(sample.event)
-    signed, payload = await make_proposal(
+    made = await make_proposal(
         replay, sample.identity, root, checkpoint, error=error, samples=3, message="x", time=1
     )
-    signer, proposal = open_proposal(signed.encode())
+    signer, proposal = open_proposal(made.signed.encode())
     assert signer == sample.identity.peer_id
-    assert (proposal.base, proposal.payload) == (root.digest, Blob(sha256=sha256(payload), size=len(payload)))
+    (payload,) = made.blobs
+    assert (proposal.base, proposal.blobs()) == (root.digest, (Blob(sha256=sha256(payload), size=len(payload)),))
     return proposal
 
 
 async def test_the_form_follows_the_change(sample: Sample, tmp_path: Path) -> None:
     base, out = {"w": torch.zeros(128, 128)}, tmp_path / "checkpoint"
     save_file({"w": torch.randn(128, 128, generator=torch.Generator().manual_seed(1))}, out)
-    proposal = await made(sample, base, out)
+    proposal = await proposed(sample, base, out)
     assert (proposal.form, proposal.error <= 0.02) == ("dense", True)
     save_file({"w": torch.eye(128)}, out)
-    assert (await made(sample, base, out)).form == "sparse"
+    assert (await proposed(sample, base, out)).form == "sparse"
 
 
 async def test_what_cannot_be_proposed(sample: Sample, original: Proposing, tmp_path: Path) -> None:
@@ -80,7 +81,7 @@ async def test_what_cannot_be_proposed(sample: Sample, original: Proposing, tmp_
     for problem, (tensors, error) in wrong.items():
         out.write_bytes(b"no tensors") if tensors is None else save_file(tensors, out)
         with pytest.raises(UserError, match=problem):
-            await made(sample, base, out, error)
+            await proposed(sample, base, out, error)
 
 
 def signed_proposal(sample: Sample, **changed: Any) -> Signed:
@@ -99,13 +100,12 @@ def test_a_merge_is_kept_whole_or_not_at_all(sample: Sample) -> None:
     )  # fmt: skip
     with sample.store() as store:
         keep(store, signed, b"payload")
-        chosen = [each for each in store.proposals.all() if each.digest == signed.digest]
         commit = merge_commit(sample.identity, parent, store.certificate(parent.digest), made)
         with pytest.raises(RefMoved):
-            keep_merge(store, "heads/merged", parent.digest, commit, chosen)
+            keep_merge(store, "heads/merged", parent.digest, commit)
         assert not store.has_commit(commit.digest)
         assert "heads/merged" not in store.refs.all()
-        keep_merge(store, "heads/merged", None, commit, chosen)
+        keep_merge(store, "heads/merged", None, commit)
         assert store.refs.get("heads/merged") == commit.digest
         assert {each.digest for each in store.proposals.all() if each.merged == commit.digest} == {signed.digest}
 

@@ -4,7 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from collab.protocol.identity import Identity
 from collab.protocol.invite import Invite, InviteError
+from collab.protocol.record import sha256
+from collab.protocol.tokens import Terms
 
 ADDRESS = "/ip4/127.0.0.1/tcp/4001/p2p/12D3KooWK99VoVxNE7XzyBwXEzW7xhK7Gpv85r9F3V3fyKSUKPH5"
 INVITE = Invite(event=b"e" * 32, bootstrap=(ADDRESS, ADDRESS.replace("4001", "4002")), token=b"t" * 32)
@@ -15,6 +18,15 @@ def test_an_invite_comes_back_from_its_line(token: bytes | None) -> None:
     invite = Invite(event=b"e" * 32, bootstrap=(ADDRESS,), token=token)
     assert Invite.parse(invite.text()) == invite
     assert "\n" not in invite.text()
+
+
+def test_an_invite_with_terms_comes_back_and_one_without_has_its_old_bytes() -> None:
+    terms = Terms.seal(Identity(b"k" * 32), INVITE.event, Identity(b"t" * 32).public_key, expires=1_800_000_000, uses=20)
+    invite = INVITE.model_copy(update={"terms": terms})
+    assert Invite.parse(invite.text()) == invite
+    assert sha256(INVITE.text().encode()).hex() == "c8052421a4568c6f4c2e6443b7016872edac44f6fe96c0a90805d38ada39948c"
+    with pytest.raises(ValueError, match="terms without a token"):
+        Invite(event=INVITE.event, bootstrap=INVITE.bootstrap, terms=terms)
 
 
 @given(st.lists(st.tuples(st.integers(0, 400), st.sampled_from([" ", "\n", "\r\n", "\t", "\u00a0"])), max_size=8))

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from rounds.worlds import event as make_event
 from rounds.worlds import identity
 
+from collab.protocol.amendments.chain import Amendments
 from collab.protocol.canonical import decode
 from collab.protocol.commit import Commit, decode_commit, root_commit
 from collab.protocol.errors import RemoteProtocolError
@@ -22,6 +23,7 @@ from collab.protocol.proposal import (
     open_proposal,
     verify_merge_commit,
 )
+from collab.protocol.statement import verify_statement
 
 MAKER, COORDINATOR = identity(7), identity(0)
 
@@ -89,7 +91,7 @@ def test_nobody_else_merges_and_nothing_else_is_merged(event: EventManifest) -> 
         (merge_commit(COORDINATOR, root, None, good).model_copy(update={"proposer": MAKER.peer_id}), "wrong_merge"),
     ):
         with pytest.raises(RemoteProtocolError, match=problem):
-            verify_merge_commit(event, root, commit)
+            verify_statement(Amendments(event), root, commit, {root.digest: root}.__getitem__)
     with pytest.raises(RemoteProtocolError, match="bad_signature"):
         merge(event, forged).opened()
 

@@ -14,6 +14,7 @@ from random import Random
 
 from rounds.worlds import contribution
 
+from collab.protocol.admission import refusal
 from collab.protocol.canonical import encode
 from collab.protocol.commit import Commit
 from collab.protocol.event import EventManifest
@@ -26,6 +27,7 @@ from collab.protocol.record import sha256
 from collab.protocol.rounds import effects as do
 from collab.protocol.rounds.machine import RoundMachine
 from collab.protocol.rounds.state import VotingState
+from collab.protocol.tokens import TokenProof
 
 PAYLOAD_LIMIT = 10_000
 
@@ -64,6 +66,7 @@ class Node:
         self.net = net
         self.identity = identity
         self.trains = trains
+        self.admission: bytes | TokenProof | None = None
         self.alive = True
         self.history = History(net.event)
         self.durable: dict[bytes, VotingState] = {}
@@ -123,6 +126,8 @@ class Node:
         )
 
     def _begin(self) -> None:
+        if refusal(self.net.event, self.peer_id, self.admission, self.history.admitted) is not None:
+            self.trains = False  # as the daemon, which ends then
         self._salvage()
         self.machine = machine = self._machine()
         self._do(machine.start(self.net.now))
@@ -135,7 +140,10 @@ class Node:
         """What was trained on a base that is no longer the head becomes a contribution to a later round."""
         base = self.machine.setting.base
         if self.trains and base.digest not in self.claims and base.digest != self.history.head.digest:
-            self.claims[base.digest] = contribution(self.net.event, base, self.peer_id.encode(), steps=5)
+            self.claims[base.digest] = self._claim(base, steps=5)
+
+    def _claim(self, base: Commit, steps: int = 10) -> Contribution:
+        return contribution(self.net.event, base, self.peer_id.encode(), steps=steps, admission=self.admission)
 
     def _rebase(self, machine: RoundMachine) -> None:
         ancestry = machine.setting.ancestry
@@ -153,7 +161,7 @@ class Node:
         machine = self.machine
         if self.trains and machine.contribution is None:
             base = machine.setting.base
-            claim = contribution(self.net.event, base, self.peer_id.encode())
+            claim = self._claim(base)
             self.claims = {base.digest: claim} | {old: self.claims[old] for old in list(self.claims)[:3]}
             self._do(machine.contributed(claim, self.net.now))
 

@@ -11,9 +11,11 @@ import pytest
 from rounds.fakenet import Faults, Net, Node
 from rounds.worlds import event, identity
 
+from collab.protocol.admission import USED_UP, admit
 from collab.protocol.commit import Commit
-from collab.protocol.event import Rounds
+from collab.protocol.event import Admission, Rounds
 from collab.protocol.rounds import effects as do
+from collab.protocol.tokens import Terms
 
 
 def swarm(size: int, *, seed: int = 0, faults: Faults | None = None, committee: int = 7) -> Net:
@@ -48,6 +50,25 @@ def test_loss_duplication_and_reordering() -> None:
     net = swarm(32, seed=1, faults=Faults(delay=(0.01, 1.5), loss=0.2, duplicates=0.2))
     reach(net, 10)
     assert heads_agree(net)
+
+
+def test_a_token_for_two_lets_two_of_three_in_and_the_rounds_go_on() -> None:
+    key, token = identity(90), identity(91)
+    manifest = event(admission=Admission(mode="invited", key=key.peer_id))
+    terms = Terms.seal(key, manifest.digest, token.public_key, uses=2)
+    net = Net(manifest, [identity(number) for number in range(7)], seed=4)
+    for number, node in enumerate(net):
+        invited = number >= 4
+        node.admission = admit(manifest, node.peer_id, token.seed if invited else key.seed, terms if invited else None)
+        net.at(net.random.uniform(0.0, 0.5), node.boot)
+    reach(net, 6)
+    assert heads_agree(net)
+    guests = {node.peer_id for number, node in enumerate(net) if number >= 4}
+    (inside,) = {node.history.admitted.by(token.public_key) for node in net if node.history.head.round >= 6}
+    assert len(inside) == 2
+    assert inside < guests
+    assert {node.peer_id for node in net if not node.trains} == guests - inside
+    assert {refused.reason for node in net for refused in node.refused} <= {USED_UP}
 
 
 def test_a_third_of_the_nodes_crashes_every_round() -> None:

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from collab.node.trainer.data import Batches, Corpus, prepare
 from collab.node.trainer.data.corpus import is_held_out
+from collab.node.trainer.data.document import inside
 from collab.node.trainer.data.local import paragraphs
-from collab.node.trainer.data.sources import inside, open_source
+from collab.node.trainer.data.sources import open_source
 from collab.node.trainer.data.stdlib import StandardLibrary
 from collab.node.trainer.data.tokenizer import ByteTokenizer
 from collab.node.trainer.errors import WorkerError

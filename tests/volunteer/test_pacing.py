@@ -8,7 +8,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collab.node.net.blobs import BlobLimits
+from collab.node.net.blob_limits import BlobLimits
 from collab.node.net.pacing import Pacer, TokenBucket
 
 takes = st.lists(st.tuples(st.integers(1, 5000), st.floats(0, 3)), min_size=1, max_size=40)

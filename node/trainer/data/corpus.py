@@ -24,7 +24,8 @@ from ....protocol.errors import RemoteProtocolError
 from ....protocol.event import Data
 from ...files import sync
 from ..errors import WorkerError, translated
-from .sources import Document, Source, open_source
+from .document import Document
+from .sources import Source, open_source
 from .tokenizer import Tokenizer, Tokens, open_tokenizer
 
 _FORMAT = "collab-node/corpus/1"

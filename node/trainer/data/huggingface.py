@@ -12,7 +12,7 @@ from pathlib import Path
 from ....protocol.canonical import Value
 from ....protocol.event import Data
 from ..errors import WorkerError
-from .sources import Document, inside
+from .document import Document, inside
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 

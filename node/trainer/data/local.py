@@ -12,7 +12,7 @@ from typing import Any
 from ....protocol.canonical import Value
 from ....protocol.event import Data
 from ..errors import WorkerError
-from .sources import Document, inside
+from .document import Document, inside
 
 _SUFFIXES = {"text": (".txt", ".md", ".text"), "jsonl": (".jsonl", ".ndjson"), "parquet": (".parquet",)}
 _PARAGRAPH_BYTES = 1 << 16

@@ -3,21 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from ....protocol.canonical import Value
 from ....protocol.event import Data
-from ..errors import WorkerError
-
-
-@dataclass(frozen=True)
-class Document:
-    """A piece of text that is held out, or trained on, as a whole. `key` decides which."""
-
-    key: bytes
-    text: bytes
+from .document import Document
 
 
 class Source(Protocol):
@@ -46,11 +37,3 @@ def open_source(data: Data, folder: Path) -> Source:
             from .huggingface import HuggingFaceDataset
 
             return HuggingFaceDataset.of(data, folder)
-
-
-def inside(folder: Path, path: str) -> Path:
-    """Return `folder`/`path`. An event's path cannot lead out of the volunteer's data folder: WorkerError("bad_data")."""
-    relative = Path(path)
-    if not path or relative.is_absolute() or ".." in relative.parts:
-        raise WorkerError("bad_data", f"data.path {path[:80]!r} is not a relative path inside the data folder")
-    return folder / relative

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ....protocol.canonical import Value
-from .sources import Document
+from .document import Document
 
 _FOREIGN = {"site-packages", "dist-packages", "__pycache__"}
 

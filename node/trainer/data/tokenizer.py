@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from ....protocol.event import Data
 from ..errors import WorkerError
-from .sources import inside
+from .document import inside
 
 Tokens = npt.NDArray[np.unsignedinteger[Any]]
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ....protocol.gates import HeadGate
 from ..data.corpus import is_held_out
-from ..data.sources import inside
+from ..data.document import inside
 from ..data.tokenizer import Tokenizer
 from ..errors import WorkerError
 from .version import Version

@@ -1,0 +1,138 @@
+"""Several maintainers decide: a draft goes from one to the next, each replays it, and the last signature makes the commit."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from bench_gates.world import World
+from gates.planted import COORDINATOR, Planted, make_planted
+from typer.testing import CliRunner, Result
+
+from collab.node.cli.app import app
+from collab.node.deciding.draft import Draft, read_draft, write_draft
+from collab.node.deciding.signing import keep_draft
+from collab.node.errors import UserError
+from collab.node.store import Store
+from collab.protocol.commit import Commit
+from collab.protocol.cosigning import cosign
+from collab.protocol.errors import RemoteProtocolError
+from collab.protocol.event import Maintainers
+from collab.protocol.identity import Identity
+from collab.protocol.messages import Signed
+from collab.protocol.proposal import ProposalMerge, merge_commit
+from collab.protocol.revert import Revert, revert_commit
+from collab.protocol.stated import verify_signers
+
+OTHER, THIRD, STRANGER = (Identity(bytes(31) + bytes([number])) for number in (0x61, 0x62, 0x63))
+RULE = Maintainers(keys=(COORDINATOR.peer_id, OTHER.peer_id, THIRD.peer_id), threshold=2)
+Run = Callable[..., Result]
+
+
+@pytest.fixture(scope="module")
+def planted(world: World, tmp_path_factory: pytest.TempPathFactory) -> Planted:
+    folder = tmp_path_factory.mktemp("maintained")
+    made = make_planted(world, folder, {"harmless": 0}, gate=(), maintainers=RULE)
+    shutil.copytree(made.home.path, folder / "other")
+    (folder / "other" / "identity.key").write_text(OTHER.seed.hex())
+    return made
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    return lambda home, *words: CliRunner().invoke(app, [*map(str, words), "--home", str(home)], prog_name="collab-node")
+
+
+def drafted(planted: Planted) -> Commit:
+    with planted.store() as store:
+        root, (chosen,) = store.head_commit(), planted.chosen(store, "harmless")
+    made = ProposalMerge(
+        event=planted.event.digest, base=root.digest, state=bytes(32), proposals=(chosen.signed.encode(),), method="average",
+        parameters={}, tried=(), message="", time=4,
+    )  # fmt: skip
+    return merge_commit(COORDINATOR, root, None, made)
+
+
+def with_signatures(commit: Commit, *signers: Identity) -> Commit:
+    assert commit.statement is not None
+    signatures = [cosign(signer, Signed.decode(commit.statement)) for signer in signers]
+    return commit.model_copy(update={"cosigners": tuple(sorted(signatures, key=lambda each: each.peer))})
+
+
+def test_as_many_sign_as_the_event_says_and_nobody_else(planted: Planted) -> None:
+    commit = drafted(planted)
+    verify_signers(planted.event, with_signatures(commit, OTHER))
+    verify_signers(planted.event, with_signatures(commit, THIRD))
+    forged = with_signatures(commit, OTHER).cosigners[0].model_copy(update={"signature": bytes(64)})
+    for wrong, problem in (
+        (commit, "too_few_signatures"),
+        (with_signatures(commit, STRANGER), "not_a_maintainer"),
+        (with_signatures(commit, COORDINATOR), "signed_twice"),
+        (with_signatures(commit, OTHER, THIRD), "too_many_signatures"),
+        (commit.model_copy(update={"cosigners": (forged,)}), "bad_signature"),
+    ):
+        with pytest.raises(RemoteProtocolError, match=problem):
+            verify_signers(planted.event, wrong)
+
+
+def test_a_revert_needs_them_too_where_there_are_maintainers(planted: Planted) -> None:
+    with planted.store() as store:
+        root = store.head_commit()
+    said = Revert(
+        event=planted.event.digest, base=root.digest, state=bytes(32), commits=(root.digest,), peers=(), message="", time=1
+    )
+    alone = planted.event.model_copy(update={"maintainers": None})
+    verify_signers(alone, revert_commit(STRANGER, root, said))
+    with pytest.raises(RemoteProtocolError, match="not_a_maintainer"):
+        verify_signers(planted.event, revert_commit(STRANGER, root, said))
+    verify_signers(planted.event, with_signatures(revert_commit(OTHER, root, said), THIRD))
+
+
+def test_a_draft_survives_its_file_and_a_damaged_one_is_refused(planted: Planted, tmp_path: Path) -> None:
+    path, draft = tmp_path / "a.draft", Draft("merged", drafted(planted))
+    with planted.store() as store:
+        write_draft(path, draft, store)
+    read, payloads = read_draft(path)
+    assert read == draft
+    assert [signed.digest.hex() for signed, _ in payloads] == [planted.ids["harmless"]]
+    whole = path.read_bytes()
+    for data in (b"", whole[:3], b"\xff" * 8, whole[:-1], whole + b"x", whole[:-1] + bytes([whole[-1] ^ 1]), whole[:200]):
+        path.write_bytes(data)
+        with pytest.raises(UserError, match="is no draft of a commit"):
+            read_draft(path)
+
+
+def test_a_branch_that_moved_takes_no_draft(planted: Planted) -> None:
+    commit = with_signatures(drafted(planted), OTHER)
+    with planted.store() as store:
+        store.refs.update("heads/moved", store.add_commit(commit), None)
+        with pytest.raises(UserError, match="moved since the draft was made"):
+            keep_draft(store, Draft("moved", with_signatures(commit, THIRD)))
+
+
+def test_two_of_three_make_a_commit(planted: Planted, run: Run, world: World, tmp_path: Path) -> None:
+    draft, mine, other = tmp_path / "the.draft", planted.home.path, planted.home.path.parent / "other"
+    made = run(mine, "merge", planted.ids["harmless"], "--method", "average", "--draft", draft, "--json")
+    assert made.exit_code == 0, made.output
+    assert json.loads(made.stdout)["draft"] == str(draft)
+    assert "heads/merged" not in branches(planted.path)
+    again = run(mine, "sign", draft)
+    assert (again.exit_code, again.stderr.splitlines()[0]) == (1, "error: you have signed this already")
+    signed = run(other, "sign", draft, "--json")
+    assert signed.exit_code == 0, signed.output
+    told = json.loads(signed.stdout)
+    assert (told["missing"], told["kept"], set(told["signers"])) == (0, True, {COORDINATOR.peer_id, OTHER.peer_id})
+    taken = run(mine, "sign", draft)
+    assert taken.exit_code == 0, taken.output
+    assert "merged by average" in taken.stdout
+    theirs = branches(other / planted.path.relative_to(mine))
+    assert branches(planted.path)["heads/merged"] == theirs["heads/merged"] == bytes.fromhex(told["commit"])
+
+
+def branches(path: Path) -> dict[str, bytes]:
+    with Store.open(path, read_only=True) as store:
+        return store.refs.all()
