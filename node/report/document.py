@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from ...protocol.gates import refusal_of
 from ..dashboard.reasons import words
+from ..dashboard.released import Opened
 from ..units import bytes_text, loss_text, seconds_text
 from .figures import EventRecord
 from .plots import Plot
@@ -42,6 +44,8 @@ _LABELS = {
     "times_smaller_than_dense": "Times smaller than dense",
     "share_of_the_most_active": "Share of the most active contributor",
     "gini_of_samples": "Gini coefficient of samples",
+    "releases": "Releases",
+    "gates_run_here": "Gates run by the node that wrote this",
 }
 _RECIPE = ("model", "data", "inner", "compression", "outer", "merge", "rounds")
 
@@ -81,14 +85,21 @@ Block: TypeAlias = Heading | Paragraph | Table | Picture
 
 def document(record: EventRecord, figures: Mapping[str, Any], plots: Sequence[Plot]) -> list[Block]:
     """Return the report of an event, its title apart."""
-    losses, others = plots[:3], plots[3:]
+    drawn = {plot.name: Picture(plot) for plot in plots}
+    versions, gates = ([drawn.pop(name)] if name in drawn else [] for name in ("versions-time", "gates-time"))
+    losses = [drawn.pop(name) for name in list(drawn) if name.startswith("loss-")]
     return [
         Paragraph(_summary(record, figures)),
         *([Paragraph(record.event.description)] if record.event.description else []),
         Heading("What was reached"),
-        *(Picture(plot) for plot in losses),
+        *losses,
         Heading("Who took part, and how fast it went"),
-        *(Picture(plot) for plot in others),
+        *drawn.values(),
+        Heading("Versions and gates"),
+        *versions,
+        *_releases(record),
+        *gates,
+        *_gates(record),
         Heading("Thanks to"),
         Paragraph("By samples in merged contributions, then by merges checked: computed from the signed history alone."),
         _credits(record),
@@ -141,6 +152,47 @@ def _credits(record: EventRecord) -> Table:
     ]  # fmt: skip
     headings = ("Rank", "Contributor", "Samples", "Share", "Merged", "Checked", "Sent")
     return Table(headings, tuple(rows), frozenset({2, 3, 4, 5, 6}))
+
+
+def _releases(record: EventRecord) -> list[Block]:
+    released = record.released
+    if released.problem:
+        return [Paragraph(f"The releases cannot be told: {released.problem}")]
+    if not released.releases:
+        return [Paragraph("Nothing was released.")]
+    rows = tuple(
+        (
+            opened.release.version, str(opened.release.round), _day(opened.release.time), opened.why, _verdicts(opened),
+            record.names.get(opened.release.releaser, "") or opened.release.releaser,
+        )
+        for opened in released.releases
+    )  # fmt: skip
+    return [Table(("Release", "Round", "When", "Why this version", "Tests passed", "Released by"), rows, frozenset({1}))]
+
+
+def _verdicts(opened: Opened) -> str:
+    if not opened.verdicts:
+        return "none were run"
+    passed = sum(measured.passed for _, measured in opened.verdicts)
+    peers = len({peer for peer, _ in opened.verdicts})
+    return f"{passed} of {len(opened.verdicts)}, run by {peers} peer" + "s" * (peers != 1)
+
+
+def _gates(record: EventRecord) -> list[Block]:
+    if not record.event.gate:
+        return [Paragraph("The event has no gates.")]
+    rows = []
+    for gate in record.event.gate:
+        found = [measured for _, measured in record.results(gate.name)]
+        passed = f"{sum(measured.passed for measured in found)} of {len(found)}" if found else "not run here"
+        refused = record.ledger.reasons[refusal_of(gate.name)]
+        when = "every commit" if gate.rounds else "proposals, releases"
+        rows.append((gate.name, gate.kind, when, passed, f"{refused:,}", found[-1].sentence() if found else ""))
+    headings = ("Gate", "Kind", "Runs on", "Commits passed", "Contributions kept out", "Newest result")
+    return [
+        Table(headings, tuple(rows), frozenset({4})),
+        Paragraph("Commits passed and newest results are those that the node measured that wrote this report."),
+    ]
 
 
 def _refused(record: EventRecord) -> list[Block]:

@@ -9,10 +9,15 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 from ...protocol.event import EventManifest
+from ...protocol.verdict import Measurement
 from ..credit.leaderboard import read_names
 from ..dashboard.facts import read_commit
-from ..dashboard.ledger import Ledger
+from ..dashboard.ledger import Ledger, RoundLine
+from ..dashboard.quality import Measured
+from ..dashboard.released import Released
 from ..errors import UserError
+from ..gates import own_verdicts
+from ..home import EventFolder
 from ..rounds import held_out
 from ..store import Store
 from ..version import VERSION
@@ -25,7 +30,8 @@ _DENSE_BYTES = 4
 class EventRecord:
     """An event and its whole history, summed up.
 
-    `measured` are held-out losses by round, `names` those that peers chose; `parameters` is None if not known.
+    `measured` are held-out losses by round, `names` those that peers chose; `parameters` is None if not known. `tested` is what
+    this node's gates showed, by state hash, `released` the releases, the newest first, or why they cannot be told.
     """
 
     event: EventManifest
@@ -33,16 +39,25 @@ class EventRecord:
     measured: dict[int, float]
     names: dict[str, str]
     parameters: int | None
+    tested: Measured
+    released: Released
 
     @classmethod
-    def read(cls, event: EventManifest, store: Store) -> EventRecord:
+    def read(cls, event: EventManifest, folder: EventFolder, store: Store) -> EventRecord:
         """Read the history in a store. Raises UserError if there is none to tell of."""
         ledger = Ledger()
         for digest in reversed(store.digests()):
             ledger.take(read_commit(store, digest))
         if len(ledger.lines) < 2:
             raise UserError("there is nothing to report yet: no round is merged", "come back after the first commit")
-        return cls(event, ledger, held_out.read(store), read_names(store), _parameters(store))
+        released = Released(folder, event)
+        released.read(store)
+        tested = own_verdicts.read(store.note(own_verdicts.NOTE))
+        return cls(event, ledger, held_out.read(store), read_names(store), _parameters(store), tested, released)
+
+    def results(self, gate: str) -> list[tuple[RoundLine, Measurement]]:
+        """Return what a gate showed here, and of which rounds."""
+        return [(line, found[gate]) for line in self.ledger.lines if gate in (found := self.tested.get(line.state, {}))]
 
     def figures(self) -> dict[str, Any]:
         """Return plain numbers by name; units are in the names, losses in nats a token. None: not known."""
@@ -87,6 +102,8 @@ class EventRecord:
             "times_smaller_than_dense": dense / size if dense and size else None,
             "share_of_the_most_active": gave[0] / sum(gave) if gave else None,
             "gini_of_samples": gini(gave),
+            "releases": len(self.released.releases),
+            "gates_run_here": sum(len(self.results(gate.name)) for gate in self.event.gate),
         }
 
 

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, TypeAlias
 
+from ...protocol.verdict import Measurement
 from ..dashboard.ledger import RoundLine
 from ..errors import UserError
 from .figures import EventRecord
 
-_ACCENT, _QUIET, _INK, _GRID = "#0a6b5e", "#8f897e", "#1d1c1a", "#e6e2da"
+_ACCENT, _QUIET, _INK, _GRID, _BAD = "#0a6b5e", "#8f897e", "#1d1c1a", "#e6e2da", "#a6341b"
 _STYLE = {
     "svg.fonttype": "none", "svg.hashsalt": "collab-node", "pdf.fonttype": 42, "font.size": 9, "axes.edgecolor": _QUIET,
     "axes.labelcolor": _INK, "text.color": _INK, "xtick.color": _QUIET, "ytick.color": _QUIET, "xtick.labelcolor": _INK,
@@ -51,8 +52,10 @@ def draw_plots(record: EventRecord) -> list[Plot]:
         "loss-bytes": ("Loss against bytes sent.", _loss(record, lambda line: line.total_size / 1e6, "MB sent together")),
         "contributors-time": ("Contributors whose work was merged.", _steps(lines[1:], lambda line: line.contributors, "peers")),
         "throughput-time": ("Throughput of all together.", _steps(timed, lambda line: line.samples / line.seconds, "samples/s")),
-        "versions-time": ("Versions of the model.", _steps(lines, lambda line: line.round, "commits")),
+        "versions-time": ("Versions of the model, and its releases.", _versions(record)),
     }
+    if any(record.results(gate.name) for gate in record.event.gate):
+        drawings["gates-time"] = ("What the gates showed of each commit.", _gates(record))
     with matplotlib.rc_context(_STYLE):
         return [_plot(name, caption, draw) for name, (caption, draw) in drawings.items()]
 
@@ -98,6 +101,56 @@ def _steps(lines: Sequence[RoundLine], of: Callable[[RoundLine], float], label: 
         _write_dates(axes)
 
     return draw
+
+
+def _versions(record: EventRecord) -> Drawing:
+    lines = record.ledger.lines
+    draw_steps = _steps(lines, lambda line: line.round, "commits")
+    at = {line.round: line for line in lines}
+
+    def draw(axes: Any) -> None:
+        draw_steps(axes)
+        for opened in record.released.releases:
+            line = at.get(opened.release.round)
+            if line is not None:
+                axes.plot([_moment(line)], [line.round], "o", color=_INK, markersize=4)
+                place = {"xytext": (-6, 4), "textcoords": "offset points", "ha": "right"}
+                axes.annotate(opened.release.version, (_moment(line), line.round), **place)
+
+    return draw
+
+
+def _gates(record: EventRecord) -> Drawing:
+    """Draw a row a gate: a dot where it passed, a ring where that was not clear, a cross where it failed."""
+    marks: dict[str, tuple[str, dict[str, Any]]] = {
+        "passed": ("o", {"color": _ACCENT}),
+        "passed, not clear": ("o", {"color": _ACCENT, "markerfacecolor": "none"}),
+        "failed": ("X", {"color": _BAD}),
+    }
+
+    def draw(axes: Any) -> None:
+        names = [gate.name for gate in record.event.gate if record.results(gate.name)]
+        for what, (mark, style) in marks.items():
+            points = [
+                (_moment(line), row) for row, name in enumerate(names) for line, found in record.results(name)
+                if _outcome(found) == what
+            ]  # fmt: skip
+            if points:
+                times, rows = zip(*points, strict=True)
+                axes.plot(times, rows, mark, markersize=4, label=what, **style)
+        axes.set_yticks(range(len(names)), names)
+        axes.set_ylim(len(names) - 0.5, -0.5)
+        axes.set_xlabel(_TIME)
+        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(marks))
+        _write_dates(axes)
+
+    return draw
+
+
+def _outcome(found: Measurement) -> str:
+    if not found.passed:
+        return "failed"
+    return "passed, not clear" if found.reason == "unclear" else "passed"
 
 
 def _write_dates(axes: Any) -> None:

@@ -28,7 +28,7 @@ def write_report(event: EventFolder, folder: Path) -> None:
     if page.exists() and GENERATOR not in page.read_text(encoding="utf-8", errors="replace"):
         raise UserError(f"{page} is another report", "choose a folder of its own")
     with open_store(event) as store:
-        record = EventRecord.read(event.manifest().open(), store)
+        record = EventRecord.read(event.manifest().open(), event, store)
     figures, plots = record.figures(), draw_plots(record)
     blocks = document(record, figures, plots)
     for plot in plots:

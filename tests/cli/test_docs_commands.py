@@ -128,7 +128,7 @@ def test_every_file_of_the_project_that_a_page_names_exists(page: Path) -> None:
         ("collab-node key show|loose", "no command loose"),
         ("collab-node join --detatch", "no --detatch"),
         ("collab-node join --home", "lacks its value"),
-        ("collab-node stop now", "takes 0 arguments"),
+        ("collab-node resume now", "takes 0 arguments"),
     ],
 )
 def test_a_command_that_is_not_there_is_found(command: str, problem: str | None) -> None:
@@ -138,5 +138,5 @@ def test_a_command_that_is_not_there_is_found(command: str, problem: str | None)
 
 def test_commands_are_found_wherever_they_stand() -> None:
     text = "Do `collab-node pause`.\n\n    collab-node status   # a note\n\n"
-    text += "```\ncollab-node join X \\\n  --detach\nls | collab-node stop\n```\n"
-    assert [words_of(command)[0] for command in commands_in(text)] == [["pause"], ["status"], ["join", "X", "--detach"], ["stop"]]
+    text += "```\ncollab-node join X \\\n  --detach\nls | collab-node resume\n```\n"
+    assert [words_of(command)[0] for command in commands_in(text)] == [["pause"], ["status"], ["join", "X", "--detach"], ["resume"]]

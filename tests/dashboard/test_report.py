@@ -6,12 +6,13 @@ import csv
 import json
 import re
 import sys
+from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from dashboard.kit import StoredHome
+from dashboard.kit import StoredHome, chain_with_gates, measured, release_as_first, run_gate_here
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy import zeros
@@ -129,7 +130,7 @@ def test_parameters_are_counted_in_a_snapshot_and_compared_with_dense(stored: St
         tensors = {"a": zeros((3, 5)), "b": zeros(7), "outer.momentum/a": zeros((3, 5))}
         blob = store.blobs.put_bytes(save(tensors))
         store.record_snapshot(stored.chain.head.digest, blob)
-        figures = EventRecord.read(stored.chain.event, store).figures()
+        figures = EventRecord.read(stored.chain.event, stored.folder, store).figures()
     assert (figures["parameters"], figures["dense_bytes"]) == (22, 22 * 4 * 2)
     assert figures["times_smaller_than_dense"] == pytest.approx(176 / 14)
 
@@ -170,3 +171,55 @@ def test_text_from_the_network_is_only_text() -> None:
     assert page.text.count("<script>alert(1)</script>") == 6
     for line in to_markdown(ATTACK, blocks).splitlines():
         assert not re.search(r"(?<!\\)[<!]\[|(?<!\\)<", line)
+
+
+# Versions and gates
+
+
+@pytest.fixture(scope="module")
+def tested(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A report on four rounds, the gates of which ran on three, and one release."""
+    folder = tmp_path_factory.mktemp("tested")
+    stored = StoredHome(folder / "home", chain_with_gates())
+    stored.grow(4)
+    with Store.open(stored.folder.store_path) as store:
+        commits = [store.commit(store.at_round(round) or b"") for round in (1, 2, 3)]
+    for commit, result in zip(commits, (measured(), measured(passed=False), measured(clear=False)), strict=True):
+        run_gate_here(stored, commit, result)
+    release_as_first(stored, stored.chain.head)
+    write_report(stored.folder, folder / "out")
+    return folder / "out"
+
+
+def test_releases_and_gates_are_told(tested: Path) -> None:
+    text = (tested / "report.md").read_text()
+    assert "## Versions and gates" in text
+    row = next(line for line in text.splitlines() if line.startswith("| 1.0.0 |"))
+    assert "| the first release | 1 of 1, run by 1 peer |" in row
+    held_out, poetry = (line for line in text.splitlines() if line.startswith(("| held-out |", "| poetry |")))
+    assert "| every commit | 2 of 3 | 0 | held-out passed: loss 0.1 better where 0.01 worse is allowed, not clear |" in held_out
+    assert "| proposals, releases | not run here | 0 |" in poetry
+    figures = json.loads((tested / "figures.json").read_text())
+    assert (figures["releases"], figures["gates_run_here"]) == (1, 3)
+
+
+def test_versions_and_gates_are_drawn(tested: Path) -> None:
+    for name, words in (("versions-time", ("1.0.0",)), ("gates-time", ("held-out", "passed, not clear", "failed"))):
+        text = (tested / "figures" / f"{name}.svg").read_text()
+        assert all(word in text for word in words), name
+        assert (tested / "figures" / f"{name}.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_an_event_without_gates_and_releases_says_so(written: Path) -> None:
+    text = (written / "report.md").read_text()
+    assert "Nothing was released." in text
+    assert "The event has no gates." in text
+    assert not (written / "figures" / "gates-time.svg").exists()
+
+
+def test_releases_that_cannot_be_trusted_are_not_told(tmp_path: Path) -> None:
+    stored = StoredHome(tmp_path / "home", chain_with_gates())
+    stored.grow(2)
+    release_as_first(stored, stored.chain.head, datetime.now(UTC).replace(microsecond=0) - timedelta(days=90))
+    write_report(stored.folder, tmp_path / "out")
+    assert "The releases cannot be told: these releases are stale" in (tmp_path / "out" / "report.md").read_text()

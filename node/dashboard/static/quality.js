@@ -66,7 +66,7 @@ export function quality() {
     byId("release-words").hidden = !newest?.message;
     const said = newest?.verdicts ?? [];
     byId("verdicts").hidden = !said.length;
-    setText(byId("verdicts-title"), newest ? `The ${plural(said.length, "verdict")} on ${newest.version}, and who signed them` : "");
+    setText(byId("verdicts-title"), newest ? `${plural(said.length, "signed verdict")} on ${newest.version}` : "");
     keyed(verdicts, said.map((verdict, n) => ({ ...verdict, n })), (verdict) => verdict.n, () => element("li", {}, element("span"), " ", element("code")), (node, verdict) => {
       setText(node.children[0], verdict.words);
       node.children[0].classList.toggle("bad", !verdict.passed);
