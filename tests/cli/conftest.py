@@ -31,6 +31,11 @@ source = "stdlib"
 Run = Callable[..., Result]
 
 
+@pytest.fixture(autouse=True)
+def _quick_worker(worker_in_thread: None) -> None:
+    """Commands run in this process have their worker in a thread."""
+
+
 @pytest.fixture
 def chain() -> Chain:
     return Chain()

@@ -16,6 +16,11 @@ from collab.node.cli.app import app
 Run = Callable[..., Result]
 
 
+@pytest.fixture(autouse=True)
+def _quick_worker(worker_in_thread: None) -> None:
+    """Commands run in this process have their worker in a thread."""
+
+
 @pytest.fixture(scope="session")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """Five commits on main, a branch `side` that leaves it at round 2, where the tag v1.0.0 is.

@@ -31,6 +31,11 @@ def sample(original: Sample, tmp_path: Path) -> Sample:
     return Sample(tmp_path / "home", original.data)
 
 
+@pytest.fixture(autouse=True)
+def _quick_worker(worker_in_thread: None) -> None:
+    """Commands run in this process have their worker in a thread."""
+
+
 @pytest.fixture
 def run_in(monkeypatch: pytest.MonkeyPatch) -> Callable[[Sample], Run]:
     """Make what runs `collab-node` in this process, in a sample's home."""

@@ -14,6 +14,7 @@ import torch
 from history_integrity.samples import Sample, make_sample
 from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner, Result
+from worker_kit import workers_in_threads
 
 from collab.node.cli.app import app
 from collab.protocol.event import Data
@@ -50,6 +51,11 @@ def runner(sample: Sample, home: Path, patch: pytest.MonkeyPatch) -> Run:
     return lambda *arguments: CliRunner().invoke(app, [str(each) for each in arguments], prog_name="collab-node")
 
 
+@pytest.fixture(autouse=True)
+def _quick_worker(worker_in_thread: None) -> None:
+    """Commands run in this process have their worker in a thread."""
+
+
 @pytest.fixture(scope="session")
 def original(tmp_path_factory: pytest.TempPathFactory) -> Proposing:
     folder = tmp_path_factory.mktemp("proposing")
@@ -57,7 +63,7 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Proposing:
     sample = make_sample(folder, data=data)
     shutil.copytree(sample.home.path, folder / "before")
     file, base, older = folder / "change.proposal", folder / "round-5.safetensors", folder / "round-3.safetensors"
-    with pytest.MonkeyPatch.context() as patch:
+    with workers_in_threads(), pytest.MonkeyPatch.context() as patch:
         run = runner(sample, sample.home.path, patch)
 
         def propose(checkpoint: Path, *arguments: object) -> str:

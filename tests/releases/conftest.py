@@ -21,6 +21,11 @@ Run = Callable[..., Result]
 CROWD = [Identity(bytes(31) + bytes([number])) for number in range(20, 36)]
 
 
+@pytest.fixture(autouse=True)
+def _quick_worker(worker_in_thread: None) -> None:
+    """Commands run in this process have their worker in a thread."""
+
+
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
     """Run `collab-node` with these arguments in this process; the home is given with `home=`."""
