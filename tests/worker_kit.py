@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 
 import pytest
 
-from collab.node.processes.ipc import BlockingChannel, Channel, Child
+from collab.node.processes.ipc import BlockingChannel, Channel, Child, spawn_child
 from collab.node.trainer import client
 
 
@@ -20,6 +20,14 @@ def workers_in_threads() -> Iterator[None]:
     """Start no worker's process in the block, but threads."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(client, "spawn_child", _start)
+        yield
+
+
+@contextmanager
+def workers_in_processes() -> Iterator[None]:
+    """Start real ones in the block: what a test breaks in its own process is whole in theirs."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(client, "spawn_child", spawn_child)
         yield
 
 
