@@ -14,6 +14,7 @@ from ...protocol.release import MAX_DESPITE, MAX_RELEASE_VERDICTS
 from ...protocol.verdict import contradictions, open_about, open_verdict, too_few
 from ..errors import UsageError, UserError
 from ..gates.verdicts import verdicts_of
+from ..modules.index import Index
 from ..store import Store
 
 
@@ -22,7 +23,7 @@ class Wish:
     """What a maintainer wants of a release. `version`: that one, or higher than the computed one never lower.
 
     `verdicts` are those beside what the store has; of each gate those of at least `require` peers are needed. `despite`: why it
-    is released although they contradict each other.
+    is released although they contradict each other. `index`: packages; those that require the last release are re-tested.
     """
 
     version: str
@@ -31,6 +32,7 @@ class Wish:
     verdicts: Sequence[Signed]
     require: int = 1
     despite: str = ""
+    index: Index | None = None
 
 
 def gathered(event: EventManifest, store: Store, commit: Commit, against: bytes, given: Iterable[Signed]) -> list[Signed]:
