@@ -114,6 +114,8 @@ def show(
     as_json: JsonFlag = False,
 ) -> None:  # fmt: skip
     """Show a release: what it was computed from, who signed verdicts, what is new."""
+    from ..proposals.merged import printable
+
     with _at_desk(home, config, event) as desk:
         made = desk.find(version)
     if as_json:
@@ -122,9 +124,9 @@ def show(
     why = made.evidence.reason() if made.evidence is not None else "the first release"
     rows = [("commit", f"{made.commit.hex()} (round {made.round})"), ("why", why), ("licence", made.licence),
             ("released by", made.releaser)]  # fmt: skip
-    rows += [("despite", made.despite)] if made.despite else []
+    rows += [("despite", printable(made.despite))] if made.despite else []
     rows += [("verdict", f"{verdict.measurement.sentence()} — {peer}") for peer, verdict in made.opened_verdicts()]
-    rows += [("module", line) for each in made.dependents for line in each.lines()]
+    rows += [("module", printable(line)) for each in made.dependents for line in each.lines()]
     typer.echo(f"{made.title} {made.version}")
     for label, value in rows:
         typer.echo(f"{label:<12} {value}")
