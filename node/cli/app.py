@@ -27,6 +27,7 @@ from . import (
     remote,
     run,
     service,
+    verdict,
     volunteer,
     weights,
 )
@@ -86,6 +87,8 @@ app.command("report", rich_help_panel=_EVENT)(dashboard.report)
 app.command("credits", rich_help_panel=_EVENT)(credit.credits)
 app.add_typer(credit.certificate_app, name="certificate", rich_help_panel=_EVENT)
 app.add_typer(gate.app, name="gate", rich_help_panel=_EVENT)
+app.add_typer(verdict.app, name="verdict", rich_help_panel=_EVENT)
+app.command("verdicts", rich_help_panel=_EVENT)(verdict.verdicts)
 
 app.command("log", rich_help_panel=_HISTORY)(history.log)
 app.command("show", rich_help_panel=_HISTORY)(history.show)
@@ -107,6 +110,7 @@ app.command("release", rich_help_panel=_RELEASES)(release.release)
 app.add_typer(release.app, name="releases", rich_help_panel=_RELEASES)
 app.command("add", rich_help_panel=_RELEASES)(module.add)
 app.command("install", rich_help_panel=_RELEASES)(module.install)
+app.command("test-dependents", rich_help_panel=_RELEASES)(module.retest_dependents)
 app.add_typer(module.app, name="module", rich_help_panel=_RELEASES)
 
 app.command("fetch", rich_help_panel=_REMOTES)(remote.fetch)

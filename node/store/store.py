@@ -23,6 +23,7 @@ from .cache import RecentlyUsed
 from .index import Index
 from .proposals import Proposals
 from .refs import Refs
+from .verdicts import Verdicts
 
 _CACHED_COMMITS = 256
 _HEAD = "head"
@@ -54,6 +55,7 @@ class Store:
         self.refs = Refs(index)
         self.proposals = Proposals(index)
         self.amendments = KnownAmendments(index)
+        self.verdicts = Verdicts(index)
         self._commits: RecentlyUsed[bytes, Commit] = RecentlyUsed(_CACHED_COMMITS)
 
     @classmethod
