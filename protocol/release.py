@@ -6,9 +6,9 @@ The record says what was decided; that the maintainers said so is the business o
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer, model_validator
 
 from .canonical import DOCUMENT_LIMITS
 from .credits import Credit
@@ -17,7 +17,7 @@ from .identity import PeerId
 from .messages import Envelope, Round, Signed
 from .record import Count, Digest, Record, Word
 from .verdict import Verdict, open_about
-from .versions import Evidence, Interface, Version, next_version
+from .versions import Evidence, Interface, Tasks, Version, next_version
 
 MAX_CREDITS = 4096
 MAX_RELEASE_BYTES = DOCUMENT_LIMITS.size
@@ -26,7 +26,8 @@ MAX_RELEASE_BYTES = DOCUMENT_LIMITS.size
 class Release(Record):
     """A version of an event's weights. `previous` is the hash of the last release's record, `evidence` the comparison with it.
 
-    Both are None for the first. `verdicts` are signed envelopes; `time` is the releaser's clock (Unix seconds), for people.
+    Both are None for the first. `verdicts` are signed envelopes; `time` is the releaser's clock (Unix seconds), for people. `tasks`
+    are what it promises, by the names of gates: the next release is tested on them.
     """
 
     event: Digest
@@ -45,6 +46,12 @@ class Release(Record):
     licence: Word
     releaser: PeerId
     time: Count
+    tasks: Tasks = ()
+
+    @model_serializer(mode="wrap")
+    def _without_no_tasks(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields: dict[str, Any] = serialise(self)
+        return {name: value for name, value in fields.items() if name != "tasks" or value}
 
     @field_validator("version")
     @classmethod
@@ -68,6 +75,8 @@ class Release(Record):
         if (last is None) != (self.evidence is None) or (last is not None and last.digest != self.previous):
             raise LocalProtocolError(f"{self.version} is not compared with the release before it")
         if last is not None and self.evidence is not None:
+            if (self.evidence.promised, self.evidence.promises) != (last.tasks, self.tasks):
+                raise LocalProtocolError(f"{self.version} does not promise what {last.version} and its own tests say")
             next_version(Version.parse(last.version), self.evidence, Version.parse(self.version))
 
     @property
