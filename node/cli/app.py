@@ -25,6 +25,7 @@ from . import (
     release,
     run,
     service,
+    verdict,
     volunteer,
     weights,
 )
@@ -83,6 +84,8 @@ app.command("report", rich_help_panel=_EVENT)(dashboard.report)
 app.command("credits", rich_help_panel=_EVENT)(credit.credits)
 app.add_typer(credit.certificate_app, name="certificate", rich_help_panel=_EVENT)
 app.add_typer(gate.app, name="gate", rich_help_panel=_EVENT)
+app.add_typer(verdict.app, name="verdict", rich_help_panel=_EVENT)
+app.command("verdicts", rich_help_panel=_EVENT)(verdict.verdicts)
 
 app.command("log", rich_help_panel=_HISTORY)(history.log)
 app.command("show", rich_help_panel=_HISTORY)(history.show)

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from ...protocol.identity import Identity
-    from ...protocol.messages import Signed
     from ...protocol.release import Release
     from ..releases.files import Files
     from ..releases.publish import Desk
@@ -36,19 +35,32 @@ def release(
         list[Path] | None,
         typer.Option("--verdicts", metavar="FILE", help="Another peer's `gate run --json --sign`; may be repeated."),
     ] = None,
+    require: Annotated[
+        int, typer.Option("--require", metavar="M", min=1, help="Verdicts of at least M peers on each gate, or as gates say.")
+    ] = 1,
+    despite: Annotated[
+        str, typer.Option("--despite-contradictions", metavar="REASON", help="Release though peers' verdicts contradict.")
+    ] = "",
+    file: Annotated[
+        Path | None, typer.Option("--file", metavar="FILE", help="Your own gates (TOML), too: tasks to promise from now on.")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Compute the version and show why; release nothing.")] = False,
     home: HomeFlag = None, config: ConfigFlag = None, event: EventFlag = "", device: DeviceFlag = None,
     threads: ThreadsFlag = None, data_dir: DataFlag = None, as_json: JsonFlag = False,
 ) -> None:  # fmt: skip
     """Release a commit: its version is computed from what changed since the last release, and signed with the evidence."""
+    from ..gates.file import read_gate_file
+    from ..gates.verdicts import read_verdicts
     from ..history.progress import shown_on_terminal
     from ..history.revisions import find_commit
     from ..releases import roles
-    from ..releases.publish import Wish, prepare
+    from ..releases.opinions import Wish
+    from ..releases.publish import prepare
     from .offline import offline
 
     settings = settings_of(config, device=device, threads=threads, data_dir=data_dir)
-    wish = Wish(version, message, licence.lower(), [signed for file in verdicts or [] for signed in _verdicts_in(file)])
+    wish = Wish(version, message, licence.lower(), [signed for file in verdicts or [] for signed in read_verdicts(file)],
+                require, despite, read_gate_file(file) if file is not None else ())
     with _at_desk(home, config, event, write=True) as desk, shown_on_terminal() as progress:
         signer, now = _signer(home, config), _now()
         before = desk.files()
@@ -109,6 +121,8 @@ def show(
     why = made.evidence.reason() if made.evidence is not None else "the first release"
     rows = [("commit", f"{made.commit.hex()} (round {made.round})"), ("why", why), ("licence", made.licence),
             ("released by", made.releaser)]  # fmt: skip
+    rows += [("despite", made.despite)] if made.despite else []
+    rows += [("promises", ", ".join(made.tasks))] if made.tasks else []
     rows += [("verdict", f"{verdict.measurement.sentence()} — {peer}") for peer, verdict in made.opened_verdicts()]
     typer.echo(f"{made.title} {made.version}")
     for label, value in rows:
@@ -229,6 +243,8 @@ def pull(
 
 def fields_of(made: Release) -> dict[str, Any]:
     """Return a release as plain values; digests in hex."""
+    from ...protocol.record import sha256
+
     evidence = made.evidence.model_dump(mode="python") if made.evidence is not None else None
     return {
         "version": made.version, "tag": made.tag, "event": made.event.hex(), "commit": made.commit.hex(), "round": made.round,
@@ -236,25 +252,14 @@ def fields_of(made: Release) -> dict[str, Any]:
         "evidence": evidence, "bump": made.evidence.bump().name.lower() if made.evidence is not None else None,
         "reason": made.evidence.reason() if made.evidence is not None else "the first release",
         "verdicts": [
-            {"peer": peer, "hardware": verdict.hardware, **verdict.measurement.model_dump()}
-            for peer, verdict in made.opened_verdicts()
+            {"verdict": digest.hex(), "peer": peer, "hardware": verdict.hardware, **verdict.measurement.model_dump()}
+            for digest, (peer, verdict) in zip(map(sha256, made.verdicts), made.opened_verdicts(), strict=True)
         ],
+        "despite": made.despite, "tasks": list(made.tasks),
+        "learned": list(made.evidence.learned) if made.evidence is not None else [],
         "message": made.message, "changelog": made.changelog, "licence": made.licence, "releaser": made.releaser,
         "credits": [credit.model_dump() for credit in made.credits], "time": made.time,
     }  # fmt: skip
-
-
-def _verdicts_in(path: Path) -> list[Signed]:
-    from ...protocol.errors import RemoteProtocolError
-    from ...protocol.messages import Signed
-
-    try:
-        rows = json.loads(path.read_bytes()[: 1 << 20])["gates"]
-        return [Signed.decode(bytes.fromhex(row["verdict"])) for row in rows]
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError, RemoteProtocolError) as error:
-        raise UserError(f"{path} holds no signed verdicts", "`collab-node gate run --json --sign` prints them") from error
 
 
 def _some(files: Files) -> Files:

@@ -16,6 +16,7 @@ from rich.text import Text
 from ...protocol import refs
 from ...protocol.commit import Commit
 from ..display.rounds_table import RoundRow, rounds_table
+from ..gates.printing import compared, gates_table
 from ..proposals.merged import merged_lines
 from ..store import Store
 from ..units import loss_text, peer_text, short
@@ -34,6 +35,7 @@ from .show import certificate_fields, departed_of, revert_lines, show_fields
 
 if TYPE_CHECKING:
     from ...kernels import Layout
+    from ..gates.run import Result
 
 
 _OTHER = "no merge of contributions: `collab-node diff` says what it did"
@@ -181,6 +183,15 @@ def diff(older: Commit, newer: Commit, diffs: Sequence[TensorDiff], as_json: boo
         return
     typer.echo(f"{short(older.digest)} (round {older.round}) .. {short(newer.digest)} (round {newer.round})")
     _print(tables.diff_table(diffs))
+
+
+def diff_tasks(older: Commit, newer: Commit, results: Sequence[Result], as_json: bool) -> None:
+    """Print what gates measured of two versions, side by side."""
+    if as_json:
+        tasks = [result.fields() for result in results]
+        typer.echo(json.dumps({"older": older.digest.hex(), "newer": newer.digest.hex(), "tasks": tasks}))
+    else:
+        _print(gates_table(compared(newer, older), [result.measurement for result in results]))
 
 
 def blame(shown: Chosen, payloads: Payloads, pattern: str, as_json: bool) -> None:

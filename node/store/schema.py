@@ -82,6 +82,14 @@ CREATE TABLE proposals (
     "commit" BLOB CHECK (length("commit") = 32)
 ) STRICT, WITHOUT ROWID;
 """,
+    # 4: what peers signed about versions.
+    """
+CREATE TABLE verdicts (
+    digest    BLOB PRIMARY KEY CHECK (length(digest) = 32),
+    candidate BLOB NOT NULL CHECK (length(candidate) = 32),
+    envelope  BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+""",
 )
 
 VERSION = 1 + len(MIGRATIONS)

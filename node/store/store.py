@@ -22,6 +22,7 @@ from .cache import RecentlyUsed
 from .index import Index
 from .proposals import Proposals
 from .refs import Refs
+from .verdicts import Verdicts
 
 _CACHED_COMMITS = 256
 _HEAD = "head"
@@ -52,6 +53,7 @@ class Store:
         self.blobs = blobs
         self.refs = Refs(index)
         self.proposals = Proposals(index)
+        self.verdicts = Verdicts(index)
         self._commits: RecentlyUsed[bytes, Commit] = RecentlyUsed(_CACHED_COMMITS)
 
     @classmethod
