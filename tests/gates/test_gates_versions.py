@@ -103,7 +103,8 @@ def test_a_minor_version_keeps_most_and_every_promise(found: Evidence) -> None:
 @given(st.lists(evidences, max_size=6))
 def test_a_chain_of_releases_never_rolls_back(chain: list[Evidence]) -> None:
     """Each promises what it was tested on; versions only rise, and what a major version promised its minors and patches do."""
-    last, promised = FIRST, ("poetry",)
+    last = FIRST
+    promised: tuple[str, ...] = ("poetry",)
     for evidence in chain:
         made = evidence.model_copy(update={"promised": promised})
         version = next_version(last, made)
