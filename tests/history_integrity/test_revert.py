@@ -69,7 +69,8 @@ def test_show_tells_what_was_taken_out(run: Run, sample: Sample) -> None:
     shown = json.loads(run("show", "fixed", "--json").stdout)
     assert shown["revert"]["commits"] == [sample.commit(5).digest.hex()]
     assert (shown["revert"]["signer"], shown["revert"]["peers"]) == (sample.identity.peer_id, [])
-    assert (shown["tensors"], shown["certificate"], shown["round"]) == (None, None, made["round"])
+    assert shown["tensors"]
+    assert (shown["certificate"], shown["round"]) == (None, made["round"])
     text = run("show", "fixed").stdout
     assert f"revert contributions in {sample.commit(5).digest.hex()[:12]}" in text
     assert f"signed by {sample.identity.peer_id}" in text
