@@ -19,12 +19,13 @@ from .identity import PeerId
 from .messages import Envelope, Round, Signed
 from .record import Count, Digest, Record, Word
 from .verdict import Verdict, contradictions, open_about, too_few
-from .versions import Evidence, Interface, Version, next_version
+from .versions import Evidence, Interface, Tasks, Version, next_version
 
 MAX_CREDITS = 4096
 MAX_RELEASE_VERDICTS = 256
 MAX_DESPITE = 200
 MAX_RELEASE_BYTES = DOCUMENT_LIMITS.size
+_ADDITIONS = ("despite", "dependents", "tasks")
 
 
 class Release(Record):
@@ -32,6 +33,7 @@ class Release(Record):
 
     Both are None for the first. `verdicts` are signed envelopes; `time` is the releaser's clock (Unix seconds), for people.
     `despite`: why it was released although verdicts contradict each other. `dependents`: modules that were re-tested on it.
+    `tasks` are what it promises, by the names of gates: the next release is tested on them.
     """
 
     event: Digest
@@ -52,11 +54,12 @@ class Release(Record):
     time: Count
     despite: Annotated[str, Field(max_length=MAX_DESPITE)] = ""
     dependents: Annotated[tuple[Dependent, ...], Field(max_length=MAX_DEPENDENTS)] = ()
+    tasks: Tasks = ()
 
     @model_serializer(mode="wrap")
     def _without_what_came_later(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
         fields: dict[str, Any] = serialise(self)
-        return {name: value for name, value in fields.items() if name not in ("despite", "dependents") or value}
+        return {name: value for name, value in fields.items() if name not in _ADDITIONS or value}
 
     @field_validator("version")
     @classmethod
@@ -80,6 +83,8 @@ class Release(Record):
         if (last is None) != (self.evidence is None) or (last is not None and last.digest != self.previous):
             raise LocalProtocolError(f"{self.version} is not compared with the release before it")
         if last is not None and self.evidence is not None:
+            if (self.evidence.promised, self.evidence.promises) != (last.tasks, self.tasks):
+                raise LocalProtocolError(f"{self.version} does not promise what {last.version} and its own tests say")
             next_version(Version.parse(last.version), self.evidence, Version.parse(self.version))
 
     def check_verdicts(self, event: EventManifest) -> None:

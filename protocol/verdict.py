@@ -47,6 +47,11 @@ class Measurement(Record):
             raise ValueError("only what is not finite has no change")
         return self
 
+    @property
+    def clearly_better(self) -> bool:
+        """Whether the candidate is better by more than the tolerance, at the gate's significance."""
+        return self.passed and self.high is not None and self.high < -self.tolerance
+
     def sentence(self) -> str:
         """Return the result for people."""
         if self.change is None:

@@ -70,13 +70,16 @@ def show(
     with _reading(home, config, event) as (manifest, store):
         commit = find_commit(store, revision)
         moves: list[Move] | None = None
+        parts: list[list[Move]] = []
         missing = ""
         payloads = _payloads(manifest, store)
         try:
+            if commit.method == "proposals":
+                parts = [moves_of(change) for _, change in payloads.changes(commit)]
             moves = moves_of(payloads.change(commit))
         except UserError as error:
             missing = error.message
-        printing.commit(store, commit, moves, payloads.layout, missing, as_json)
+        printing.commit(store, commit, moves, parts, payloads.layout, missing, as_json)
 
 
 def diff(

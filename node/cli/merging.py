@@ -184,7 +184,8 @@ def _plan(event: EventManifest, method: str, parameters: list[str] | None, messa
     import time
 
     from ..gates.file import read_gate_file
-    from ..proposals.merging import Plan, all_gates
+    from ..gates.run import all_gates
+    from ..proposals.merging import Plan
 
     own = read_gate_file(file) if file is not None else ()
     chosen, gates = _parameters(parameters or []), all_gates(event.gate, own)

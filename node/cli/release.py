@@ -45,11 +45,15 @@ def release(
     index: Annotated[
         Path | None, typer.Option("--index", metavar="DIR", help="Re-test the packages there that require the last release.")
     ] = None,
+    file: Annotated[
+        Path | None, typer.Option("--file", metavar="FILE", help="Your own gates (TOML), too: tasks to promise from now on.")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Compute the version and show why; release nothing.")] = False,
     home: HomeFlag = None, config: ConfigFlag = None, event: EventFlag = "", device: DeviceFlag = None,
     threads: ThreadsFlag = None, data_dir: DataFlag = None, as_json: JsonFlag = False,
 ) -> None:  # fmt: skip
     """Release a commit: its version is computed from what changed since the last release, and signed with the evidence."""
+    from ..gates.file import read_gate_file
     from ..gates.verdicts import read_verdicts
     from ..history.progress import shown_on_terminal
     from ..history.revisions import find_commit
@@ -61,7 +65,8 @@ def release(
 
     settings = settings_of(config, device=device, threads=threads, data_dir=data_dir)
     wish = Wish(version, message, licence.lower(), [signed for file in verdicts or [] for signed in read_verdicts(file)],
-                require, despite, None if index is None else Index.open(index))
+                require, despite, None if index is None else Index.open(index),
+                read_gate_file(file) if file is not None else ())
     with _at_desk(home, config, event, write=True) as desk, shown_on_terminal() as progress:
         signer, now = _signer(home, config), _now()
         before = desk.files()
@@ -125,6 +130,7 @@ def show(
     rows = [("commit", f"{made.commit.hex()} (round {made.round})"), ("why", why), ("licence", made.licence),
             ("released by", made.releaser)]  # fmt: skip
     rows += [("despite", printable(made.despite))] if made.despite else []
+    rows += [("promises", ", ".join(made.tasks))] if made.tasks else []
     rows += [("verdict", f"{verdict.measurement.sentence()} — {peer}") for peer, verdict in made.opened_verdicts()]
     rows += [("module", printable(line)) for each in made.dependents for line in each.lines()]
     typer.echo(f"{made.title} {made.version}")
@@ -258,7 +264,8 @@ def fields_of(made: Release) -> dict[str, Any]:
             {"verdict": digest.hex(), "peer": peer, "hardware": verdict.hardware, **verdict.measurement.model_dump()}
             for digest, (peer, verdict) in zip(map(sha256, made.verdicts), made.opened_verdicts(), strict=True)
         ],
-        "despite": made.despite, "dependents": [dependent_fields(each) for each in made.dependents],
+        "despite": made.despite, "dependents": [dependent_fields(each) for each in made.dependents], "tasks": list(made.tasks),
+        "learned": list(made.evidence.learned) if made.evidence is not None else [],
         "message": made.message, "changelog": made.changelog, "licence": made.licence, "releaser": made.releaser,
         "credits": [credit.model_dump() for credit in made.credits], "time": made.time,
     }  # fmt: skip

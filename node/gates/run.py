@@ -58,6 +58,15 @@ def choose(gates: Sequence[OwnGate], names: Sequence[str]) -> list[OwnGate]:
     return [gate for gate in gates if not names or gate.name in names]
 
 
+def all_gates(gates: Sequence[EventGate], own: Sequence[OwnGate]) -> tuple[OwnGate, ...]:
+    """Return the event's gates and one's own. Raises UserError if two have one name."""
+    names = {gate.name for gate in gates}
+    for gate in own:
+        if gate.name in names:
+            raise UserError(f"the event has a gate {gate.name!r} too", "call yours otherwise")
+    return (*gates, *own)
+
+
 def seed_of(against: bytes, candidate: bytes) -> bytes:
     """Return what decides which samples are looked at, given the two state hashes: nobody can choose them beforehand."""
     return sha256(b"collab-node/gate/1\0" + encode([against, candidate]))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from ...protocol.commit import Commit
 from ...protocol.errors import RemoteProtocolError
 from ...protocol.event import EventManifest
+from ...protocol.gates import OwnGate
 from ...protocol.identity import Identity
 from ...protocol.messages import Signed
 from ...protocol.release import MAX_DESPITE, MAX_RELEASE_VERDICTS
@@ -23,7 +24,8 @@ class Wish:
     """What a maintainer wants of a release. `version`: that one, or higher than the computed one never lower.
 
     `verdicts` are those beside what the store has; of each gate those of at least `require` peers are needed. `despite`: why it
-    is released although they contradict each other. `index`: packages; those that require the last release are re-tested.
+    is released although they contradict each other. `index`: packages; those that require the last release are re-tested. `gates`
+    are the maintainer's own, beside the event's.
     """
 
     version: str
@@ -33,6 +35,7 @@ class Wish:
     require: int = 1
     despite: str = ""
     index: Index | None = None
+    gates: Sequence[OwnGate] = ()
 
 
 def gathered(event: EventManifest, store: Store, commit: Commit, against: bytes, given: Iterable[Signed]) -> list[Signed]:

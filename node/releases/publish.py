@@ -13,12 +13,14 @@ from ...protocol.credits import credits
 from ...protocol.dependent import Dependent
 from ...protocol.errors import LocalProtocolError, RemoteProtocolError
 from ...protocol.event import EventManifest
+from ...protocol.gates import OwnGate
 from ...protocol.identity import Identity
 from ...protocol.messages import Signed
 from ...protocol.release import MAX_CREDITS, Release
 from ...protocol.verdict import contradictions, open_verdict
 from ...protocol.versions import Evidence, Version, next_version
 from ..errors import UserError
+from ..gates.run import all_gates
 from ..history.graph import StoreGraph
 from ..history.progress import Progress
 from ..history.revisions import find_commit, read_commit
@@ -123,13 +125,14 @@ async def prepare(
     last = next(iter(desk.known()), None)
     if last is not None and last.commit == commit.digest:
         raise UserError(f"that commit is release {last.version} already")
+    gates = all_gates(desk.event.gate, wish.gates)
     evidence, verdicts = None, list(wish.verdicts)
     if last is not None:
         check_opinions(desk.event, gathered(desk.event, desk.store, commit, last.state, wish.verdicts), wish, signer)
-        own = await own_verdicts(desk.event, desk.store, settings, last, commit, signer, progress)
+        own = await own_verdicts(desk.event, desk.store, settings, gates, last, commit, signer, progress)
         verdicts = gathered(desk.event, desk.store, commit, last.state, (*wish.verdicts, *own))
         check_opinions(desk.event, verdicts, wish)
-        evidence = await _evidence(desk, last, commit, verdicts)
+        evidence = await _evidence(desk, gates, last, commit, verdicts)
     try:
         version = next_version(None if last is None else Version.parse(last.version), _or_none(evidence), wanted)
     except LocalProtocolError as error:
@@ -143,6 +146,7 @@ async def prepare(
         changelog=changelog(_path(desk.store, commit, last), given), credits=given, licence=wish.licence,
         releaser=signer.peer_id, time=int(now.timestamp()), despite=_despite(verdicts, wish),
         dependents=tuple(dependents),
+        tasks=tuple(sorted(gate.name for gate in gates)) if evidence is None else evidence.promises,
     )  # fmt: skip
 
 
@@ -159,9 +163,11 @@ def _despite(verdicts: Sequence[Signed], wish: Wish) -> str:
     return wish.despite if contradictions((signed.signer, open_verdict(signed)) for signed in verdicts) else ""
 
 
-async def _evidence(desk: Desk, last: Release, commit: Commit, verdicts: Sequence[Signed]) -> Evidence:
+async def _evidence(
+    desk: Desk, gates: Sequence[OwnGate], last: Release, commit: Commit, verdicts: Sequence[Signed]
+) -> Evidence:
     try:
-        tasks = tasks_of(desk.event, last, commit, verdicts)
+        tasks = tasks_of(desk.event, gates, last, commit, verdicts)
     except RemoteProtocolError as error:
         raise UserError(f"a verdict does not count: {error}") from error
     return await compare(desk.event, desk.store, last, commit, tasks)
