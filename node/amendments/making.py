@@ -47,11 +47,10 @@ def standing(folder: EventFolder, store: Store | None = None) -> Standing:
         with Store.open(folder.store_path, read_only=True) as opened:
             return standing(folder, opened)
     head = store.head_commit()
-    try:
-        known = store.amendments.of(folder.manifest().open())
-        return Standing(known.newest(head.amendment), head.round, tuple(known.chain(head.amendment)))
-    except RemoteProtocolError as error:
-        raise UserError(f"the amendments in {folder.path} are damaged: {error}", "move the folder away and join again") from error
+    known = store.amendments.of(folder.manifest().open())
+    if head.amendment not in known:
+        raise UserError(f"{folder.path} lacks an amendment that its newest commit names", "start the node, so that it fetches it")
+    return Standing(known.newest(head.amendment), head.round, tuple(known.chain(head.amendment)))
 
 
 def decide(home: Home, folder: EventFolder, body: Body, out: Path | None = None) -> Made:

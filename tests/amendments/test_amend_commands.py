@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -181,3 +183,13 @@ def test_a_volunteer_decides_nothing(run: Run) -> None:
     lines = fails(run("pause", home=1))
     assert lines[0] == "error: this node's key is not a coordinator's, so nobody would take its word"
     assert PEER[0] in lines[1]
+
+
+def test_damaged_amendments_are_told_in_one_line(run: Run, homes: list[Home]) -> None:
+    said(run("announce", "hello"))
+    index = homes[0].events()[0].store_path / "index.sqlite"
+    with closing(sqlite3.connect(index)) as connection, connection:
+        connection.execute("UPDATE amendments SET body = x'c1'")
+    lines = fails(run("amendments"))
+    assert "are damaged" in lines[0]
+    assert lines[1:] == ["hint: move the event's folder away and join again"]

@@ -17,6 +17,8 @@ from collab.node.net.rpc import Rpc
 from collab.node.rounds.catch_up import CatchUp, restore_history
 from collab.node.store import Store
 from collab.protocol.amendments import Announce, Ban, InForce, Pause, SignedAmendment
+from collab.protocol.bundle import BundleHeader
+from collab.protocol.canonical import decode
 from collab.protocol.errors import RemoteProtocolError
 from collab.protocol.messages import AmendmentNotice, Signed
 
@@ -141,3 +143,10 @@ async def test_catching_up_fetches_the_amendments_that_commits_name(nodes: tuple
 def restore_history_read_only(store: Store) -> bytes:
     """The head of a history that is rebuilt from what a store holds."""
     return restore_history(EVENT, store).head.digest
+
+
+def test_a_bundle_s_header_carries_them_and_mentions_none_where_there_are_none() -> None:
+    fields = {"manifest": b"m", "needs": (), "refs": (), "commits": 1, "blobs": 0}
+    assert "amendments" not in cast(dict[str, object], decode(BundleHeader.from_fields(fields).encode()))
+    header = BundleHeader.from_fields({**fields, "amendments": tuple(signed.encode() for signed in MANY)})
+    assert [SignedAmendment.read(data) for data in BundleHeader.decode(header.encode()).amendments] == MANY
