@@ -49,8 +49,8 @@ async def listening(person: Person, slow: asyncio.Event | None = None) -> AsyncI
         async def never(digest: bytes, size: int, peers: Sequence[str], *, limit: int) -> Path:
             assert slow is not None
             slow.set()
-            await asyncio.get_running_loop().create_future()
-            raise AssertionError("it takes for ever")
+            await asyncio.Event().wait()
+            raise AssertionError("nobody sets it")
 
         server = RemoteServer(place, rpc, never if slow is not None else fetcher.fetch, traffic)
         server.register()
