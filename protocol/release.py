@@ -12,6 +12,7 @@ from pydantic import Field, SerializerFunctionWrapHandler, field_validator, mode
 
 from .canonical import DOCUMENT_LIMITS
 from .credits import Credit
+from .dependent import MAX_DEPENDENTS, Dependent
 from .errors import LocalProtocolError
 from .event import EventManifest
 from .identity import PeerId
@@ -30,8 +31,8 @@ class Release(Record):
     """A version of an event's weights. `previous` is the hash of the last release's record, `evidence` the comparison with it.
 
     Both are None for the first. `verdicts` are signed envelopes; `time` is the releaser's clock (Unix seconds), for people.
-    `despite`: why it was released although verdicts contradict each other. `tasks` are what it promises, by the names of gates:
-    the next release is tested on them.
+    `despite`: why it was released although verdicts contradict each other. `dependents`: modules that were re-tested on it.
+    `tasks` are what it promises, by the names of gates: the next release is tested on them.
     """
 
     event: Digest
@@ -52,11 +53,12 @@ class Release(Record):
     time: Count
     despite: Annotated[str, Field(max_length=MAX_DESPITE)] = ""
     tasks: Tasks = ()
+    dependents: Annotated[tuple[Dependent, ...], Field(max_length=MAX_DEPENDENTS)] = ()
 
     @model_serializer(mode="wrap")
     def _without_what_came_later(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
         fields: dict[str, Any] = serialise(self)
-        return {name: value for name, value in fields.items() if name not in ("despite", "tasks") or value}
+        return {name: value for name, value in fields.items() if name not in ("despite", "tasks", "dependents") or value}
 
     @field_validator("version")
     @classmethod

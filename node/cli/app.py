@@ -107,6 +107,7 @@ app.command("release", rich_help_panel=_RELEASES)(release.release)
 app.add_typer(release.app, name="releases", rich_help_panel=_RELEASES)
 app.command("add", rich_help_panel=_RELEASES)(module.add)
 app.command("install", rich_help_panel=_RELEASES)(module.install)
+app.command("test-dependents", rich_help_panel=_RELEASES)(module.retest_dependents)
 app.add_typer(module.app, name="module", rich_help_panel=_RELEASES)
 
 app.command("verify", rich_help_panel=_INTEGRITY)(integrity.verify)

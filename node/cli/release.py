@@ -16,6 +16,7 @@ from .flags import ConfigFlag, DataFlag, DeviceFlag, EventFlag, HomeFlag, JsonFl
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from ...protocol.dependent import Dependent
     from ...protocol.identity import Identity
     from ...protocol.release import Release
     from ..releases.files import Files
@@ -44,6 +45,9 @@ def release(
     file: Annotated[
         Path | None, typer.Option("--file", metavar="FILE", help="Your own gates (TOML), too: tasks to promise from now on.")
     ] = None,
+    index: Annotated[
+        Path | None, typer.Option("--index", metavar="DIR", help="Re-test the packages there that require the last release.")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Compute the version and show why; release nothing.")] = False,
     home: HomeFlag = None, config: ConfigFlag = None, event: EventFlag = "", device: DeviceFlag = None,
     threads: ThreadsFlag = None, data_dir: DataFlag = None, as_json: JsonFlag = False,
@@ -53,6 +57,7 @@ def release(
     from ..gates.verdicts import read_verdicts
     from ..history.progress import shown_on_terminal
     from ..history.revisions import find_commit
+    from ..modules.index import Index
     from ..releases import roles
     from ..releases.opinions import Wish
     from ..releases.publish import prepare
@@ -60,7 +65,8 @@ def release(
 
     settings = settings_of(config, device=device, threads=threads, data_dir=data_dir)
     wish = Wish(version, message, licence.lower(), [signed for file in verdicts or [] for signed in read_verdicts(file)],
-                require, despite, read_gate_file(file) if file is not None else ())
+                require, despite, read_gate_file(file) if file is not None else (),
+                None if index is None else Index.open(index))
     with _at_desk(home, config, event, write=True) as desk, shown_on_terminal() as progress:
         signer, now = _signer(home, config), _now()
         before = desk.files()
@@ -113,6 +119,8 @@ def show(
     as_json: JsonFlag = False,
 ) -> None:  # fmt: skip
     """Show a release: what it was computed from, who signed verdicts, what is new."""
+    from ..proposals.merged import printable
+
     with _at_desk(home, config, event) as desk:
         made = desk.find(version)
     if as_json:
@@ -121,9 +129,10 @@ def show(
     why = made.evidence.reason() if made.evidence is not None else "the first release"
     rows = [("commit", f"{made.commit.hex()} (round {made.round})"), ("why", why), ("licence", made.licence),
             ("released by", made.releaser)]  # fmt: skip
-    rows += [("despite", made.despite)] if made.despite else []
+    rows += [("despite", printable(made.despite))] if made.despite else []
     rows += [("promises", ", ".join(made.tasks))] if made.tasks else []
     rows += [("verdict", f"{verdict.measurement.sentence()} — {peer}") for peer, verdict in made.opened_verdicts()]
+    rows += [("module", printable(line)) for each in made.dependents for line in each.lines()]
     typer.echo(f"{made.title} {made.version}")
     for label, value in rows:
         typer.echo(f"{label:<12} {value}")
@@ -255,11 +264,25 @@ def fields_of(made: Release) -> dict[str, Any]:
             {"verdict": digest.hex(), "peer": peer, "hardware": verdict.hardware, **verdict.measurement.model_dump()}
             for digest, (peer, verdict) in zip(map(sha256, made.verdicts), made.opened_verdicts(), strict=True)
         ],
-        "despite": made.despite, "tasks": list(made.tasks),
+        "despite": made.despite, "dependents": [dependent_fields(each) for each in made.dependents],
+        "tasks": list(made.tasks),
         "learned": list(made.evidence.learned) if made.evidence is not None else [],
         "message": made.message, "changelog": made.changelog, "licence": made.licence, "releaser": made.releaser,
         "credits": [credit.model_dump() for credit in made.credits], "time": made.time,
     }  # fmt: skip
+
+
+def dependent_fields(dependent: Dependent) -> dict[str, Any]:
+    """Return a module that was re-tested as plain values."""
+    gains = [
+        {
+            "gate": gain.compared.gate, "before": gain.before, "after": gain.after, "kept": gain.kept,
+            "passed": gain.compared.passed, "compared": gain.compared.model_dump(),
+        }
+        for gain in dependent.gains
+    ]  # fmt: skip
+    named = {"module": dependent.module, "version": dependent.version, "package": dependent.package.hex()}
+    return {**named, "problem": dependent.problem, "gains": gains}
 
 
 def _some(files: Files) -> Files:

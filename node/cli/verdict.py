@@ -90,8 +90,10 @@ def _print(held: Sequence[Held]) -> None:
     from rich import box
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     from ..gates.printing import interval, number
+    from ..proposals.merged import printable
     from ..units import peer_text, short
 
     table = Table(box=box.SIMPLE_HEAD)
@@ -101,7 +103,8 @@ def _print(held: Sequence[Held]) -> None:
         measured, data = each.verdict.measurement, each.verdict.data
         table.add_row(
             short(each.signed.digest), measured.gate, number(measured.change, "+"), interval(measured), f"{measured.samples:,}",
-            "passed" if measured.passed else "FAILED", peer_text(each.peer), each.verdict.hardware,
+            "passed" if measured.passed else "FAILED", peer_text(each.peer),
+            Text(printable(each.verdict.hardware)),
             "own program" if data is None else short(data),
         )  # fmt: skip
     Console().print(table)

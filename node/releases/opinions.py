@@ -15,6 +15,7 @@ from ...protocol.release import MAX_DESPITE, MAX_RELEASE_VERDICTS
 from ...protocol.verdict import contradictions, open_about, open_verdict, too_few
 from ..errors import UsageError, UserError
 from ..gates.verdicts import verdicts_of
+from ..modules.index import Index
 from ..store import Store
 
 
@@ -23,7 +24,8 @@ class Wish:
     """What a maintainer wants of a release. `version`: that one, or higher than the computed one never lower.
 
     `verdicts` are those beside what the store has; of each gate those of at least `require` peers are needed. `despite`: why it
-    is released although they contradict each other. `gates` are the maintainer's own, beside the event's.
+    is released although they contradict each other. `gates` are the maintainer's own, beside the event's. `index`: packages;
+    those that require the last release are re-tested.
     """
 
     version: str
@@ -33,6 +35,7 @@ class Wish:
     require: int = 1
     despite: str = ""
     gates: Sequence[OwnGate] = ()
+    index: Index | None = None
 
 
 def gathered(event: EventManifest, store: Store, commit: Commit, against: bytes, given: Iterable[Signed]) -> list[Signed]:

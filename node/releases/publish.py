@@ -10,6 +10,7 @@ from pathlib import Path
 from ...protocol import refs
 from ...protocol.commit import Commit
 from ...protocol.credits import credits
+from ...protocol.dependent import Dependent
 from ...protocol.errors import LocalProtocolError, RemoteProtocolError
 from ...protocol.event import EventManifest
 from ...protocol.gates import OwnGate
@@ -22,8 +23,9 @@ from ..errors import UserError
 from ..gates.run import all_gates
 from ..history.graph import StoreGraph
 from ..history.progress import Progress
-from ..history.revisions import read_commit
+from ..history.revisions import find_commit, read_commit
 from ..home import EventFolder
+from ..modules.dependents import dependents_on, retest
 from ..settings import Settings
 from ..store import Store
 from . import files as shelf
@@ -79,6 +81,15 @@ class Desk:
             raise UserError(f"there is no release {wanted}".rstrip(), f"there are: {there}")
         return match
 
+    def base(self, revision: str) -> tuple[Commit, Version | None]:
+        """Return a commit and its version if it is a release; for "" the newest release. Raises UserError."""
+        known = self.known()
+        if not revision and not known:
+            raise UserError("there are no releases to compare with", "name a version: --against REV")
+        commit = find_commit(self.store, revision) if revision else read_commit(self.store, known[0].commit)
+        versions = [Version.parse(release.version) for release in known if release.commit == commit.digest]
+        return commit, versions[0] if versions else None
+
     def started(self, signer: Identity, now: datetime) -> Files:
         """Return the files, which begin with the coordinator's root. Raises UserError."""
         found = self.files()
@@ -126,6 +137,7 @@ async def prepare(
         version = next_version(None if last is None else Version.parse(last.version), _or_none(evidence), wanted)
     except LocalProtocolError as error:
         raise UserError(str(error)) from error
+    dependents = [] if last is None else await _dependents(desk, last, commit, wish, settings, progress)
     given = credits(_path(desk.store, commit, None))[:MAX_CREDITS]
     return Release(
         event=desk.event.digest, title=desk.event.name, version=str(version), commit=commit.digest, state=commit.state,
@@ -134,7 +146,17 @@ async def prepare(
         changelog=changelog(_path(desk.store, commit, last), given), credits=given, licence=wish.licence,
         releaser=signer.peer_id, time=int(now.timestamp()), despite=_despite(verdicts, wish),
         tasks=tuple(sorted(gate.name for gate in gates)) if evidence is None else evidence.promises,
+        dependents=tuple(dependents),
     )  # fmt: skip
+
+
+async def _dependents(
+    desk: Desk, last: Release, commit: Commit, wish: Wish, settings: Settings, progress: Progress
+) -> list[Dependent]:
+    if wish.index is None:
+        return []
+    modules = dependents_on(wish.index, desk.event.name, Version.parse(last.version))
+    return await retest(desk.event, desk.store, settings, wish.index, modules, desk.store.commit(last.commit), commit, progress)
 
 
 def _despite(verdicts: Sequence[Signed], wish: Wish) -> str:

@@ -73,7 +73,7 @@ def test_verdicts_of_peers_decide_about_a_release(sample: Sample, run: Run, tmp_
     assert "gate held-out has verdicts of 1 peer, and 2 are needed" in refused(run("release", "@2"))
 
     good = file_of(tmp_path / "good", PEER, verdict(sample, PASSED))
-    bad = file_of(tmp_path / "bad", DOUBTER, verdict(sample, FAILED))
+    bad = file_of(tmp_path / "bad", DOUBTER, verdict(sample, FAILED, hardware="\x1b[2J[red]"))
     assert run("verdict", "add", good).stdout == "1 new verdict, 0 known\n"
     assert run("verdict", "add", good).stdout == "0 new verdicts, 1 known\n"
     assert "gate words has verdicts of 1 peer, and 2 are needed" in refused(run("release", "@2", "--require", "2"))
@@ -85,6 +85,7 @@ def test_verdicts_of_peers_decide_about_a_release(sample: Sample, run: Run, tmp_
     assert {row["peer"]: row["passed"] for row in listed["verdicts"]} == {PEER.peer_id: True, DOUBTER.peer_id: False}
     shown = run("verdicts", "@2").stdout
     assert "FAILED" in shown
+    assert "\x1b[2J" not in shown
     assert "contradiction: held-out passed says" in shown
 
     warned = told(run("release", "@2", "--despite-contradictions", "a broken disk there", "--dry-run", "--json"))
