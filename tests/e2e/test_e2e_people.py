@@ -37,7 +37,7 @@ def test_only_who_has_the_token_gets_into_an_event_by_invitation(tmp_path: Path)
                 code, said = fails("join", gatecrasher, "--host", "127.0.0.1", "--home", str(tmp_path / "uninvited"), *LOGS)
                 assert code == 3
                 assert "error: this event is by invitation, and the invite has no valid token" in said
-        swarm.wait_for_round(head(swarm) + 1, 30)
+        swarm.wait_for_round(head(swarm) + 1, 120)
     finally:
         swarm.stop()
 
@@ -45,7 +45,7 @@ def test_only_who_has_the_token_gets_into_an_event_by_invitation(tmp_path: Path)
 def test_mistakes_that_need_a_running_node(swarm: LocalSwarm, tmp_path: Path) -> None:
     with resting(swarm.nodes):
         make_mistakes(swarm.coordinator, swarm.invite(), tmp_path)
-    swarm.wait_for_round(head(swarm) + 1, 30)
+    swarm.wait_for_round(head(swarm) + 1, 120)
 
 
 def make_mistakes(node: LocalNode, invite: str, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.e2e
 
 def test_all_nodes_agree_and_all_contribute(swarm: LocalSwarm) -> None:
     target = head(swarm) + 4
-    swarm.wait_for_round(target, 60)
+    swarm.wait_for_round(target, 120)
     states = {round: swarm.states(round) for round in (1, target - 1, target)}
     assert all(len(found) == len(swarm.nodes) for found in states.values())
     assert all(len(set(found.values())) == 1 for found in states.values())
@@ -36,7 +36,7 @@ def test_all_nodes_agree_and_all_contribute(swarm: LocalSwarm) -> None:
 
 def test_a_fresh_process_replays_the_history_from_the_root(swarm: LocalSwarm, tmp_path: Path) -> None:
     round = 2 * SNAPSHOT_EVERY + 1
-    swarm.wait_for_round(round, 60)
+    swarm.wait_for_round(round, 120)
     copy = tmp_path / "copy"
     shutil.copytree(swarm.nodes[1].home, copy, ignore=shutil.ignore_patterns("*.sock", "*.lock", "worker", "partial", ".*"))
     with closing(sqlite3.connect(Home(copy).find_event().store_path / "index.sqlite")) as index, index:
@@ -74,7 +74,7 @@ def test_a_node_that_was_away_fetches_only_what_it_missed(swarm: LocalSwarm) -> 
 
 
 def test_a_late_joiner_begins_at_a_snapshot(swarm: LocalSwarm) -> None:
-    swarm.wait_for_round(2 * SNAPSHOT_EVERY, 60)
+    swarm.wait_for_round(2 * SNAPSHOT_EVERY, 120)
     (node,) = swarm.join()
     try:
         settle_in(swarm, node)

@@ -9,6 +9,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,6 +40,7 @@ def killed_at(sample: Sample, failpoint: str, *arguments: object) -> None:
 def _run(environment: dict[str, str], failpoint: str, arguments: list[str], log: Path) -> None:
     from collab.node.cli import main
 
+    tempfile.tempdir = str(log.parent)  # what it leaves there goes with the test
     os.environ.clear()
     os.environ.update(environment)
     sys.argv = ["collab-node", *arguments]
