@@ -139,4 +139,5 @@ def test_a_command_that_is_not_there_is_found(command: str, problem: str | None)
 def test_commands_are_found_wherever_they_stand() -> None:
     text = "Do `collab-node pause`.\n\n    collab-node status   # a note\n\n"
     text += "```\ncollab-node join X \\\n  --detach\nls | collab-node resume\n```\n"
-    assert [words_of(command)[0] for command in commands_in(text)] == [["pause"], ["status"], ["join", "X", "--detach"], ["resume"]]
+    found = [words_of(command)[0] for command in commands_in(text)]
+    assert found == [["pause"], ["status"], ["join", "X", "--detach"], ["resume"]]
