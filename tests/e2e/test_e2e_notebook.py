@@ -64,7 +64,8 @@ def test_the_notebook_runs_from_top_to_bottom_and_its_key_goes_on_in_the_next_se
     first.run()
     said = capfd.readouterr().out
     for words in (
-        "no backup to restore", "round 1 · ", "paused: I need the GPU", "going on where it stopped", "left; ", "samples in all",
+        "no backup to restore", " samples of yours merged", "paused: I need the GPU", "going on where it stopped", "left; ",
+        "samples in all",
     ):  # fmt: skip
         assert words in said
     with safe_open("model.safetensors", framework="numpy") as file:
