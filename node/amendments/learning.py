@@ -7,23 +7,19 @@ that it does not know, and now and then for no reason. What is new is checked, k
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import aclosing
 
 import structlog
 
 from ...protocol.amendments import SignedAmendment
-from ...protocol.canonical import DOCUMENT_LIMITS
 from ...protocol.errors import RemoteProtocolError
-from ...protocol.exchange import AMENDMENTS_A_REPLY, AmendmentsReply, AmendmentsRequest
 from ...protocol.history import History
 from ...protocol.messages import AmendmentNotice, Signed
 from ..net.rpc import Rpc
 from ..store.store import Store
+from .asking import AMENDMENTS, answer, ask
 
 log = structlog.get_logger()
-
-AMENDMENTS = "amendments"
-_REPLY_BYTES = 256 * 1024
-_PAGE_BYTES = 192 * 1024
 
 
 class Learning:
@@ -40,16 +36,7 @@ class Learning:
         self._rpc.register(AMENDMENTS, self._answer)
 
     async def _answer(self, peer: str, body: bytes) -> bytes:
-        request = AmendmentsRequest.decode(body)
-        if request.event != self._history.event.digest:
-            raise RemoteProtocolError("unknown_event")
-        later = self._history.amendments.after(request.after)
-        page: list[bytes] = []
-        for signed in later[:AMENDMENTS_A_REPLY]:
-            if sum(map(len, page)) + len(signed.encode()) > _PAGE_BYTES:
-                break
-            page.append(signed.encode())
-        return AmendmentsReply(amendments=tuple(page), more=len(later) > len(page)).encode()
+        return answer(self._history.event.digest, self._history.amendments, body)
 
     def take(self, signed: SignedAmendment) -> bool:
         """Check an amendment and keep it; False if it is known. Raises RemoteProtocolError with the rule that it breaks."""
@@ -82,13 +69,10 @@ class Learning:
         """
         learned, after = False, 0 if all else self._history.in_force.number
         try:
-            while True:
-                reply, asked = await self._request(peer, after), after
-                for data in reply.amendments:
-                    learned |= self._learn(signed := SignedAmendment.read(data))
-                    after = signed.content.number
-                if not reply.more or after <= asked:
-                    return learned
+            async with aclosing(ask(self._rpc, peer, self._history.event.digest, after)) as coming:
+                async for signed in coming:
+                    learned |= self._learn(signed)
+            return learned
         except RemoteProtocolError as error:
             if error.reason == "unknown_previous" and not all:  # the peer is on the other side of a fork
                 return await self.ask(peer, all=True)
@@ -96,11 +80,6 @@ class Learning:
         finally:
             if learned:
                 self.on_new()
-
-    async def _request(self, peer: str, after: int) -> AmendmentsReply:
-        request = AmendmentsRequest(event=self._history.event.digest, after=after)
-        body = await self._rpc.call(peer, AMENDMENTS, request.encode(), limit=_REPLY_BYTES)
-        return AmendmentsReply.decode(body, DOCUMENT_LIMITS)
 
     async def require(self, named: bytes | None, peer: str) -> None:
         """See to it that the amendment that a commit names is known, asking `peer` for it. Raises as `ask` does."""

@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from ...protocol.amendments import SignedAmendment
 from ...protocol.bundle import BundledBlob
 from ...protocol.canonical import DOCUMENT_LIMITS
 from ...protocol.commit import Certificate, Commit, decode_commit
@@ -45,6 +46,7 @@ class BundleSource:
                 self._commits[commit.digest] = (commit.base, at, len(data))
                 if proof:
                     self._refs[MAIN] = Target(blob=Blob(sha256=commit.digest, size=len(data)), record=False)
+        self._amendments = header.amendments
         for ref in header.refs:
             self._point(ref.name, ref.commit, ref.tag)
         self._places: dict[bytes, tuple[int, BundledBlob]] = dict(bundle.places(header))
@@ -86,6 +88,11 @@ class BundleSource:
             async with self._reading:
                 data, proof = self._bundle.commit_at(self._commits[digest][1])
             yield decode_commit(data), Certificate.decode(proof, DOCUMENT_LIMITS) if proof else None
+
+    async def amendments(self) -> AsyncGenerator[SignedAmendment]:
+        """See Source."""
+        for data in self._amendments:
+            yield SignedAmendment.read(data)
 
     async def blob(self, blob: Blob) -> None:
         """See Source."""

@@ -81,7 +81,7 @@ async def calling(place: Place, identity: Identity) -> AsyncIterator[Line]:
     rpc = Rpc(host, traffic)
     blobs = BlobServer(host, place.store.blobs, traffic, limits)
     fetcher = BlobFetcher(host, place.store.blobs, place.store.blobs, traffic, limits)
-    RemoteServer(place, rpc, fetcher.fetch, traffic).register(pushes=False)
+    RemoteServer(place, rpc, fetcher.fetch, traffic).register(alone=True)
     try:
         await host.start()
         await rpc.start()

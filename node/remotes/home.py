@@ -7,6 +7,7 @@ import os
 import shutil
 from collections.abc import AsyncGenerator, Collection
 
+from ...protocol.amendments import SignedAmendment
 from ...protocol.commit import Certificate, Commit
 from ...protocol.messages import Blob
 from ...protocol.remote import Target
@@ -50,6 +51,11 @@ class HomeSource:
             except Broken as broken:
                 raise Missing(broken.finding.message, "see `collab-node fsck` there") from broken
             yield commit, self._store.certificate(digest)
+
+    async def amendments(self) -> AsyncGenerator[SignedAmendment]:
+        """See Source."""
+        for signed in self._store.amendments.all():
+            yield signed
 
     async def blob(self, blob: Blob) -> None:
         """See Source."""

@@ -8,6 +8,7 @@ from contextlib import aclosing
 from pathlib import Path
 from typing import Protocol, TypeVar
 
+from ...protocol.amendments import SignedAmendment
 from ...protocol.canonical import DOCUMENT_LIMITS, Limits
 from ...protocol.commit import Certificate, Commit, decode_commit
 from ...protocol.errors import RemoteProtocolError
@@ -25,6 +26,7 @@ from ...protocol.remote import (
     RefsRequest,
     Target,
 )
+from ..amendments.asking import Calls, ask
 from ..net.errors import NetworkError
 from ..store import Store
 from ..units import short
@@ -37,13 +39,6 @@ _COMMITS_AT_ONCE = 16
 _PAUSES = (0.5, 1.0, 2.0, 4.0)
 
 R = TypeVar("R", bound=Record)
-
-
-class Calls(Protocol):
-    """What is needed of `net.rpc.Rpc`."""
-
-    def call(self, peer_id: str, name: str, body: bytes, *, timeout: float, limit: int) -> Awaitable[bytes]:
-        """See Rpc."""
 
 
 class Fetch(Protocol):
@@ -115,6 +110,12 @@ class PeerSource:
                     if not self._store.has_commit(digest):
                         self._store.blobs.delete(digest)
                 raise
+
+    async def amendments(self) -> AsyncGenerator[SignedAmendment]:
+        """See Source."""
+        async with aclosing(ask(self._rpc, self._peer, self._event, 0)) as coming:
+            async for signed in coming:
+                yield signed
 
     async def blob(self, blob: Blob) -> None:
         """See Source."""

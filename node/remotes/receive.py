@@ -92,6 +92,7 @@ class Receiver:
         async with aclosing(self.source.commits(tip, self._have())) as coming:
             async for commit, certificate in coming:
                 ancestry = ancestry or self._ancestry(commit)
+                await self._learn(ancestry, commit)
                 verify(event, ancestry, commit, certificate, self._lookup(batch))
                 ancestry = ancestry.after(event, commit)
                 batch.append(commit)
@@ -103,6 +104,15 @@ class Receiver:
         failpoint("remote-commits")
         if not self._store.has_commit(tip):
             raise Missing(f"commit {short(tip)} did not come")
+
+    async def _learn(self, ancestry: Ancestry, commit: Commit) -> None:
+        """Take over the amendments that are known there, if the commit names one that is not known here."""
+        if ancestry.amendments is None or commit.amendment in ancestry.amendments:
+            return
+        async with aclosing(self.source.amendments()) as coming:
+            async for signed in coming:
+                if ancestry.amendments.add(signed):
+                    self._store.amendments.add(signed)
 
     def _have(self) -> list[bytes]:
         """Return commits that are here, ancestors included: of the refs, then of the chain, dense at the head, sparser below."""

@@ -26,6 +26,7 @@ from ...protocol.remote import (
     RefsReply,
     RefsRequest,
 )
+from ..amendments.asking import AMENDMENTS, answer
 from ..history.graph import StoreGraph
 from ..net.errors import NetworkError
 from ..net.rpc import Rpc
@@ -65,12 +66,14 @@ class RemoteServer:
         self._graph = StoreGraph(place.store)
         self._pushes: dict[str, _Push] = {}
 
-    def register(self, *, pushes: bool = True) -> None:
-        """Answer calls from now on."""
+    def register(self, *, alone: bool = False) -> None:
+        """Answer calls from now on. `alone`: without a daemon, for one command, which tells of amendments and takes no pushes."""
         self._rpc.register(REFS, self.refs)
         self._rpc.register(PATH, self.path)
         self._rpc.register(RECORD, self.record)
-        if pushes:
+        if alone:
+            self._rpc.register(AMENDMENTS, self.amendments)
+        else:
             self._rpc.register(PUSH, self.push)
 
     async def close(self) -> None:
@@ -108,6 +111,11 @@ class RemoteServer:
         if found is None or sha256(found) != request.sha256:
             raise RemoteProtocolError("unavailable", request.name[:80])
         return found
+
+    async def amendments(self, peer: str, body: bytes) -> bytes:
+        """Give a page of the event's amendments."""
+        event = self._place.event
+        return answer(event.digest, self._place.store.amendments.of(event), body)
 
     async def push(self, peer: str, body: bytes) -> bytes:
         """Begin a push, or tell how it is going."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Collection
 from typing import Protocol
 
+from ...protocol.amendments import SignedAmendment
 from ...protocol.commit import Certificate, Commit
 from ...protocol.messages import Blob
 from ...protocol.remote import Target
@@ -33,6 +34,9 @@ class Source(Protocol):
 
         The root is left out: it follows from the event.
         """
+
+    def amendments(self) -> AsyncGenerator[SignedAmendment]:
+        """Yield the event's amendments that are known there, oldest first, forks included: unchecked."""
 
     async def blob(self, blob: Blob) -> None:
         """Bring a blob into the receiving store, its hash checked."""

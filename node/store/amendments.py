@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from ...protocol.amendments import Amendments, SignedAmendment
 from ...protocol.errors import RemoteProtocolError
 from ...protocol.event import EventManifest
@@ -20,11 +22,15 @@ class KnownAmendments:
         row = (signed.name, signed.content.number, signed.encode())
         self._index.write("INSERT OR IGNORE INTO amendments VALUES (?, ?, ?)", row)
 
+    def all(self) -> Iterator[SignedAmendment]:
+        """Yield all, oldest first. Raises RemoteProtocolError where the store is damaged."""
+        for (body,) in self._index.rows("SELECT body FROM amendments ORDER BY number, digest"):
+            yield SignedAmendment.read(body)
+
     def of(self, event: EventManifest) -> Amendments:
         """Return all, as the event's. Raises UserError where the store is damaged."""
-        rows = self._index.rows("SELECT body FROM amendments ORDER BY number, digest")
         try:
-            return Amendments(event, (SignedAmendment.read(body) for (body,) in rows))
+            return Amendments(event, self.all())
         except RemoteProtocolError as error:
             hint = "move the event's folder away and join again"
             raise UserError(f"the amendments in {self._index.path} are damaged ({error})", hint) from error

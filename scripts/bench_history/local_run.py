@@ -7,7 +7,7 @@ hash of the merge. So whatever reads a store cannot tell the difference.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from collab.node.trainer.service import Service
 from collab.protocol.certificates import certify
 from collab.protocol.commit import Certificate, Commit
 from collab.protocol.committee import draw
-from collab.protocol.event import EventDraft
+from collab.protocol.event import EventDraft, EventManifest
 from collab.protocol.history import History
 from collab.protocol.identity import Identity
 from collab.protocol.merging import clip_of, make_draft, parts
@@ -43,7 +43,7 @@ class LocalRun:
         self.folder: EventFolder = home.event(self.event.digest)
         self.store = Store.open(self.folder.store_path)
         self.history = History(self.event)
-        self.peers = [load(home.identity_path), *(_identity(number) for number in range(1, contributors))]
+        self.peers = [load(home.identity_path), *(contributor(number) for number in range(1, contributors))]
         self.state = self.event.start.state
         self._services = [Service(lambda notice: None) for _ in self.peers]
         for number, (peer, service) in enumerate(zip(self.peers, self._services, strict=True)):
@@ -127,17 +127,10 @@ class LocalRun:
         _ask(first, messages.Adopt(key=request.key, commit=commit.digest))
         for service in self._services[1:]:  # a state never changes, so they may share it
             service.session.restart_from(first.session.require_base(), self.state, commit.digest, carry=False)
-        return commit, self._certify(base, commit)
+        return commit, certified(self.event, base, commit, self.peers)
 
     def _path(self, blob: Blob) -> str:
         return str(self.store.blobs.path(blob.sha256))
-
-    def _certify(self, base: Commit, commit: Commit) -> Certificate:
-        said = Attestation(
-            event=self.event.digest, base=base.digest, epoch=0, view=0, stage="precommit", commit=commit.digest
-        )
-        members = draw(self.event, base, 0).members
-        return certify(said, [Signed.seal(peer, said) for peer in self.peers if peer.peer_id in members])
 
     def _take(self, commit: Commit, certificate: Certificate) -> None:
         self.history.add(commit, certificate)
@@ -162,7 +155,15 @@ def noise(layout: kernels.Layout) -> bytes:
     return kernels.compress(delta, None, kernels.Codec(kind="sparse"))[0]
 
 
-def _identity(number: int) -> Identity:
+def certified(event: EventManifest, base: Commit, commit: Commit, peers: Sequence[Identity]) -> Certificate:
+    """Return the certificate that makes `commit` final, by those of `peers` who are in the committee."""
+    said = Attestation(event=event.digest, base=base.digest, epoch=0, view=0, stage="precommit", commit=commit.digest)
+    members = draw(event, base, 0).members
+    return certify(said, [Signed.seal(peer, said) for peer in peers if peer.peer_id in members])
+
+
+def contributor(number: int) -> Identity:
+    """Return the identity of a contributor who is not the coordinator."""
     return Identity(sha256(b"simulated contributor" + number.to_bytes(4, "big")))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from importlib import import_module
 from pathlib import Path
 
 from remotes.conftest import Person
@@ -13,7 +14,10 @@ from collab.node.proposals.board import keep
 from collab.node.releases import roles
 from collab.node.releases.evidence import interface_of
 from collab.node.releases.publish import Desk
-from collab.protocol.messages import Blob, Signed
+from collab.node.rounds.catch_up import restore_history
+from collab.protocol.amendments import Amendment, Announce, SignedAmendment
+from collab.protocol.merging import make_draft
+from collab.protocol.messages import Blob, Contribution, Signed
 from collab.protocol.proposal import ModelProposal, ProposalMerge, merge_commit
 from collab.protocol.record import sha256
 from collab.protocol.release import Release
@@ -82,3 +86,33 @@ def package(person: Person, folder: Path, version: str = "1.0.0", content: bytes
     (folder / "module.toml").write_text(f'name = "facts"\nversion = "{version}"\nkind = "datastore"\n')
     (folder / "table.txt").write_bytes(content)
     return pack(folder, Index(person.folder.store_path), person.identity)
+
+
+def amended_round(coordinator: Person) -> SignedAmendment:
+    """Announce something, and make a final commit that names the announcement: one contribution, its state invented."""
+    local_run = import_module("bench_history.local_run")
+    peers = [coordinator.identity, *(local_run.contributor(number) for number in (1, 2))]
+    with coordinator.store() as store:
+        event, history = coordinator.event, restore_history(coordinator.event, store)
+        body = Announce(text="hello")
+        said = Amendment(event=event.digest, number=1, previous=None, time=1, body=body)
+        signed = SignedAmendment.draft(said).signed_by(coordinator.identity)
+        history.amendments.add(signed)
+        store.amendments.add(signed)
+        base, payload = history.head, Blob(sha256=store.blobs.put_bytes(b"patch"), size=5)
+        claim = Contribution(
+            event=event.digest, base=base.digest, round=base.round, payload=payload, fisher=None, samples=12, steps=3, loss=1.0,
+            admission=None,
+        )  # fmt: skip
+        draft = make_draft(
+            history.amendments.event(base, signed.name), history.ancestry(base.digest),
+            accepted=[(Signed.seal(coordinator.identity, claim), claim, 1.0)], rejected=[], departed=[],
+            certificate=history.certificate(base.digest), proposer=coordinator.identity.peer_id, amendment=signed.name,
+        )  # fmt: skip
+        commit = draft.complete(sha256(b"state"), base.time + 1)
+        certificate = local_run.certified(event, base, commit, peers)
+        history.add(commit, certificate)
+        with store.transaction():
+            store.add_commit(commit, certificate)
+            store.set_head(commit.digest)
+    return signed

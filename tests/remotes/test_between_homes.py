@@ -213,3 +213,12 @@ def test_a_bundle_is_a_remote_to_fetch_from(alice: Person, bob: Person, tmp_path
     refused = bob.run("push", "file", "v9")
     assert refused.exit_code == 1
     assert "is a bundle, which is not pushed to" in refused.output
+
+
+def test_what_coordinators_decided_comes_with_the_commits_that_name_it(alice: Person, bob: Person) -> None:
+    announced = kit.amended_round(alice)
+    bob.ok("fetch", "alice", "main")
+    assert bob.refs()["remotes/alice/main"] == alice.refs()["heads/main"]
+    with bob.store(read_only=True) as store:
+        assert [signed.name for signed in store.amendments.all()] == [announced.name]
+    bob.is_whole()
