@@ -121,6 +121,8 @@ def _background(node: Node) -> list[Coroutine[Any, Any, None]]:
         node.network.failed(),
         node.clock_skew.run(),
         node.keeper.run(),
+        node.effects.run(),
+        node.keep_company(),
         measure_health(node, _HEALTH_SECONDS),
         measure_disk(node, _DISK_SECONDS),
         evaluate_commits(node, _HEALTH_SECONDS),

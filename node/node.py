@@ -17,9 +17,12 @@ from ..protocol.errors import RemoteProtocolError
 from ..protocol.event import EventManifest
 from ..protocol.identity import Identity
 from ..protocol.manifest import SignedManifest
-from ..protocol.messages import Signed
+from ..protocol.messages import AmendmentNotice, Signed
 from ..protocol.tokens import Terms, TokenProof
 from . import remembered
+from .amendments.effects import Effects
+from .amendments.learning import Learning
+from .amendments.making import standing
 from .clock_skew import ClockSkew
 from .clock_warning import clock_warning
 from .credit.leaderboard import Leaderboard, remember_names
@@ -42,8 +45,12 @@ from .peers import Peers
 from .processes.ipc import ChannelClosed, RemoteFailure
 from .processes.worker_host import WorkerHost, open_request
 from .recipe import FULL_MERGE, codec_of
+from .remotes.client import Line
+from .remotes.place import Place
+from .remotes.server import RemoteServer
 from .rounds import held_out
 from .rounds.catch_up import CatchUp, HistoryServer, fetch_manifest, restore_history
+from .rounds.company import LOOK_SECONDS, Company
 from .rounds.contributing import Contributor
 from .rounds.driver import Finalised, RoundDriver, RoundTools
 from .rounds.fetching import Fetcher, Unavailable
@@ -98,17 +105,20 @@ class Node:
         )
         self.network.fetcher.on_fetched = self._on_fetched
         self.peers = Peers(self.network)
-        self.fetcher = Fetcher(store.blobs, self.peers.download, self._likely_peers)
+        self.fetcher = Fetcher(store.blobs, self.peers.download, self.likely_peers)
         self.host = WorkerHost(on_notice=self._on_notice, on_ready=self._on_worker_ready, on_death=self._on_death)
         self.clock_skew = ClockSkew(self.network.rpc, lambda: self.peers.likely(0), self._on_clock_skew)
-        self.warning = ""
+        self.company = Company(time.monotonic)
+        self._clock_warning = ""
         self.driver: RoundDriver | None = None
         self._witness: Witness | None = None
+        self.remotes: RemoteServer | None = None
         self.leaderboard = Leaderboard(store)
         self.served = Served(store, self.network.traffic)
         self.pausing = Pausing(options.home.pause_path, lambda: self.host, self._on_rest)
         self.keeper = Keeper(self._kept(), options.settings.limits)
         self.restarts = False
+        self.effects = Effects(self)
         self._leaves_after: int | None = None
         self._heard: deque[Signed] = deque(maxlen=_HEARD)
         self._counted = (-1, 0)
@@ -134,17 +144,24 @@ class Node:
 
     def _network_options(self) -> NetworkOptions:
         settings, invite = self.options.settings, self.options.invite
+        invited = invite.bootstrap if invite is not None else ()
         return NetworkOptions(
             home=self.options.folder.path,
             host=settings.host,
             port=settings.port or remembered.port(self.store, "p2p", settings.host),
             gossip_port=settings.gossip_port or remembered.port(self.store, "gossip", settings.host),
-            bootstrap=tuple(dict.fromkeys([*(invite.bootstrap if invite is not None else ()), *remembered.peers(self.store)])),
+            bootstrap=tuple(dict.fromkeys([*self._amended_bootstrap(), *invited, *remembered.peers(self.store)])),
             reachability=settings.reachability,
             announce=tuple(settings.announce),
             # Who has the event already can wait for its peers to come back; a newcomer can do nothing without one.
             wait_for_bootstrap=not self.options.folder.exists(),
         )
+
+    def _amended_bootstrap(self) -> tuple[str, ...]:
+        """Return where the coordinators say that the event is found, as far as this home knows."""
+        folder = self.options.folder
+        known = folder.exists() and self.store.head() is not None
+        return standing(folder, self.store).in_force.bootstrap if known else ()
 
     async def connect(self) -> None:
         """Join the network. Raises UserError."""
@@ -170,17 +187,30 @@ class Node:
             except Unavailable as error:
                 raise UserError(str(error), "ask the coordinator whether a bootstrap node is running") from error
         event = self._take_event(manifest)
+        await self._learn_amendments()
+        self._admission = admission_of(event, self._in_force(), self.identity.peer_id, *self._token())
         if not folder.exists():
             folder.save_manifest(manifest)
+        await self.effects.begin()
+        self.learning.on_new = self.effects.changed
         return event
 
     def _take_event(self, manifest: SignedManifest) -> EventManifest:
         self.event = event = manifest.open(self.options.event)
         self.history = restore_history(event, self.store)
-        self._admission = admission_of(event, self.identity.peer_id, *self._token())
         HistoryServer(manifest, self.history, self.store).register(self.network.rpc)
-        self.catch_up = CatchUp(self.history, self.store, self.network.rpc, self.fetcher)
+        self.learning = Learning(self.history, self.store, self.network.rpc)
+        self.learning.register()
+        self.catch_up = CatchUp(self.history, self.store, self.network.rpc, self.fetcher, self.learning)
+        network, self.place = self.network, Place(self.options.home, self.options.folder, event, self.store)
+        self.line = Line(network.host, network.rpc, network.fetcher.fetch)
+        self.remotes = RemoteServer(self.place, network.rpc, network.fetcher.fetch, network.traffic)
+        self.remotes.register()
         return event
+
+    def _in_force(self) -> EventManifest:
+        """Return the event as it is for the next commit."""
+        return self.history.amendments.event(self.history.head, self.history.in_force.digest)
 
     def _token(self) -> tuple[bytes | None, Terms | None]:
         """Return our token's seed and its terms: those of the invite, or the admission key on the coordinator's own node."""
@@ -189,12 +219,17 @@ class Node:
             return invite.token, invite.terms
         return (load(path).seed if path.is_file() else None), None
 
+    async def _learn_amendments(self) -> None:
+        """Ask the peers that we were given, so that we know who may take part; who reaches nobody hears of it later."""
+        asked = [self.learning.ask(peer) for peer in self.peers.bootstrap()[:_CATCH_UP_PEERS] if peer != self.identity.peer_id]
+        for found in await asyncio.gather(*asked, return_exceptions=True):
+            if isinstance(found, BaseException) and not isinstance(found, NetworkError | RemoteProtocolError):
+                raise found
+
     def _check_admission(self) -> None:
         """Raise NothingToDo if nobody would take what we train."""
         if self.options.trains:
-            history = self.history
-            event = history.amendments.event(history.head, history.in_force.digest)
-            check_admission(event, self.identity.peer_id, self._admission, history.admitted, time.time())
+            check_admission(self._in_force(), self.identity.peer_id, self._admission, self.history.admitted, time.time())
 
     def _check_open(self) -> None:
         """Raise NothingToDo if we came to train, and the event is over; its history and its last weights are here then."""
@@ -209,16 +244,28 @@ class Node:
         request = open_request(
             self.event, self.identity.peer_id, self.options.folder.worker_path, settings, self.keeper.limits, data=True
         )
-        self.weights = Weights(self.event, self.host, self.store, self.fetcher, self.catch_up.offers, self.metrics)
-        self.contributor = Contributor(self.event, self.identity.peer_id, self._admission, self.store, self.host)
-        await asyncio.gather(self.host.start(request), self._ask_around())
-        self._check_admission()
+        self.weights = Weights(
+            self.event, self.host, self.store, self.fetcher, self.catch_up.offers, self.metrics,
+            amendments=self.history.amendments,
+        )  # fmt: skip
+        self.contributor = Contributor(
+            self.event, self.identity.peer_id, self._admission, self.store, self.host, self.history.amendments
+        )
+        await asyncio.gather(self.host.start(request), self._learn_history())
         self.options.home.ensure_space(_BYTES_A_PARAMETER * self.host.opened.parameters)
         self.driver = RoundDriver(self._tools())
         self._witness = Witness(self.event, self.identity, self.history, self.store, self.driver.gatekeeper)
         self._remember_invite()
         while self._heard:  # gossip brings nothing twice
             self.driver.deliver(self._heard.popleft())
+        await self.effects.publish_pending()
+
+    async def _learn_history(self) -> None:
+        """Ask around, and end before the model is ready if there is nothing for us to do. Raises UserError."""
+        await self._ask_around()
+        self._check_admission()
+        if (ahead := await self.clock_skew.measure()) is not None:
+            self._on_clock_skew(ahead)
 
     def _remember_invite(self) -> None:
         """Keep the invite that worked, so that `join` alone takes the event up again."""
@@ -226,9 +273,6 @@ class Node:
             atomic_write(self.options.folder.invite_path, self.options.invite.text().encode(), 0o600)
 
     def _tools(self) -> RoundTools:
-        layout = Layout(self.host.opened.layout)
-        codecs = [codec_of(self.event.compression), *([FULL_MERGE] if self.event.merge.full_every else [])]
-        limit = max(most(layout, codec) for codec in codecs for most in (max_payload_bytes, max_support_bytes))
         return RoundTools(
             event=self.event,
             identity=self.identity,
@@ -240,14 +284,21 @@ class Node:
             fetcher=self.fetcher,
             catch_up=self.catch_up,
             metrics=self.metrics,
-            publish=self._publish,
+            publish=self.publish,
+            require_amendment=self.learning.require,
             on_fault=self.peers.fault,
-            payload_limit=limit,
+            payload_limit=self._payload_limit,
         )
+
+    def _payload_limit(self, event: EventManifest) -> int:
+        """Return the largest payload in bytes that the model and an event's codecs allow."""
+        layout = Layout(self.host.opened.layout)
+        codecs = [codec_of(event.compression), *([FULL_MERGE] if event.merge.full_every else [])]
+        return max(most(layout, codec) for codec in codecs for most in (max_payload_bytes, max_support_bytes))
 
     async def _ask_around(self) -> None:
         """Ask a few peers for their history; none being there is no error: rounds tell us when there is something newer."""
-        for peer in self._likely_peers()[:_CATCH_UP_PEERS]:
+        for peer in self.likely_peers()[:_CATCH_UP_PEERS]:
             try:
                 await self.catch_up.ask(peer)
                 return
@@ -272,19 +323,22 @@ class Node:
         self._accounted = self._open_since()
         await self._account()
         self._check_open()
-        while not self._is_enough():
-            if self.pausing.reason:
-                await self._rest()
-            elif await self._reach(self.history.head):
-                self._check_admission()
-                self.phase = "round"
-                await self._round(self.driver, self.history.head, train=self.options.trains)
-        self.phase = "serving"
-        stays = self.options.serves and self._leaves_after is None
-        with suppress(TimeoutError):
-            async with asyncio.timeout(None if stays else self.event.rounds.view):
-                while True:
-                    await self._round(self.driver, self.history.head, train=False)
+        while True:
+            while not self._is_enough():
+                if self.pausing.reason:
+                    await self._rest()
+                elif await self._reach(self.history.head):
+                    self._check_admission()
+                    self.phase = "round"
+                    await self._round(self.driver, self.history.head, train=self.options.trains)
+            self.phase = "serving"
+            stays = self.options.serves and self._leaves_after is None
+            try:
+                async with asyncio.timeout(None if stays else self.event.rounds.view):
+                    while self._is_enough():  # until the event is extended
+                        await self._round(self.driver, self.history.head, train=False)
+            except TimeoutError:
+                return
 
     async def _rest(self) -> None:
         """Follow the history without a worker, a round or a vote until the node goes on."""
@@ -329,7 +383,7 @@ class Node:
         return self._is_over() or (wanted is not None and self.commits_made >= wanted)
 
     def _is_over(self) -> bool:
-        return 0 < self.event.rounds.last_round <= self.history.head.round
+        return self.history.in_force.is_over(self.history.head.round)
 
     async def _reach(self, head: Commit) -> bool:
         """Bring the weights to the head; False if that has to be tried again."""
@@ -390,6 +444,19 @@ class Node:
         if head.loss is not None:
             self.metrics.head_loss.set(head.loss)
 
+    @property
+    def warning(self) -> str:
+        """What the owner should mend; empty if nothing."""
+        return "; ".join(text for text in (self.company.words, self._clock_warning) if text)
+
+    async def keep_company(self) -> None:
+        """Notice when nobody else is heard any more, for ever."""
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            if self.driver is not None and self.driver.machine is not None:
+                others = {member.peer for member in self.history.head.roster} - {self.identity.peer_id}
+                self.company.look(0 if self._is_over() else len(others), self.driver.machine.setting.silence)
+
     async def evaluate(self, samples: int = 0) -> float:
         """Return the held-out loss of the newest weights, in nats a token."""
         base = self.weights.base
@@ -403,18 +470,34 @@ class Node:
     # What the parts tell us
 
     def _on_message(self, message: GossipMessage) -> None:
-        if self.phase == "paused":
-            return  # what matters is said again, and nobody would take it out of the inbox
         try:
             signed = Signed.decode(message.data)
         except RemoteProtocolError as error:
             self.metrics.refused(error.reason)
             return
+        if signed.signer != self.identity.peer_id:
+            self.company.heard()
+        if signed.kind == AmendmentNotice.KIND and self.effects.ready:
+            self.network.traffic.messages[f"received_{signed.kind}"] += 1
+            self._on_amendment(signed)
+            return
+        if self.phase == "paused":
+            return  # what matters is said again, and nobody would take it out of the inbox
         self.network.traffic.messages[f"received_{signed.kind}"] += 1
         if self.driver is not None:
             self.driver.deliver(signed)
         else:
             self._heard.append(signed)
+
+    def _on_amendment(self, signed: Signed) -> None:
+        try:
+            self.learning.hear(signed)
+        except RemoteProtocolError as error:
+            self.metrics.refused(error.reason)
+            if error.reason == "unknown_previous":
+                self.effects.ask_soon()  # one before it was missed
+            else:
+                self.peers.fault(signed.signer, error.reason)
 
     def _on_gossip_refused(self, reason: str, peer: str, count: int) -> None:
         self.metrics.refused(reason, count)
@@ -443,21 +526,21 @@ class Node:
 
     def _on_clock_skew(self, ahead: float) -> None:
         self.metrics.health.clock_skew.set(ahead)
-        before, self.warning = self.warning, clock_warning(ahead)
-        if self.warning and not before:
-            log.warning(self.warning)
+        before, self._clock_warning = self._clock_warning, clock_warning(ahead)
+        if self._clock_warning and not before:
+            log.warning(self._clock_warning)
 
     def _on_fetched(self, digest: bytes, size: int, donors: Collection[str]) -> None:
         log.debug("fetched", blob=digest.hex()[:16], size=size, donors=sorted(peer[-8:] for peer in donors))
 
     # What the parts ask of us
 
-    async def _publish(self, signed: Signed) -> None:
+    async def publish(self, signed: Signed) -> None:
         self.network.traffic.messages[f"sent_{signed.kind}"] += 1
         with suppress(NetworkError):
             await self.network.publish(signed.encode())
 
-    def _likely_peers(self) -> list[str]:
+    def likely_peers(self) -> list[str]:
         return self.peers.likely(self.history.head.round)
 
     def _standing(self) -> Standing:
@@ -476,6 +559,8 @@ class Node:
     async def close(self) -> None:
         """Take everything down that was started; the worker saves what it has."""
         self.served.save()
+        if self.remotes is not None:
+            await self.remotes.close()
         await self.fetcher.close()
         await self.host.stop()
         await self.network.stop()

@@ -11,6 +11,8 @@ from ..protocol.errors import RemoteProtocolError
 from ..protocol.event import MergeMethod
 from ..protocol.messages import Signed
 from . import keys
+from .amendments.making import standing
+from .amendments.words import ANNOUNCEMENTS, end_words
 from .control.socket import NotRunning, call
 from .credit.leaderboard import count_credits, read_names
 from .display.rounds_table import RoundRow
@@ -44,7 +46,9 @@ def _stopped(home: Home, folder: EventFolder) -> NodeView:
         book = count_credits(store, head)
         credit = book.of(peer)
         held = [(signed.signer, accepted) for accepted, (signed, _) in zip(head.accepted, head.contributions(), strict=True)]
+        state = standing(folder, store).in_force
         return NodeView(
+            announcements=tuple(each.text for each in state.announcements[-ANNOUNCEMENTS:]), decided=end_words(state, head.round),
             event=event.name, event_id=event.digest.hex(), peer=peer, running=False, trains=False, phase="stopped",
             round=head.round, commit=head.digest.hex(), state=head.state.hex(), contributors=len(held),
             share=next((float(share_of(accepted)) for signer, accepted in held if signer == peer), None),

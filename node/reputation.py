@@ -28,6 +28,11 @@ _COSTS = {
     "invite_used_up": 1.0,
     "old_base": 0.0,
     "omitted": 2.0,
+    "unamended": 2.0,
+    "unknown_amendment": 0.0,
+    "unknown_previous": 0.0,
+    "not_a_coordinator": 2.0,
+    "event_paused": 0.0,
     "gate": 5.0,
 }
 _MAX_PEERS = 4096

@@ -75,6 +75,11 @@ def issuers(event: EventManifest) -> tuple[PeerId, ...]:
     return () if event.admission.key is None else (event.admission.key, event.coordinator)
 
 
+def needs_no_invite(event: EventManifest, peer: PeerId) -> bool:
+    """Say whether `peer` needs no invite."""
+    return event.admission.key is None or (isinstance(event, AmendedEvent) and peer in event.admitted)
+
+
 def refusal(
     event: EventManifest, peer: PeerId, admission: bytes | TokenProof | None, admitted: Admitted = NOBODY
 ) -> str | None:
@@ -84,7 +89,7 @@ def refusal(
     """
     if peer in event.admission.banned:
         return "banned"
-    if _is_welcome(event, peer):
+    if needs_no_invite(event, peer):
         return None
     if isinstance(admission, TokenProof):
         return _token_refusal(event, peer, admission, admitted)
@@ -116,15 +121,10 @@ def _shown(event: EventManifest, claims: Iterable[tuple[Signed, Contribution]]) 
     """Yield who shows which token, of those that get in by it."""
     for signed, claim in claims:
         peer, proof = signed.signer, claim.admission
-        if not isinstance(proof, TokenProof) or _is_welcome(event, peer):
+        if not isinstance(proof, TokenProof) or needs_no_invite(event, peer):
             continue
         if _is_genuine(event.digest, issuers(event), peer, proof):
             yield peer, proof
-
-
-def _is_welcome(event: EventManifest, peer: PeerId) -> bool:
-    """Say whether `peer` needs no invite."""
-    return event.admission.key is None or (isinstance(event, AmendedEvent) and peer in event.admitted)
 
 
 def too_many(event: EventManifest, admitted: Admitted, claims: Iterable[tuple[Signed, Contribution]]) -> frozenset[bytes]:

@@ -6,11 +6,13 @@ from typing import Annotated
 
 from pydantic import Field
 
+from .amendments.amendment import LIMITS, MAX_NUMBER
 from .commit import Certificate
 from .messages import Blob
 from .record import Digest, Record
 
 COMMITS_A_REPLY = 256
+AMENDMENTS_A_REPLY = 256
 
 
 class ManifestRequest(Record):
@@ -40,3 +42,17 @@ class HistoryReply(Record):
     certificate: Certificate | None
     more: bool
     snapshots: Annotated[tuple[SnapshotOffer, ...], Field(max_length=16)]
+
+
+class AmendmentsRequest(Record):
+    """Give me the amendments of this event whose number is above `after`."""
+
+    event: Digest
+    after: Annotated[int, Field(ge=0, le=MAX_NUMBER)]
+
+
+class AmendmentsReply(Record):
+    """SignedAmendments by number, forks included; `more` of them follow."""
+
+    amendments: Annotated[tuple[Annotated[bytes, Field(max_length=LIMITS.size)], ...], Field(max_length=AMENDMENTS_A_REPLY)]
+    more: bool

@@ -119,8 +119,15 @@ class Goodbye(Message):
     round: Round
 
 
+class AmendmentNotice(Message):
+    """An amendment as the event's coordinators signed it (`amendments.SignedAmendment`); whoever passes it on signs this."""
+
+    KIND = "amendment"
+    amendment: Annotated[bytes, Field(max_length=32 * 1024)]
+
+
 MESSAGES: dict[str, type[Message]] = {
-    message.KIND: message for message in (Progress, Contribution, Proposal, Attestation, Exhausted, Goodbye)
+    message.KIND: message for message in (Progress, Contribution, Proposal, Attestation, Exhausted, Goodbye, AmendmentNotice)
 }
 
 

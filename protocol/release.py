@@ -6,27 +6,34 @@ The record says what was decided; that the maintainers said so is the business o
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer, model_validator
 
 from .canonical import DOCUMENT_LIMITS
 from .credits import Credit
+from .dependent import MAX_DEPENDENTS, Dependent
 from .errors import LocalProtocolError
+from .event import EventManifest
 from .identity import PeerId
 from .messages import Envelope, Round, Signed
 from .record import Count, Digest, Record, Word
-from .verdict import Verdict, open_about
-from .versions import Evidence, Interface, Version, next_version
+from .verdict import Verdict, contradictions, open_about, too_few
+from .versions import Evidence, Interface, Tasks, Version, next_version
 
 MAX_CREDITS = 4096
+MAX_RELEASE_VERDICTS = 256
+MAX_DESPITE = 200
 MAX_RELEASE_BYTES = DOCUMENT_LIMITS.size
+_ADDITIONS = ("despite", "dependents", "tasks")
 
 
 class Release(Record):
     """A version of an event's weights. `previous` is the hash of the last release's record, `evidence` the comparison with it.
 
     Both are None for the first. `verdicts` are signed envelopes; `time` is the releaser's clock (Unix seconds), for people.
+    `despite`: why it was released although verdicts contradict each other. `dependents`: modules that were re-tested on it.
+    `tasks` are what it promises, by the names of gates: the next release is tested on them.
     """
 
     event: Digest
@@ -38,13 +45,21 @@ class Release(Record):
     previous: Digest | None
     interface: Interface
     evidence: Evidence | None
-    verdicts: Annotated[tuple[Envelope, ...], Field(max_length=256)]
+    verdicts: Annotated[tuple[Envelope, ...], Field(max_length=MAX_RELEASE_VERDICTS)]
     message: Annotated[str, Field(max_length=4096)]
     changelog: Annotated[str, Field(max_length=256 * 1024)]
     credits: Annotated[tuple[Credit, ...], Field(max_length=MAX_CREDITS)]
     licence: Word
     releaser: PeerId
     time: Count
+    despite: Annotated[str, Field(max_length=MAX_DESPITE)] = ""
+    dependents: Annotated[tuple[Dependent, ...], Field(max_length=MAX_DEPENDENTS)] = ()
+    tasks: Tasks = ()
+
+    @model_serializer(mode="wrap")
+    def _without_what_came_later(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields: dict[str, Any] = serialise(self)
+        return {name: value for name, value in fields.items() if name not in _ADDITIONS or value}
 
     @field_validator("version")
     @classmethod
@@ -68,7 +83,22 @@ class Release(Record):
         if (last is None) != (self.evidence is None) or (last is not None and last.digest != self.previous):
             raise LocalProtocolError(f"{self.version} is not compared with the release before it")
         if last is not None and self.evidence is not None:
+            if (self.evidence.promised, self.evidence.promises) != (last.tasks, self.tasks):
+                raise LocalProtocolError(f"{self.version} does not promise what {last.version} and its own tests say")
             next_version(Version.parse(last.version), self.evidence, Version.parse(self.version))
+
+    def check_verdicts(self, event: EventManifest) -> None:
+        """Raise LocalProtocolError unless each gate has verdicts of as many peers as it asks for, and nobody contradicts them.
+
+        The first release is compared with nothing, and has none. Raises RemoteProtocolError for what is no verdict about it.
+        """
+        if self.previous is None:
+            return
+        verdicts = [(peer, verdict) for peer, verdict in self.opened_verdicts() if peer not in event.admission.banned]
+        if (lacking := too_few(event.gate, [(peer, verdict.measurement.gate) for peer, verdict in verdicts])) is not None:
+            raise LocalProtocolError(lacking)
+        if not self.despite and (against := contradictions(verdicts)):
+            raise LocalProtocolError(against[0])
 
     @property
     def tag(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .amendments.chain import Amendments
+from .certificates import verify_certificate
 from .commit import Commit
 from .errors import RemoteProtocolError
 from .proposal import verify_merge_commit
@@ -24,7 +25,19 @@ def verify_unsigned(amendments: Amendments, parent: Commit, commit: Commit, look
     event = amendments.event_on(parent)
     if parent.event != event.digest:
         raise RemoteProtocolError("wrong_event")
+    _verify_parents_proof(amendments, parent, commit, lookup)
     if commit.method == "revert":
         verify_revert_commit(amendments.rules(lookup), parent, commit, lookup)
     else:
         verify_merge_commit(event, parent, commit)
+
+
+def _verify_parents_proof(amendments: Amendments, parent: Commit, commit: Commit, lookup: Lookup) -> None:
+    """No signature covers the certificate that stands beside a statement, and stores keep it as the parent's."""
+    proof = commit.parent_certificate
+    if proof is None:
+        return
+    if not parent.parents or proof.commit != parent.digest:
+        raise RemoteProtocolError("bad_certificate", "for another commit")
+    before = lookup(parent.base)
+    verify_certificate(amendments.event_on(before), before, proof)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
@@ -46,6 +46,11 @@ class Measurement(Record):
         if (self.change is None) != (self.reason == "not_finite"):
             raise ValueError("only what is not finite has no change")
         return self
+
+    @property
+    def clearly_better(self) -> bool:
+        """Whether the candidate is better by more than the tolerance, at the gate's significance."""
+        return self.passed and self.high is not None and self.high < -self.tolerance
 
     def sentence(self) -> str:
         """Return the result for people."""
@@ -114,3 +119,32 @@ def open_about(signed: Signed, event: bytes, state: bytes, against: bytes | None
     if verdict.candidate != state or (against is not None and verdict.against != against):
         raise RemoteProtocolError("wrong_state", "a verdict about other versions")
     return signed.signer, verdict
+
+
+def contradictions(verdicts: Iterable[tuple[PeerId, Verdict]]) -> list[str]:
+    """Return who says what of each gate that clearly passed for one peer, and clearly failed for another."""
+    said: dict[tuple[str, bytes, bytes], dict[str, set[PeerId]]] = {}
+    for peer, verdict in verdicts:
+        measured = verdict.measurement
+        if measured.reason != "unclear":
+            sides = said.setdefault((measured.gate, verdict.candidate, verdict.against), {})
+            sides.setdefault("passed" if measured.passed else "failed", set()).add(peer)
+    return [
+        f"{gate} passed says {', '.join(sorted(sides['passed']))}, failed says {', '.join(sorted(sides['failed']))}"
+        for (gate, _, _), sides in sorted(said.items()) if len(sides) == 2
+    ]  # fmt: skip
+
+
+def too_few(gates: Iterable[OwnGate], said: Iterable[tuple[PeerId, str]], least: int = 1) -> str | None:
+    """Return, in words, a gate with verdicts of fewer peers than it or `least` asks for; None if there is none.
+
+    `said`: who signed a verdict on which gate.
+    """
+    peers: dict[str, set[PeerId]] = {}
+    for peer, gate in said:
+        peers.setdefault(gate, set()).add(peer)
+    for wanted in gates:
+        have, needed = len(peers.get(wanted.name, ())), max(wanted.verdicts, least)
+        if have < needed:
+            return f"gate {wanted.name} has verdicts of {have} peer{'' if have == 1 else 's'}, and {needed} are needed"
+    return None

@@ -1,9 +1,12 @@
 """Versions that say what changed: patch, minor or major, computed from evidence and never from taste.
 
 - *patch*: the same architecture and interface, only a small part of the parameters changed, and no task got significantly worse.
-- *minor*: the architecture grew or something was added to the interface, most parameters are as they were, and no task got
-  significantly worse.
+- *minor*: the architecture grew, something was added to the interface, or the model learned a task that the last release had not
+  promised; most parameters are as they were, and no task got significantly worse.
 - *major*: anything else.
+
+What a release was tested on and did not fail it promises: a task that nobody measured again counts as lost, like one that got
+worse. So a task that is new to a release is a step up for once, and a duty from then on.
 
 A maintainer may raise what is computed, never lower it. Precedence is Semantic Versioning's (https://semver.org, 2.0.0), of which
 releases use the three numbers alone. Everything here is a function of its arguments.
@@ -14,11 +17,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from enum import IntEnum
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from .errors import LocalProtocolError
+from .gates import GateName
 from .record import Digest, Record
 from .verdict import Measurement
 
@@ -33,6 +37,7 @@ Shapes = Mapping[str, Sequence[int]]
 Word = Annotated[str, Field(min_length=1, max_length=128)]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Relation = Literal["same", "grew", "other"]
+Tasks = Annotated[tuple[GateName, ...], Field(max_length=256)]
 
 
 class Bump(IntEnum):
@@ -103,24 +108,46 @@ class Evidence(Record):
     """What a release was computed from, compared with the release before it.
 
     `changed` is the share of the last release's parameters whose bits differ or that are gone; `tasks` are the gates'
-    measurements against it.
+    measurements against it; `promised` are the tasks of the last release, by the names of their gates.
     """
 
     architecture: Relation
     interface: Relation
     changed: Share
     tasks: Annotated[tuple[Measurement, ...], Field(max_length=256)] = ()
+    promised: Tasks = ()
+
+    @model_serializer(mode="wrap")
+    def _without_no_promise(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields: dict[str, Any] = serialise(self)
+        return {name: value for name, value in fields.items() if name != "promised" or value}
 
     @property
     def worse(self) -> tuple[str, ...]:
         """The tasks that got significantly worse, by the names of their gates."""
         return tuple(task.gate for task in self.tasks if not task.passed and task.reason != "unclear")
 
+    @property
+    def lost(self) -> tuple[str, ...]:
+        """The tasks that the last release promised and that were not measured again."""
+        return tuple(sorted(set(self.promised) - {task.gate for task in self.tasks}))
+
+    @property
+    def learned(self) -> tuple[str, ...]:
+        """The tasks that the last release did not promise, and that this one is significantly better at than it, by more than
+        the gate's tolerance."""
+        return tuple(task.gate for task in self.tasks if task.gate not in self.promised and task.clearly_better)
+
+    @property
+    def promises(self) -> tuple[str, ...]:
+        """The tasks that the new release was tested on and did not get worse at."""
+        return tuple(sorted({task.gate for task in self.tasks} - set(self.worse)))
+
     def bump(self) -> Bump:
         """Return which number must go up at least."""
-        if self.worse or "other" in (self.architecture, self.interface):
+        if self.worse or self.lost or "other" in (self.architecture, self.interface):
             return Bump.MAJOR
-        if "grew" in (self.architecture, self.interface):
+        if self.learned or "grew" in (self.architecture, self.interface):
             return Bump.MINOR if 1 - self.changed > MOST_SHARE else Bump.MAJOR
         return Bump.PATCH if self.changed <= SMALL_SHARE else Bump.MAJOR
 
@@ -128,13 +155,16 @@ class Evidence(Record):
         """Say in a sentence why it is that bump."""
         if self.worse:
             return f"{', '.join(self.worse)} got significantly worse"
+        if self.lost:
+            return f"{', '.join(self.lost)} was not tested again"
         for what, relation in (("the architecture", self.architecture), ("the interface", self.interface)):
             if relation == "other":
                 return f"{what} is another one"
         changed = f"{100 * self.changed:.3g}% of the parameters changed"
         relations = {"architecture": self.architecture, "interface": self.interface}
-        grew = [what for what, relation in relations.items() if relation == "grew"]
-        return f"the {' and the '.join(grew)} grew and {changed}" if grew else f"{changed}, and nothing got significantly worse"
+        more = [f"the {what} grew" for what, relation in relations.items() if relation == "grew"]
+        more += [f"it learned {', '.join(self.learned)}"] if self.learned else []
+        return f"{' and '.join(more)} and {changed}" if more else f"{changed}, and nothing got significantly worse"
 
 
 def next_version(last: Version | None, evidence: Evidence, wanted: Version | None = None) -> Version:

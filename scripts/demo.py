@@ -29,7 +29,8 @@ from collab.protocol.event import EventDraft
 
 ROOT = Path(__file__).resolve().parent.parent
 NODES = 4
-QUICK_ROUNDS = 5
+QUICK_ROUNDS = 3
+QUICK_HELD_OUT = 64
 SHOWN_ROUNDS = 12
 ROUND_SECONDS = 60.0
 
@@ -152,7 +153,8 @@ def _draft(quick: bool) -> EventDraft:
     rounds = draft.rounds.model_copy(update={"last_round": QUICK_ROUNDS})
     samples = QUICK_ROUNDS * NODES * draft.inner.steps * draft.inner.batch
     inner = draft.inner.model_copy(update={"total_samples": samples})
-    return draft.model_copy(update={"rounds": rounds, "inner": inner})
+    data = draft.data.model_copy(update={"held_out_samples": QUICK_HELD_OUT})
+    return draft.model_copy(update={"rounds": rounds, "inner": inner, "data": data})
 
 
 def _ready(status: dict[str, Any] | None) -> bool:

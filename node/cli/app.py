@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from . import (
+    amend,
     credit,
     dashboard,
     doctor,
@@ -23,8 +24,10 @@ from . import (
     proposals,
     refs,
     release,
+    remote,
     run,
     service,
+    verdict,
     volunteer,
     weights,
 )
@@ -60,6 +63,7 @@ _EVENT = "The event"
 _HISTORY = "History"
 _PROPOSALS = "Changes made outside the swarm"
 _RELEASES = "Releases and modules"
+_REMOTES = "Between nodes"
 _INTEGRITY = "Keeping and mending a history"
 
 app.command("join", rich_help_panel=_NODE)(run.join)
@@ -75,6 +79,7 @@ app.command("doctor", rich_help_panel=_NODE)(doctor.doctor)
 app.add_typer(service.app, name="service", rich_help_panel=_NODE)
 app.add_typer(key.app, name="key", rich_help_panel=_NODE)
 
+amend.add_to(event.app)
 app.add_typer(event.app, name="event", rich_help_panel=_EVENT)
 app.command("seed", rich_help_panel=_EVENT)(run.seed)
 app.command("dashboard", rich_help_panel=_EVENT)(dashboard.dashboard)
@@ -82,6 +87,8 @@ app.command("report", rich_help_panel=_EVENT)(dashboard.report)
 app.command("credits", rich_help_panel=_EVENT)(credit.credits)
 app.add_typer(credit.certificate_app, name="certificate", rich_help_panel=_EVENT)
 app.add_typer(gate.app, name="gate", rich_help_panel=_EVENT)
+app.add_typer(verdict.app, name="verdict", rich_help_panel=_EVENT)
+app.command("verdicts", rich_help_panel=_EVENT)(verdict.verdicts)
 
 app.command("log", rich_help_panel=_HISTORY)(history.log)
 app.command("show", rich_help_panel=_HISTORY)(history.show)
@@ -103,7 +110,12 @@ app.command("release", rich_help_panel=_RELEASES)(release.release)
 app.add_typer(release.app, name="releases", rich_help_panel=_RELEASES)
 app.command("add", rich_help_panel=_RELEASES)(module.add)
 app.command("install", rich_help_panel=_RELEASES)(module.install)
+app.command("test-dependents", rich_help_panel=_RELEASES)(module.retest_dependents)
 app.add_typer(module.app, name="module", rich_help_panel=_RELEASES)
+
+app.command("fetch", rich_help_panel=_REMOTES)(remote.fetch)
+app.command("push", rich_help_panel=_REMOTES)(remote.push)
+app.add_typer(remote.app, name="remote", rich_help_panel=_REMOTES)
 
 app.command("verify", rich_help_panel=_INTEGRITY)(integrity.verify)
 app.command("fsck", rich_help_panel=_INTEGRITY)(integrity.fsck)

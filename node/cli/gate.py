@@ -33,7 +33,7 @@ def run(
     file: Annotated[
         Path | None, typer.Option("--file", metavar="FILE", help="Run your own gates (TOML); they may be commands.")
     ] = None,
-    sign: Annotated[bool, typer.Option("--sign", help="With --json: add a verdict signed with this node's key.")] = False,
+    sign: Annotated[bool, typer.Option("--sign", help="With --json: add verdicts signed by this node, and keep them.")] = False,
     home: HomeFlag = None,
     config: ConfigFlag = None,
     event: EventFlag = "",
@@ -52,6 +52,7 @@ def run(
     from ..history.revisions import find_commit
     from ..keys import load
     from ..reading import open_store
+    from ..store import Store
     from .offline import offline
 
     if sign and not as_json:
@@ -67,11 +68,12 @@ def run(
         base = find_commit(store, against) if against else _parent(store, candidate)
         found = offline(run_gates(manifest, store, settings, gates, candidate, base, progress))
     if as_json:
-        signer = load(node_home.identity_path) if sign else None
-        rows = [
-            result.fields() | ({"verdict": result.sign(signer, manifest, candidate, base).encode().hex()} if signer else {})
-            for result in found
-        ]
+        verdicts = [result.sign(load(node_home.identity_path), manifest, candidate, base) for result in found if sign]
+        if verdicts:
+            with Store.open_beside(folder.store_path) as store:
+                store.verdicts.add(verdicts)
+        signed = [{"verdict": verdict.encode().hex()} for verdict in verdicts] or [{}] * len(found)
+        rows = [result.fields() | more for result, more in zip(found, signed, strict=True)]
         typer.echo(json.dumps(_report(candidate, base, found, rows)))
     else:
         measured = [result.measurement for result in found]

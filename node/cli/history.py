@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import UsageError, UserError
-from .flags import ConfigFlag, EventFlag, HomeFlag, JsonFlag, event_of
+from .flags import ConfigFlag, DataFlag, DeviceFlag, EventFlag, HomeFlag, JsonFlag, ThreadsFlag, event_of, settings_of
 
 if TYPE_CHECKING:
+    from ...protocol.commit import Commit
     from ...protocol.event import EventManifest
     from ..history.moves import Move
     from ..history.payloads import Payloads
+    from ..settings import Settings
     from ..store import Store
 
 RangeArgument = Annotated[str, typer.Argument(metavar="[REV|RANGE]", help="Such as main, v1.2.0, main~3, @12, v1..main.")]
@@ -68,19 +70,24 @@ def show(
     with _reading(home, config, event) as (manifest, store):
         commit = find_commit(store, revision)
         moves: list[Move] | None = None
+        parts: list[list[Move]] = []
         missing = ""
         payloads = _payloads(manifest, store)
         try:
+            if commit.method == "proposals":
+                parts = [moves_of(change) for _, change in payloads.changes(commit)]
             moves = moves_of(payloads.change(commit))
         except UserError as error:
             missing = error.message
-        printing.commit(store, commit, moves, payloads.layout, missing, as_json)
+        printing.commit(store, commit, moves, parts, payloads.layout, missing, as_json)
 
 
 def diff(
     older: Annotated[str, typer.Argument(metavar="A|A..B", help="The older version; alone, it is compared with main.")],
     newer: Annotated[str | None, typer.Argument(metavar="[B]", help="The newer version.")] = None,
-    home: HomeFlag = None, config: ConfigFlag = None, event: EventFlag = "", as_json: JsonFlag = False,
+    tasks: Annotated[bool, typer.Option("--tasks", help="What the event's gates measure of both, not the tensors.")] = False,
+    home: HomeFlag = None, config: ConfigFlag = None, event: EventFlag = "", device: DeviceFlag = None,
+    threads: ThreadsFlag = None, data_dir: DataFlag = None, as_json: JsonFlag = False,
 ) -> None:  # fmt: skip
     """Show what differs between the weights of two versions, tensor by tensor; both are replayed and checked first."""
     from ..history import printing
@@ -90,10 +97,29 @@ def diff(
 
     with _reading(home, config, event) as (manifest, store):
         first, second = find_pair(store, older, newer)
+        if tasks:
+            settings = settings_of(config, device=device, threads=threads, data_dir=data_dir)
+            _diff_tasks(manifest, store, settings, first, second, as_json)
+            return
         if first.state == second.state and not as_json:
             typer.echo("the weights are the same, bit for bit")
             return
         printing.diff(first, second, offline(diff_commits(manifest, store, first, second)), as_json)
+
+
+def _diff_tasks(
+    manifest: EventManifest, store: Store, settings: Settings, first: Commit, second: Commit, as_json: bool
+) -> None:
+    from ..gates.run import run_gates
+    from ..history import printing
+    from ..history.progress import shown_on_terminal
+    from .offline import offline
+
+    if not manifest.gate:
+        raise UserError("the event has no gates, so there is nothing to measure", "its [[gate]] sections are its tasks")
+    with shown_on_terminal() as progress:
+        found = offline(run_gates(manifest, store, settings, manifest.gate, second, first, progress))
+    printing.diff_tasks(first, second, found, as_json)
 
 
 def blame(

@@ -58,20 +58,26 @@ def invites(home: HomeFlag = None, config: ConfigFlag = None, event: EventFlag =
     import json
     import time
 
+    from ..amendments.making import standing
     from ..event.inviting import admitted_so_far, issued_invites
     from ..reading import open_store
 
     _, folder = event_of(home, config, event)
     found = issued_invites(folder)
     with open_store(folder) as store:
-        admitted = admitted_so_far(folder.manifest().open(), store)
+        admitted, revoked = admitted_so_far(folder.manifest().open(), store), standing(folder, store).in_force.revoked
     if as_json:
-        fields = ((one, one.model_dump(exclude={"token"})) for one in found)
-        rows = [{"id": one.token.hex(), "used": len(admitted.by(one.token)), **rest} for one, rest in fields]
+        rows = [
+            {
+                "id": one.token.hex(), "used": len(admitted.by(one.token)), "revoked": one.token in revoked,
+                **one.model_dump(exclude={"token"}),
+            }
+            for one in found
+        ]  # fmt: skip
         typer.echo(json.dumps({"invites": rows}, ensure_ascii=False))
         return
     from rich.console import Console
 
     from ..event.invites_table import invites_table
 
-    Console().print(invites_table(found, admitted, time.time()) if found else "no invite was made in this home")
+    Console().print(invites_table(found, admitted, revoked, time.time()) if found else "no invite was made in this home")

@@ -151,16 +151,17 @@ def revert(
 
     node_home, folder = event_of(home, config, event)
     manifest, identity = folder.manifest().open(), keys.load(node_home.identity_path)
-    if manifest.maintainers is not None:
-        check_maintainer(manifest, identity)
     with Store.open_beside(folder.store_path) as store:
         name, now, parent = branch_to_take(store, into, find_commit(store, onto))
+        in_force = store.amendments.of(manifest).event_on(parent)
+        if in_force.maintainers is not None:
+            check_maintainer(in_force, identity)
         peer, commits = _meant(store, parent, revisions or [], contributor)
         made = offline(make_revert(
             manifest, store, settings_of(config, device=device), identity, parent, commits,
             peer=peer, message=message, time=int(time.time()),
         ))  # fmt: skip
-        waiting = None if dry_run else hand_on(store, into, made.commit, draft, manifest.deciders().threshold)
+        waiting = None if dry_run else hand_on(store, into, made.commit, draft, in_force.deciders().threshold)
         if not dry_run and waiting is None:
             keep_revert(store, name, now, made.commit)
     if as_json:

@@ -118,17 +118,18 @@ def merge(
 
     with Store.open_beside(folder.store_path) as store:
         chosen = find_proposals(store, proposals)
-        check_maintainer(manifest, identity)
         check_despite(despite)
         plan.check(len(chosen))
         name, expected, parent = branch_to_take(store, into, find_commit(store, onto))
+        in_force = store.amendments.of(manifest).event_on(parent)
+        check_maintainer(in_force, identity)
         compared, tested = offline(work(store, parent, chosen))
         if tested is None:
             if as_json:
                 typer.echo(json.dumps({"conflicts": conflicts_fields(compared)}))
             return
         commit = commit_of(manifest, store, identity, tested, despite)
-        waiting = hand_on(store, into, commit, draft, manifest.deciders().threshold)
+        waiting = hand_on(store, into, commit, draft, in_force.deciders().threshold)
         if waiting is None:
             keep_merge(store, name, expected, commit)
     _tell_merged(commit, into, compared, waiting, as_json)
@@ -183,7 +184,8 @@ def _plan(event: EventManifest, method: str, parameters: list[str] | None, messa
     import time
 
     from ..gates.file import read_gate_file
-    from ..proposals.merging import Plan, all_gates
+    from ..gates.run import all_gates
+    from ..proposals.merging import Plan
 
     own = read_gate_file(file) if file is not None else ()
     chosen, gates = _parameters(parameters or []), all_gates(event.gate, own)

@@ -9,7 +9,18 @@ from typing import Annotated, Any
 import typer
 
 from ..errors import UserError
-from .flags import ConfigFlag, HomeFlag, JsonFlag, home_of
+from .flags import (
+    ConfigFlag,
+    DataFlag,
+    DeviceFlag,
+    EventFlag,
+    HomeFlag,
+    JsonFlag,
+    ThreadsFlag,
+    event_of,
+    home_of,
+    settings_of,
+)  # fmt: skip
 
 app = typer.Typer(help="Packages: publish them, and LoRA adapters in and out.", no_args_is_help=True)
 
@@ -45,6 +56,41 @@ def install(index: IndexFlag, project: ProjectFlag = Path(), as_json: JsonFlag =
     from ..modules.index import Index
 
     _print(installing.install(project, Index.open(index)), as_json, "installed")
+
+
+def retest_dependents(
+    index: IndexFlag,
+    revision: Annotated[str, typer.Argument(metavar="[REV]", help="The new base; default: the newest version.")] = "HEAD",
+    against: Annotated[str, typer.Option("--against", metavar="REV", help="The old base; default: the last release.")] = "",
+    home: HomeFlag = None, config: ConfigFlag = None, event: EventFlag = "", device: DeviceFlag = None,
+    threads: ThreadsFlag = None, data_dir: DataFlag = None, as_json: JsonFlag = False,
+) -> None:  # fmt: skip
+    """Re-test the packages that require the event's model on a new version of it: exit code 1 if one got worse."""
+    from ..history.progress import shown_on_terminal
+    from ..history.revisions import find_commit
+    from ..modules.dependents import dependents_on, retest
+    from ..modules.index import Index
+    from ..reading import open_store
+    from ..releases.publish import Desk
+    from .offline import offline
+    from .release import dependent_fields
+
+    settings = settings_of(config, device=device, threads=threads, data_dir=data_dir)
+    opened = Index.open(index)
+    _, folder = event_of(home, config, event)
+    manifest = folder.manifest().open()
+    with open_store(folder) as store, shown_on_terminal() as progress:
+        newer = find_commit(store, revision)
+        older, version = Desk(folder, manifest, store).base(against)
+        modules = dependents_on(opened, manifest.name, version)
+        found = offline(retest(manifest, store, settings, opened, modules, older, newer, progress))
+    if as_json:
+        rows = [dependent_fields(each) for each in found]
+        typer.echo(json.dumps({"older": older.digest.hex(), "newer": newer.digest.hex(), "dependents": rows}))
+    else:
+        typer.echo("\n".join([line for each in found for line in each.lines()] or [f"nothing there requires {manifest.name}"]))
+    if any(each.failed for each in found):
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -35,6 +35,7 @@ def propose(
         bool, typer.Option("--statistics", help="Measure what merging by fisher or regmean needs, on the event's samples.")
     ] = False,
     out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Also write it to FILE, to be sent.")] = None,
+    push: Annotated[str, typer.Option("--push", metavar="REMOTE", help="Also push it to a remote.")] = "",
     home: HomeFlag = None,
     config: ConfigFlag = None,
     event: EventFlag = "",
@@ -48,11 +49,11 @@ def propose(
     from ..history.replay import replaying
     from ..history.revisions import find_commit
     from ..proposals.board import keep, write_file
-    from ..proposals.making import SAMPLES, Made, make_proposal
-    from ..proposals.printing import made_fields, statistics_sizes
+    from ..proposals.making import Made, make_proposal
+    from ..proposals.printing import made_fields, made_lines
     from ..proposals.weights import checkpoint_file
     from ..store import Store
-    from ..units import bytes_text, short
+    from .remote import check_remote, check_taken, push_to
 
     if len(message) > MAX_MESSAGE:
         raise UsageError(f"the message has {len(message)} characters, {MAX_MESSAGE} are allowed")
@@ -60,6 +61,8 @@ def propose(
         raise UserError(f"{out} is already there", "choose another name")
     file = checkpoint_file(checkpoint).absolute()
     node, folder = event_of(home, config, event)
+    if push:
+        check_remote(folder, push)
     manifest, identity = folder.manifest().open(), identity_of(node)
 
     async def make(store: Store, commit: Commit) -> Made:
@@ -77,16 +80,12 @@ def propose(
     proposal = open_proposal(made.signed.encode())[1]
     if as_json:
         typer.echo(json.dumps(made_fields(made.signed, proposal)))
-        return
-    what = f"{proposal.form}, {bytes_text(proposal.payload.size)}, error {100 * proposal.error:.2g}%"
-    typer.echo(f"proposal {short(made.signed.digest)}: {what}")
-    if statistics:
-        measured = ", ".join(f"{name} {bytes_text(size)}" for name, size in statistics_sizes(proposal).items())
-        typer.echo(f"statistics of {SAMPLES} samples: {measured}")
-    if made.without:
-        typer.echo(f"too many inputs for regmean, to be averaged: {', '.join(made.without)}")
-    if out is not None:
-        typer.echo(f"wrote {out}: `collab-node review {out.name}` takes it over elsewhere")
+    else:
+        typer.echo("\n".join(made_lines(made, proposal, out)))
+    if push:
+        told = push_to(node, folder, push, [f"proposals/{made.signed.digest.hex()}"])
+        typer.echo("\n".join(told.lines()), err=as_json)
+        check_taken(told)
 
 
 def review(

@@ -16,8 +16,8 @@ from .flags import ConfigFlag, DataFlag, DeviceFlag, EventFlag, HomeFlag, JsonFl
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from ...protocol.dependent import Dependent
     from ...protocol.identity import Identity
-    from ...protocol.messages import Signed
     from ...protocol.release import Release
     from ..releases.files import Files
     from ..releases.publish import Desk
@@ -36,19 +36,37 @@ def release(
         list[Path] | None,
         typer.Option("--verdicts", metavar="FILE", help="Another peer's `gate run --json --sign`; may be repeated."),
     ] = None,
+    require: Annotated[
+        int, typer.Option("--require", metavar="M", min=1, help="Verdicts of at least M peers on each gate, or as gates say.")
+    ] = 1,
+    despite: Annotated[
+        str, typer.Option("--despite-contradictions", metavar="REASON", help="Release though peers' verdicts contradict.")
+    ] = "",
+    index: Annotated[
+        Path | None, typer.Option("--index", metavar="DIR", help="Re-test the packages there that require the last release.")
+    ] = None,
+    file: Annotated[
+        Path | None, typer.Option("--file", metavar="FILE", help="Your own gates (TOML), too: tasks to promise from now on.")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Compute the version and show why; release nothing.")] = False,
     home: HomeFlag = None, config: ConfigFlag = None, event: EventFlag = "", device: DeviceFlag = None,
     threads: ThreadsFlag = None, data_dir: DataFlag = None, as_json: JsonFlag = False,
 ) -> None:  # fmt: skip
     """Release a commit: its version is computed from what changed since the last release, and signed with the evidence."""
+    from ..gates.file import read_gate_file
+    from ..gates.verdicts import read_verdicts
     from ..history.progress import shown_on_terminal
     from ..history.revisions import find_commit
+    from ..modules.index import Index
     from ..releases import roles
-    from ..releases.publish import Wish, prepare
+    from ..releases.opinions import Wish
+    from ..releases.publish import prepare
     from .offline import offline
 
     settings = settings_of(config, device=device, threads=threads, data_dir=data_dir)
-    wish = Wish(version, message, licence.lower(), [signed for file in verdicts or [] for signed in _verdicts_in(file)])
+    wish = Wish(version, message, licence.lower(), [signed for file in verdicts or [] for signed in read_verdicts(file)],
+                require, despite, None if index is None else Index.open(index),
+                read_gate_file(file) if file is not None else ())
     with _at_desk(home, config, event, write=True) as desk, shown_on_terminal() as progress:
         signer, now = _signer(home, config), _now()
         before = desk.files()
@@ -101,6 +119,8 @@ def show(
     as_json: JsonFlag = False,
 ) -> None:  # fmt: skip
     """Show a release: what it was computed from, who signed verdicts, what is new."""
+    from ..proposals.merged import printable
+
     with _at_desk(home, config, event) as desk:
         made = desk.find(version)
     if as_json:
@@ -109,7 +129,10 @@ def show(
     why = made.evidence.reason() if made.evidence is not None else "the first release"
     rows = [("commit", f"{made.commit.hex()} (round {made.round})"), ("why", why), ("licence", made.licence),
             ("released by", made.releaser)]  # fmt: skip
+    rows += [("despite", printable(made.despite))] if made.despite else []
+    rows += [("promises", ", ".join(made.tasks))] if made.tasks else []
     rows += [("verdict", f"{verdict.measurement.sentence()} — {peer}") for peer, verdict in made.opened_verdicts()]
+    rows += [("module", printable(line)) for each in made.dependents for line in each.lines()]
     typer.echo(f"{made.title} {made.version}")
     for label, value in rows:
         typer.echo(f"{label:<12} {value}")
@@ -229,6 +252,8 @@ def pull(
 
 def fields_of(made: Release) -> dict[str, Any]:
     """Return a release as plain values; digests in hex."""
+    from ...protocol.record import sha256
+
     evidence = made.evidence.model_dump(mode="python") if made.evidence is not None else None
     return {
         "version": made.version, "tag": made.tag, "event": made.event.hex(), "commit": made.commit.hex(), "round": made.round,
@@ -236,25 +261,27 @@ def fields_of(made: Release) -> dict[str, Any]:
         "evidence": evidence, "bump": made.evidence.bump().name.lower() if made.evidence is not None else None,
         "reason": made.evidence.reason() if made.evidence is not None else "the first release",
         "verdicts": [
-            {"peer": peer, "hardware": verdict.hardware, **verdict.measurement.model_dump()}
-            for peer, verdict in made.opened_verdicts()
+            {"verdict": digest.hex(), "peer": peer, "hardware": verdict.hardware, **verdict.measurement.model_dump()}
+            for digest, (peer, verdict) in zip(map(sha256, made.verdicts), made.opened_verdicts(), strict=True)
         ],
+        "despite": made.despite, "dependents": [dependent_fields(each) for each in made.dependents], "tasks": list(made.tasks),
+        "learned": list(made.evidence.learned) if made.evidence is not None else [],
         "message": made.message, "changelog": made.changelog, "licence": made.licence, "releaser": made.releaser,
         "credits": [credit.model_dump() for credit in made.credits], "time": made.time,
     }  # fmt: skip
 
 
-def _verdicts_in(path: Path) -> list[Signed]:
-    from ...protocol.errors import RemoteProtocolError
-    from ...protocol.messages import Signed
-
-    try:
-        rows = json.loads(path.read_bytes()[: 1 << 20])["gates"]
-        return [Signed.decode(bytes.fromhex(row["verdict"])) for row in rows]
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError, RemoteProtocolError) as error:
-        raise UserError(f"{path} holds no signed verdicts", "`collab-node gate run --json --sign` prints them") from error
+def dependent_fields(dependent: Dependent) -> dict[str, Any]:
+    """Return a module that was re-tested as plain values."""
+    gains = [
+        {
+            "gate": gain.compared.gate, "before": gain.before, "after": gain.after, "kept": gain.kept,
+            "passed": gain.compared.passed, "compared": gain.compared.model_dump(),
+        }
+        for gain in dependent.gains
+    ]  # fmt: skip
+    named = {"module": dependent.module, "version": dependent.version, "package": dependent.package.hex()}
+    return {**named, "problem": dependent.problem, "gains": gains}
 
 
 def _some(files: Files) -> Files:

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from ...protocol.amendments import SignedAmendment
+from ..amendments.making import problems
 from ..doctor.probing import probe
+from ..errors import UserError
 from ..hosting.pausing import OWNER_REASON
 from ..processes.frames import Message
 from .socket import Handler
@@ -44,8 +47,17 @@ def care(node: Node) -> dict[str, Handler]:
     async def examine(request: Message) -> Mapping[str, Any]:
         return await probe(node)
 
+    async def amend(request: Message) -> Mapping[str, Any]:
+        if node.driver is None:
+            raise UserError(f"the node is not ready yet: {node.phase}", "try again in a moment")
+        with problems():
+            signed = SignedAmendment.read(bytes(request.get("amendment", b"")))
+            node.learning.take(signed)
+        await node.effects.publish(signed)
+        return {"number": signed.content.number}
+
     return {
-        "probe": examine, "limits": limits, "set": set_limit,
+        "amend": amend, "probe": examine, "limits": limits, "set": set_limit,
         "pause": pause, "resume": resume, "leave": leave, "restart": restart,
     }  # fmt: skip
 

@@ -12,6 +12,7 @@ from ..errors import UserError
 from ..processes.frames import Message
 from ..processes.ipc import ChannelClosed, RemoteFailure
 from .owner_requests import care
+from .remote_requests import between_nodes
 from .socket import Handler
 
 if TYPE_CHECKING:
@@ -52,7 +53,10 @@ def requests(node: Node, stop: asyncio.Event) -> dict[str, Handler]:
         except ChannelClosed as error:
             raise UserError("the trainer ended while it was asked", "ask again") from error
 
-    return {"status": status, "swarm": swarm, "stop": end, "commit": commit, "evaluate": evaluate, **care(node)}
+    return {
+        "status": status, "swarm": swarm, "stop": end, "commit": commit, "evaluate": evaluate,
+        **care(node), **between_nodes(node),
+    }  # fmt: skip
 
 
 def _require_ready(node: Node) -> None:

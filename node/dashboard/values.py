@@ -54,6 +54,8 @@ def node_values(view: NodeView) -> dict[str, Any]:
         "gossip_peers": view.gossip_peers,
         "restarts": view.restarts,
         "device": view.device,
+        "announcements": list(view.announcements),
+        "decided": view.decided,
     }
 
 

@@ -45,9 +45,10 @@ async def sign_draft(
 ) -> SignedDraft:  # fmt: skip
     """Take over what the draft merges, replay it, and add a signature if it lacks one. Raises UserError."""
     draft.check(event, store)
-    missing = draft.missing(event)
+    in_force = store.amendments.of(event).event_on(store.commit(draft.commit.base))
+    missing = draft.missing(in_force)
     if missing:
-        check_maintainer(event, identity)
+        check_maintainer(in_force, identity)
         if identity.peer_id in draft.signers():
             raise UserError("you have signed this already", f"{missing} more must sign: send it to another maintainer")
     for signed, blobs in proposals:

@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from ...protocol.merging import parts
+from ..amendments.words import ANNOUNCEMENTS, end_words
 from ..credit.served import gates_run
 from .view import NodeView
 
@@ -44,7 +45,7 @@ def observe(node: Node) -> NodeView:
     if node.driver is not None:
         view |= _round(node)
     if node.pausing.reason:
-        who = "owner" if "owner" in node.pausing.reasons else "manners"
+        who = next(who for who in ("owner", "coordinators", "manners") if who in node.pausing.reasons)
         message = f"paused: {node.pausing.reason}"
         view |= {"paused": node.pausing.reason, "pauser": who, "phase": "paused", "message": message}
     return NodeView(**view)  # type: ignore[arg-type]
@@ -52,6 +53,7 @@ def observe(node: Node) -> NodeView:
 
 def _round(node: Node) -> dict[str, object]:
     assert node.driver is not None
+    state = node.history.in_force
     head, machine, training = node.history.head, node.driver.machine, node.driver.training
     mine = [part.share for part in parts(head) if part.signed.signer == node.identity.peer_id]
     found: dict[str, object] = {
@@ -62,7 +64,9 @@ def _round(node: Node) -> dict[str, object]:
         "contributors": len(head.accepted),
         "share": float(sum(mine)) if head.accepted else None,
         "swarm_samples": head.samples,
-        "steps": node.event.inner.steps,
+        "steps": node.history.amendments.event_on(head).inner.steps,
+        "announcements": tuple(each.text for each in state.announcements[-ANNOUNCEMENTS:]),
+        "decided": end_words(state, head.round),
         "device": node.host.opened.device,
         "loss": head.loss,
     }

@@ -105,6 +105,10 @@ def _rows(view: NodeView, *, tall: bool) -> Iterator[tuple[str, RenderableType]]
     if view.running:
         yield "my machine", Group(*_machine(view))
     yield "my credit", _credit(view)
+    for text in view.announcements:
+        yield "announced", Text(text, style="bold")
+    if view.decided:
+        yield "decided", Text(view.decided)
     following = _following(view)
     if following:
         yield "next", Text(following)
@@ -168,6 +172,8 @@ def _credit(view: NodeView) -> RenderableType:
 
 def _following(view: NodeView) -> str:
     if view.paused:
+        if view.pauser == "coordinators":
+            return "It goes on by itself when they open the event again."
         by_itself = view.pauser == "manners"
         return "It goes on by itself when this is over." if by_itself else "`collab-node resume` goes on, with nothing lost."
     if view.phase == "training" and not view.trains:

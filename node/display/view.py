@@ -35,6 +35,8 @@ class NodeView:
     message: str = ""
     paused: str = ""
     pauser: str = ""
+    announcements: tuple[str, ...] = ()
+    decided: str = ""
     step: int = 0
     steps: int = 0
     round_samples: int = 0
@@ -72,7 +74,8 @@ class NodeView:
         known = {field.name for field in fields(cls)} & set(values)
         view = cls(**{name: values[name] for name in known})
         board = tuple((str(who), int(samples)) for who, samples in view.board)
-        return replace(view, addresses=tuple(view.addresses), losses=tuple(view.losses), board=board)
+        announced = tuple(str(text) for text in view.announcements)
+        return replace(view, announcements=announced, addresses=tuple(view.addresses), losses=tuple(view.losses), board=board)
 
 
 def _plain(value: object) -> object:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from ...protocol.admission import EXPIRED, REVOKED, USED_UP, Admitted, admit, issuers, refusal
+from ...protocol.admission import EXPIRED, REVOKED, USED_UP, Admitted, admit, issuers, needs_no_invite, refusal
 from ...protocol.event import EventManifest
 from ...protocol.identity import Identity, PeerId
 from ...protocol.invite import Invite
@@ -14,24 +14,27 @@ from ..errors import NothingToDo
 _ASK = "ask the coordinator for a new one"
 
 
-def admission_of(event: EventManifest, peer: PeerId, token: bytes | None, terms: Terms | None) -> bytes | TokenProof | None:
-    """Return what `peer` shows, None in an open event; `token` is a seed, the admission key's where it has no terms.
+def admission_of(
+    created: EventManifest, in_force: EventManifest, peer: PeerId, token: bytes | None, terms: Terms | None
+) -> bytes | TokenProof | None:
+    """Return what `peer` shows, None where it needs nothing; `token` is a seed, the admission key's where it has no terms.
 
-    Raises NothingToDo.
+    `in_force` is the event with its amendments. Raises NothingToDo.
     """
-    if peer in event.admission.banned:
-        raise NothingToDo("this event does not admit this node's key", "ask the coordinator")
-    if event.admission.key is None:
+    if peer in in_force.admission.banned:
+        raise banned_error()
+    if needs_no_invite(in_force, peer):
         return None
-    if token is None or not _is_good(event, Identity(token), terms):
-        raise NothingToDo("this event is by invitation, and the invite has no valid token", "ask the coordinator for one")
-    return admit(event, peer, token, terms)
+    if token is None or not _is_good(created, in_force, Identity(token), terms):
+        raise _not_invited()
+    return admit(created, peer, token, terms)
 
 
-def _is_good(event: EventManifest, token: Identity, terms: Terms | None) -> bool:
+def _is_good(created: EventManifest, in_force: EventManifest, token: Identity, terms: Terms | None) -> bool:
     if terms is None:
-        return token.peer_id == event.admission.key
-    return terms.are_by(issuers(event), event.digest, token.public_key)
+        return token.peer_id == created.admission.key
+    # A former coordinator's word still counts for who is in: the history says whether we are.
+    return terms.are_by({*issuers(created), *issuers(in_force)}, created.digest, token.public_key)
 
 
 def check_expiry(invite: Invite, now: float) -> None:
@@ -45,6 +48,8 @@ def check_admission(
 ) -> None:
     """Raise NothingToDo if this node's contributions would be refused, by the history or by our own clock."""
     reason = refusal(event, peer, admission, admitted)
+    if reason == "not_invited":
+        raise _not_invited()
     if not isinstance(admission, TokenProof):
         return
     terms = admission.terms
@@ -57,6 +62,16 @@ def check_admission(
         raise _expired(terms.expires)
     if peer not in admitted.by(admission.token) and 0 < terms.expires <= now:
         raise _expired(terms.expires, " by this machine's clock")
+
+
+def banned_error(reason: str = "") -> NothingToDo:
+    """Return what a banned node's owner is told."""
+    why = f": {reason}" if reason else ""
+    return NothingToDo(f"the coordinators banned this node's key{why}", "ask them; its history stays readable here")
+
+
+def _not_invited() -> NothingToDo:
+    return NothingToDo("this event is by invitation, and the invite has no valid token", _ASK)
 
 
 def _expired(expires: int, clock: str = "") -> NothingToDo:

@@ -61,7 +61,7 @@ def parse_event(text: str, source: str) -> EventDraft:
         table, lines = tomllib.loads(text), key_lines(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise EventFileError(source, [syntax_problem(error, last_line)]) from error
-    problems = _apply_units(table, lines)
+    problems = apply_units(table, lines)
     try:
         draft = EventDraft.model_validate(frozen(table))
     except ValidationError as error:
@@ -95,7 +95,7 @@ def syntax_problem(error: Exception, last_line: int) -> Problem:
     return Problem(int(line) if line.isdigit() else last_line, "", f"not TOML: {message}")
 
 
-def _apply_units(table: dict[str, Any], lines: Mapping[KeyPath, int]) -> list[Problem]:
+def apply_units(table: dict[str, Any], lines: Mapping[KeyPath, int]) -> list[Problem]:
     """Replace durations and sizes written as text by numbers, in place; what is neither is removed and returned as a problem."""
     problems = []
     for path, unit in UNITS.items():

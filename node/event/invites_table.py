@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from rich import box
 from rich.table import Table
@@ -14,8 +14,8 @@ from ..units import seconds_text, short
 from .inviting import Issued
 
 
-def invites_table(issued: Sequence[Issued], admitted: Admitted, now: float) -> Table:
-    """One row an invite; `now` in Unix seconds."""
+def invites_table(issued: Sequence[Issued], admitted: Admitted, revoked: Collection[bytes], now: float) -> Table:
+    """One row an invite; `revoked` are tokens' ids, `now` in Unix seconds."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for heading in ("id", "made on", "expires", "uses"):
         table.add_column(heading, no_wrap=True, justify="right" if heading == "uses" else "left")
@@ -24,7 +24,8 @@ def invites_table(issued: Sequence[Issued], admitted: Admitted, now: float) -> T
         used = len(admitted.by(one.token))
         made = time.strftime("%Y-%m-%d", time.localtime(one.created))
         uses = f"{used} of {one.uses}" if one.uses else str(used)
-        table.add_row(short(one.token), made, _expiry(one.expires, now), uses, Text(one.note))
+        ends = "revoked" if one.token in revoked else _expiry(one.expires, now)
+        table.add_row(short(one.token), made, ends, uses, Text(one.note))
     return table
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from string import hexdigits
 from typing import Annotated
 
 from pydantic import Field
@@ -28,6 +29,7 @@ from .units import seconds
 _ADDRESSES = 16
 _EXAMPLE = "/ip4/203.0.113.7/tcp/4001/p2p/12D3Koo…"
 _NAME_DIGITS = 16
+_ID_DIGITS = 64
 _MAX_SECONDS = 3653 * 86400
 MAX_NOTE = 200
 
@@ -106,6 +108,19 @@ def _read(folder: EventFolder, name: str) -> Issued:
         return Issued.decode(path.read_bytes())
     except (OSError, RemoteProtocolError) as error:
         raise UserError(f"{path} is no record of an invite ({error})", "move it away") from error
+
+
+def token_meant(folder: EventFolder, text: str) -> bytes:
+    """Return the token's id that begins with these hex digits: of an invite of this home, or any in full. Raises UserError."""
+    wanted = text.lower()
+    found = [one.token for one in issued_invites(folder) if one.token.hex().startswith(wanted)]
+    if len(found) == 1:
+        return found[0]
+    if len(found) > 1:
+        raise UserError(f"{len(found)} invites begin with {text}", "give more digits of its id")
+    if len(wanted) == _ID_DIGITS and set(wanted) <= set(hexdigits):
+        return bytes.fromhex(wanted)
+    raise UserError(f"no invite of this home has an id that begins with {text}", "`collab-node event invites` lists them")
 
 
 def admitted_so_far(event: EventManifest, store: Store) -> Admitted:

@@ -11,7 +11,7 @@ from typing import Any
 from ...protocol.canonical import encode
 from ...protocol.commit import Commit
 from ...protocol.event import EventManifest
-from ...protocol.gates import CommandGate, EventGate, OwnGate
+from ...protocol.gates import CommandGate, EventGate, HeadGate, LossGate, OwnGate
 from ...protocol.identity import Identity
 from ...protocol.messages import Signed
 from ...protocol.record import sha256
@@ -24,6 +24,8 @@ from ..store import Store
 from ..trainer import messages
 from ..trainer.messages import VersionRef
 from .command import measure_command
+
+_NEVER_CLEAR = 1e-9
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,15 @@ def choose(gates: Sequence[OwnGate], names: Sequence[str]) -> list[OwnGate]:
         known = ", ".join(gate.name for gate in gates) or "none"
         raise UserError(f"there is no gate {unknown[0]!r}", f"there are: {known}")
     return [gate for gate in gates if not names or gate.name in names]
+
+
+def all_gates(gates: Sequence[EventGate], own: Sequence[OwnGate]) -> tuple[OwnGate, ...]:
+    """Return the event's gates and one's own. Raises UserError if two have one name."""
+    names = {gate.name for gate in gates}
+    for gate in own:
+        if gate.name in names:
+            raise UserError(f"the event has a gate {gate.name!r} too", "call yours otherwise")
+    return (*gates, *own)
 
 
 def seed_of(against: bytes, candidate: bytes) -> bytes:
@@ -113,6 +124,11 @@ async def _run(replay: Replay, gate: OwnGate, files: tuple[Path, Path], seed: by
 def result_of(answer: messages.GateRun) -> Result:
     """Return what the worker found."""
     return Result(Measurement.decode(answer.measurement), answer.data, answer.hardware)
+
+
+def to_the_end(gate: EventGate) -> EventGate:
+    """Return the gate, certain of nothing: it looks at all samples that it may, so that its measures can be compared."""
+    return gate.model_copy(update={"significance": _NEVER_CLEAR}) if isinstance(gate, LossGate | HeadGate) else gate
 
 
 def request_for(gate: EventGate, candidate: VersionRef, seed: bytes, base: VersionRef | None = None) -> messages.RunGate:

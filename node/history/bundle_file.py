@@ -73,6 +73,28 @@ class BundleFile:
                 raise self._wrong("is cut off")
             yield blob
 
+    def commit_places(self, header: BundleHeader) -> Iterator[tuple[int, bytes, bytes]]:
+        """Yield what `commits` does, each with where in the file it begins."""
+        for _ in range(header.commits):
+            at = self._file.tell()
+            yield at, self._record(DOCUMENT_LIMITS.size), self._record(DOCUMENT_LIMITS.size)
+
+    def commit_at(self, at: int) -> tuple[bytes, bytes]:
+        """Return the bytes of the commit that begins there, and of its certificate."""
+        self._file.seek(at)
+        return self._record(DOCUMENT_LIMITS.size), self._record(DOCUMENT_LIMITS.size)
+
+    def places(self, header: BundleHeader) -> Iterator[tuple[bytes, tuple[int, BundledBlob]]]:
+        """Yield for each blob its digest, and where in the file its bytes begin. Comes after the commits."""
+        for blob in self.blobs(header):
+            yield blob.sha256, (self._file.tell(), blob)
+            self.skip(blob)
+
+    def save_from(self, at: int, blob: BundledBlob, path: Path) -> None:
+        """Write the bytes of a blob that begins there to `path`."""
+        self._file.seek(at)
+        self.save(blob, path)
+
     def skip(self, blob: BundledBlob) -> None:
         """Pass over a blob's bytes."""
         self._file.seek(blob.size, 1)

@@ -15,7 +15,9 @@ from rich.text import Text
 
 from ...protocol import refs
 from ...protocol.commit import Commit
+from ...protocol.proposal import open_merge
 from ..display.rounds_table import RoundRow, rounds_table
+from ..gates.printing import compared, gates_table
 from ..proposals.merged import merged_lines
 from ..store import Store
 from ..units import loss_text, peer_text, short
@@ -34,6 +36,7 @@ from .show import certificate_fields, departed_of, revert_lines, show_fields
 
 if TYPE_CHECKING:
     from ...kernels import Layout
+    from ..gates.run import Result
 
 
 _OTHER = "no merge of contributions: `collab-node diff` says what it did"
@@ -125,11 +128,12 @@ def tensor(shown: Chosen, payloads: Payloads, pattern: str, as_json: bool) -> No
 
 
 def commit(
-    store: Store, shown: Commit, moves: Sequence[Move] | None, layout: Layout, missing: str, as_json: bool
-) -> None:
-    """Print one commit; `missing` says why there are no `moves`."""
+    store: Store, shown: Commit, moves: Sequence[Move] | None, parts: Sequence[Sequence[Move]], layout: Layout, missing: str,
+    as_json: bool,
+) -> None:  # fmt: skip
+    """Print one commit; `parts` are what each proposal moved that it merged, `missing` says why there are no `moves`."""
     if as_json:
-        typer.echo(json.dumps(show_fields(store, shown, moves)))
+        typer.echo(json.dumps(show_fields(store, shown, moves, parts)))
         return
     console = Console()
     for name in (name for name, at in store.refs.all("tags/").items() if at == shown.digest):
@@ -138,7 +142,7 @@ def commit(
     for line in _headers(store, shown):
         console.print(Text(line), soft_wrap=True)
     if shown.method == "proposals":
-        console.print(Text("\n".join(merged_lines(shown))), soft_wrap=True)
+        console.print(Text("\n".join([*merged_lines(shown), *_parts_lines(shown, parts)])), soft_wrap=True)
     if shown.accepted:
         console.print(tables.contributions_table(shown))
     if shown.rejected:
@@ -147,6 +151,15 @@ def commit(
         console.print(tables.moves_table(moves, layout.numel()))
     elif missing:
         console.print(Text(f"\nwhat it moved cannot be told: {missing}"), soft_wrap=True)
+
+
+def _parts_lines(shown: Commit, parts: Sequence[Sequence[Move]]) -> Iterator[str]:
+    """Yield what each proposal moved, the tensors that it moved farthest first."""
+    if not parts:
+        return
+    for (signed, _), moves in zip(open_merge(shown)[1].opened(), parts, strict=True):
+        yield f"{short(signed.digest)} moved"
+        yield from tables.stat_lines(moves)
 
 
 def _headers(store: Store, shown: Commit) -> Iterator[str]:
@@ -181,6 +194,15 @@ def diff(older: Commit, newer: Commit, diffs: Sequence[TensorDiff], as_json: boo
         return
     typer.echo(f"{short(older.digest)} (round {older.round}) .. {short(newer.digest)} (round {newer.round})")
     _print(tables.diff_table(diffs))
+
+
+def diff_tasks(older: Commit, newer: Commit, results: Sequence[Result], as_json: bool) -> None:
+    """Print what gates measured of two versions, side by side."""
+    if as_json:
+        tasks = [result.fields() for result in results]
+        typer.echo(json.dumps({"older": older.digest.hex(), "newer": newer.digest.hex(), "tasks": tasks}))
+    else:
+        _print(gates_table(compared(newer, older), [result.measurement for result in results]))
 
 
 def blame(shown: Chosen, payloads: Payloads, pattern: str, as_json: bool) -> None:

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from ...protocol import refs
 from ...protocol.event import EventManifest
 from ...protocol.messages import Attestation, Contribution, Proposal, Signed
+from ...protocol.module import SignedPackage
 from ...protocol.rounds.state import VotingState
+from ..modules.index import Index as Packages
 from ..releases.files import blobs_named
 from ..rounds.contributing import outstanding
 from ..store import Store, blobs_of
@@ -29,7 +31,8 @@ class Reach:
 
 def reach(event: EventManifest, store: Store, index: Index) -> Reach:
     """Return what is to be kept of the store whose index is `index`. Raises KeyError, RemoteProtocolError on a damaged commit."""
-    commits = refs.ancestors(StoreGraph(store), store.refs.all().values())
+    tips = [*store.refs.all().values(), *(each.proposal.base for each in store.proposals.all())]
+    commits = refs.ancestors(StoreGraph(store), tips)
     blobs = set(commits)
     for digest in commits:
         blobs.update(blob.sha256 for blob in blobs_of_commit(store.commit(digest)))
@@ -89,6 +92,13 @@ def _released(event: EventManifest, store: Store, index: Index) -> Iterable[byte
     yield from blobs_named(store).values()
 
 
-KEEPERS: tuple[Keeper, ...] = (_contributed, _own, _voted, _proposed, _released)
+def _packaged(event: EventManifest, store: Store, index: Index) -> Iterable[bytes]:
+    for data in Packages(index.path.parent).records().values():
+        for file in SignedPackage.read(data).open().files:
+            if file.blob is not None:
+                yield file.blob.sha256
+
+
+KEEPERS: tuple[Keeper, ...] = (_contributed, _own, _voted, _proposed, _released, _packaged)
 """Each yields the blobs that one kind of unfinished work needs."""
 

@@ -67,13 +67,21 @@ def revert_lines(commit: Commit) -> list[str]:
     return [*lines, "", *fields["message"].splitlines()] if fields["message"] else lines
 
 
-def show_fields(store: Store, commit: Commit, moves: Sequence[Move] | None) -> dict[str, Any]:
-    """Return all of a commit as plain values; `moves` None: its payloads are not here."""
+def show_fields(
+    store: Store, commit: Commit, moves: Sequence[Move] | None, parts: Sequence[Sequence[Move]] = ()
+) -> dict[str, Any]:
+    """Return all of a commit as plain values; `moves` None: its payloads are not here.
+
+    `parts` are what each proposal moved that it merged, in its order.
+    """
+    merged = merged_fields(commit) if commit.method == "proposals" else None
+    for proposal, part in zip(merged["proposals"] if merged else (), parts, strict=False):
+        proposal["tensors"] = [move.to_dict() for move in part]
     return {
         **log_fields(commit, ref_labels(store)),
         "revert": revert_fields(commit),
         "departed": departed_of(commit),
         "certificate": certificate_fields(store, commit),
         "tensors": None if moves is None else [move.to_dict() for move in moves],
-        **({"merged": merged_fields(commit)} if commit.method == "proposals" else {}),
+        **({"merged": merged} if merged is not None else {}),
     }

@@ -1,8 +1,8 @@
 """Resting: the worker saves what it has and goes, with all its memory, while the network stays.
 
 Who rests has said goodbye, so that the swarm neither waits for it nor draws it into a committee; the first thing it says after
-that takes it in again. Several may ask for a rest (the owner, the node's manners), each with a reason; it ends when none asks any
-more. What the owner asked for outlives the process, as a file in the home.
+that takes it in again. Several may ask for a rest (the owner, the event's coordinators, the node's manners), each with a reason;
+it ends when none asks any more. What the owner asked for outlives the process, as a file in the home.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Literal, Protocol
 
 from ..files import atomic_write
 
-Who = Literal["owner", "manners"]
+Who = Literal["owner", "coordinators", "manners"]
 
 OWNER_REASON = "you asked for it"
 _MAX_NOTE = 200
@@ -47,7 +47,7 @@ class Pausing:
     @property
     def reason(self) -> str:
         """Why the node rests; empty while it does not. The owner's reason goes before all others."""
-        return self._reasons.get("owner") or self._reasons.get("manners", "")
+        return next((self._reasons[who] for who in ("owner", "coordinators", "manners") if who in self._reasons), "")
 
     @property
     def reasons(self) -> Mapping[Who, str]:

@@ -15,6 +15,7 @@ from .load import OthersLoad
 from .policies import Seen
 
 _INTERRUPTS = Path("/proc/interrupts")
+_WINDOWS = Path("/dev/pts")
 _KEYBOARD = "i8042"  # the controller of built-in keyboards and touchpads
 
 
@@ -98,11 +99,17 @@ class Touches:
 
 
 def _terminals() -> list[float]:
-    """Return when each logged-in terminal was last typed in (Unix seconds)."""
+    """Return when each terminal was last typed in, or opened (Unix seconds): those of who logged in, and our user's own windows.
+
+    Most terminal windows are in no list of log-ins any more, and some systems keep none.
+    """
+    logged_in = {f"/dev/{user.terminal}" for user in psutil.users()}
     found = []
-    for user in psutil.users():
+    for path in (*logged_in, *map(str, _WINDOWS.glob("[0-9]*"))):
         try:
-            found.append(os.stat(f"/dev/{user.terminal}").st_atime)
+            status = os.stat(path)
         except (OSError, ValueError):
             continue
+        if path in logged_in or status.st_uid == os.getuid():
+            found.append(status.st_atime)
     return found

@@ -14,12 +14,14 @@ DIRECTIONS = ("sent", "received")
 BYTE_KINDS = ("blob", "rpc", "gossip")
 MESSAGE_KINDS = tuple(MESSAGES)
 QUANTILES = ("0", "0.5", "1")
-CHANNELS = ("blob", "rpc", "gossip", "record")
+CHANNELS = ("blob", "rpc", "gossip", "record", "push")
 REASONS = frozenset({
-    "bad_certificate", "bad_proof", "bad_signature", "banned", "busy", "disputed", "duplicate", "equivocation",
+    "bad_certificate", "bad_proof", "bad_signature", "banned", "busy", "event_paused", "not_a_coordinator",
+    "too_few_signatures", "too_many_amendments", "unamended", "unknown_amendment", "unknown_previous", "wrong_amendment",
+    "wrong_previous", "disputed", "duplicate", "equivocation",
     "event_over", "expires_too_late", "fisher", "fisher_codec", "fisher_empty", "fisher_malformed", "fisher_missing",
     "fisher_size", "fisher_unexpected", "gate", "implausible", "invite_expired", "invite_revoked", "invite_used_up", "late",
-    "lost", "malformed", "no_such_view", "non_finite", "not_a_member", "not_invited", "not_the_proposer",
+    "lost", "malformed", "no_such_view", "non_finite", "not_a_member", "not_allowed", "not_invited", "not_the_proposer",
     "omitted", "out_of_range", "oversized", "payload_codec", "payload_empty", "payload_malformed", "payload_size",
     "rate_limited", "refused", "spent", "stale", "stalled", "state_mismatch", "too_many_records", "unavailable",
     "unexpected_kind",

@@ -83,15 +83,40 @@ class Index:
     def publish(self, signed: SignedPackage, folder: Path) -> Held:
         """Keep a package whose files are in `folder`. A version that is there is never replaced."""
         package = signed.open()
-        path = self.folder / _PACKAGES / package.module.name / package.module.version
-        data = signed.encode()
+        self._check_new(package, signed.encode())
+        for file in package.files:
+            self._keep(file, folder / file.path)
+        return self.add(signed)
+
+    def add(self, signed: SignedPackage) -> Held:
+        """Keep the record of a package whose files' blobs are here. A version that is there is never replaced."""
+        package, data = signed.open(), signed.encode()
+        self._check_new(package, data)
+        for file in package.files:
+            if file.blob is not None and self._blobs.size(file.blob.sha256) != file.blob.size:
+                raise UserError(f"{self.folder} lacks {file.path} of {package.module.name} {package.module.version}")
+        atomic_write(self._path(package), data)
+        return Held(sha256(data), package)
+
+    def records(self) -> dict[str, bytes]:
+        """Return the signed records' bytes as NAME/VERSION, none of which was looked at."""
+        folder = self.folder / _PACKAGES
+        paths = [path for path in sorted(folder.glob("*/*")) if path.is_file() and not path.name.startswith(".")]
+        return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths if path.stat().st_size <= _MOST_BYTES}
+
+    def record(self, name: str, version: str) -> bytes | None:
+        """Return the signed record's bytes, not looked at; None if it is not here."""
+        path = self.folder / _PACKAGES / name / version
+        return path.read_bytes() if path.is_file() and path.stat().st_size <= _MOST_BYTES else None
+
+    def _path(self, package: Package) -> Path:
+        return self.folder / _PACKAGES / package.module.name / package.module.version
+
+    def _check_new(self, package: Package, data: bytes) -> None:
+        path = self._path(package)
         if path.exists() and path.read_bytes() != data:
             what = f"{package.module.name} {package.module.version} is already published, and is another one"
             raise UserError(what, "raise `version` in module.toml")
-        for file in package.files:
-            self._keep(file, folder / file.path)
-        atomic_write(path, data)
-        return Held(sha256(data), package)
 
     def _keep(self, file: PackageFile, source: Path) -> None:
         if file.blob is None or self._blobs.has(file.blob.sha256):
@@ -118,5 +143,3 @@ class Index:
                 target.unlink()
                 raise UserError(f"{file.path} has another hash: it is not what was published")
             sync(target)
-
-

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any
@@ -111,6 +111,7 @@ class Gossip:
         )
         self._dials: dict[str, _Dial] = {}
         self._bans: set[str] = set()
+        self._coordinators: frozenset[str] = frozenset()
         self._outbox: deque[tuple[str, bytes]] = deque(maxlen=self.queue)
         self._wake = asyncio.Event()
         self._tasks = Tasks()
@@ -168,6 +169,7 @@ class Gossip:
         try:
             for peer in self._bans:
                 await sidecar.channel.request({"kind": "ban", "peer": peer}, CALL_SECONDS)
+            await sidecar.channel.request({"kind": "coordinators", "peers": sorted(self._coordinators)}, CALL_SECONDS)
             await asyncio.gather(*(self._dial(sidecar.channel, address) for address in list(self._dials)))
             while self._outbox:
                 await self._send(sidecar.channel, *self._outbox[0])
@@ -248,6 +250,16 @@ class Gossip:
         for address in [address for address, dial in self._dials.items() if dial.peer_id == peer_id]:
             self.forget(address)
         await self._ask({"kind": "ban", "peer": peer_id})
+
+    async def unban(self, peer_id: str) -> None:
+        """Hear the peer again."""
+        self._bans.discard(peer_id)
+        await self._ask({"kind": "unban", "peer": peer_id})
+
+    async def follow(self, coordinators: Collection[str]) -> None:
+        """Let amendments pass that one of these has signed, and no others, now and after restarts."""
+        self._coordinators = frozenset(coordinators)
+        await self._ask({"kind": "coordinators", "peers": sorted(self._coordinators)})
 
     async def stats(self) -> Message:
         """Return the sidecar's counters: `peers`, `mesh` (peers by topic), `inbound`, `inbound_refused`, `dropped`."""

@@ -196,6 +196,11 @@ class Network:
         self.host.banned.add(peer_id)
         await self.gossip.ban(peer_id)
 
+    async def unban(self, peer_id: str) -> None:
+        """Hear and serve a peer again."""
+        self.host.banned.discard(peer_id)
+        await self.gossip.unban(peer_id)
+
     # Health, for the metrics
 
     @property

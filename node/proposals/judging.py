@@ -14,18 +14,17 @@ from dataclasses import dataclass
 from ...kernels.merge import MODEL_METHODS
 from ...kernels.merge.auto import Candidate, auto
 from ...protocol.commit import Commit
-from ...protocol.gates import EventGate, HeadGate, LossGate
+from ...protocol.gates import EventGate
 from ...protocol.proposal import ProposalMerge, Tried
 from ...protocol.verdict import Measurement
 from ..errors import UserError
-from ..gates.run import request_for, result_of, seed_of
+from ..gates.run import request_for, result_of, seed_of, to_the_end
 from ..history.replay import Replay
 from ..processes.ipc import RemoteFailure
 from ..rounds.weights import changes_key
 from ..trainer.messages import VersionRef
 from .statistics import capped, lacking, why_not
 
-_NEVER_CLEAR = 1e-9
 _MOST_REASON = 200
 
 
@@ -94,13 +93,8 @@ async def _judge(
 
 
 async def _measure(replay: Replay, gate: EventGate, parent: Commit, key: str) -> Measurement:
-    request = request_for(_to_the_end(gate), VersionRef(of="candidate", key=key), seed_of(parent.state, parent.state))
+    request = request_for(to_the_end(gate), VersionRef(of="candidate", key=key), seed_of(parent.state, parent.state))
     return result_of(await replay.gate(request)).measurement
-
-
-def _to_the_end(gate: EventGate) -> EventGate:
-    """Return the gate, certain of nothing: it looks at all samples that it may."""
-    return gate.model_copy(update={"significance": _NEVER_CLEAR}) if isinstance(gate, LossGate | HeadGate) else gate
 
 
 def _scored(method: str, measured: Sequence[Measurement]) -> _Judged:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ...kernels.merge import MODEL_METHODS, model_method
 from ...protocol.commit import Commit
 from ...protocol.event import EventManifest
-from ...protocol.gates import CommandGate, EventGate, OwnGate
+from ...protocol.gates import CommandGate, OwnGate
 from ...protocol.identity import Identity
 from ...protocol.proposal import MAX_DESPITE, MAX_PROPOSALS, ProposalMerge, merge_commit, open_merge
 from ...protocol.verdict import unmet_gate
@@ -74,15 +74,6 @@ def check_despite(reason: str) -> None:
 def needs_data(plan: Plan) -> bool:
     """Say whether the event's data is needed."""
     return plan.method == AUTO or any(not isinstance(gate, CommandGate) for gate in plan.gates)
-
-
-def all_gates(gates: Sequence[EventGate], own: Sequence[OwnGate]) -> tuple[OwnGate, ...]:
-    """Return the event's gates and one's own. Raises UserError if two have one name."""
-    names = {gate.name for gate in gates}
-    for gate in own:
-        if gate.name in names:
-            raise UserError(f"the event has a gate {gate.name!r} too", "call yours otherwise")
-    return (*gates, *own)
 
 
 async def try_merge(

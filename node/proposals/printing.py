@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 from rich import box
@@ -15,6 +16,7 @@ from ...protocol.proposal import STATISTICS, ModelProposal
 from ..store import Proposed, Store
 from ..units import bytes_text, short
 from .conflicts import Comparison
+from .making import SAMPLES, Made
 from .merged import printable
 
 ROWS = 12
@@ -96,3 +98,16 @@ def made_fields(signed: Signed, proposal: ModelProposal) -> dict[str, Any]:
 def statistics_sizes(proposal: ModelProposal) -> dict[str, int]:
     """Return the bytes of the statistics that a proposal brings, by the method that needs them."""
     return {method: blob.size for method in STATISTICS for blob in proposal.statistics(method).values()}
+
+
+def made_lines(made: Made, proposal: ModelProposal, out: Path | None) -> Iterator[str]:
+    """Yield what was made, and how large it is; `out`: where it was written too."""
+    what = f"{proposal.form}, {bytes_text(proposal.payload.size)}, error {100 * proposal.error:.2g}%"
+    yield f"proposal {short(made.signed.digest)}: {what}"
+    if measured := statistics_sizes(proposal):
+        sizes = ", ".join(f"{name} {bytes_text(size)}" for name, size in measured.items())
+        yield f"statistics of {SAMPLES} samples: {sizes}"
+    if made.without:
+        yield f"too many inputs for regmean, to be averaged: {', '.join(made.without)}"
+    if out is not None:
+        yield f"wrote {out}: `collab-node review {out.name}` takes it over elsewhere"

@@ -31,7 +31,7 @@ def model_card(event: EventManifest, release: Release, format: str) -> str:
     parts = [
         _yaml(head), f"# {event.name} {release.version}", _plain(event.description), _plain(release.message),
         _what(event, release), "## What changed", _plain(release.changelog), "## How it was measured", _metrics(release),
-        "## Who made it", _people(release), "## Licence", f"`{release.licence}`",
+        _modules(release), "## Who made it", _people(release), "## Licence", f"`{release.licence}`",
     ]  # fmt: skip
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -107,6 +107,12 @@ def _metrics(release: Release) -> str:
         for task in tasks
     ]
     return "\n".join(["| gate | kind | before | now | worse by, interval |", "| --- | --- | --- | --- | --- |", *rows])
+
+
+def _modules(release: Release) -> str:
+    """Return what became of the modules that were re-tested; nothing where none was."""
+    lines = [f"- {_plain(line)}" for each in release.dependents for line in each.lines()]
+    return "\n".join(["## What depends on it", "", *lines]) if lines else ""
 
 
 def _people(release: Release) -> str:

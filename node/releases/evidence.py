@@ -10,6 +10,7 @@ from safetensors import safe_open
 
 from ...protocol.commit import Commit
 from ...protocol.event import EventManifest
+from ...protocol.gates import OwnGate
 from ...protocol.identity import Identity
 from ...protocol.messages import Signed
 from ...protocol.record import sha256
@@ -40,31 +41,38 @@ async def compare(event: EventManifest, store: Store, last: Release, commit: Com
         relation = architecture_relation(_shapes(older), _shapes(newer))
         changed = 1.0 if relation == "other" else combined(diff_files(older, newer)).share
     interface = last.interface.relation(interface_of(event))
-    return Evidence(architecture=relation, interface=interface, changed=changed, tasks=tuple(tasks))
+    return Evidence(
+        architecture=relation, interface=interface, changed=changed, tasks=tuple(tasks), promised=last.tasks
+    )
 
 
 async def own_verdicts(
-    event: EventManifest, store: Store, settings: Settings, last: Release, commit: Commit, signer: Identity, progress: Progress
-) -> list[Signed]:
-    """Run all of the event's gates on `commit` against the last release, and return a signed verdict of each."""
-    if not event.gate:
+    event: EventManifest, store: Store, settings: Settings, gates: Sequence[OwnGate], last: Release, commit: Commit,
+    signer: Identity, progress: Progress,
+) -> list[Signed]:  # fmt: skip
+    """Run the gates on `commit` against the last release, and return a signed verdict of each."""
+    if not gates:
         return []
     before = store.commit(last.commit)
-    found = await run_gates(event, store, settings, event.gate, commit, before, progress)
+    found = await run_gates(event, store, settings, gates, commit, before, progress)
     return [result.sign(signer, event, commit, before) for result in found]
 
 
-def tasks_of(event: EventManifest, last: Release, commit: Commit, verdicts: Sequence[Signed]) -> list[Measurement]:
+def tasks_of(
+    event: EventManifest, gates: Sequence[OwnGate], last: Release, commit: Commit, verdicts: Sequence[Signed]
+) -> list[Measurement]:
     """Return a measurement a gate, of several peers' the one that speaks most against the candidate.
 
-    Raises RemoteProtocolError for a verdict that is not signed, or about other versions.
+    Of these gates and of the tasks that the last release promised: what else strangers measured is no task of ours. Raises
+    RemoteProtocolError for a verdict that is not signed, or about other versions.
     """
+    ours = {gate.name for gate in gates} | set(last.tasks)
     worst: dict[str, Measurement] = {}
     for signed in verdicts:
         _, verdict = open_about(signed, event.digest, commit.state, last.state)
         measured = verdict.measurement
         known = worst.get(measured.gate)
-        if known is None or (known.passed, -_change(known)) > (measured.passed, -_change(measured)):
+        if measured.gate in ours and (known is None or (known.passed, -_change(known)) > (measured.passed, -_change(measured))):
             worst[measured.gate] = measured
     return [worst[gate] for gate in sorted(worst)]
 

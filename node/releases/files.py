@@ -57,6 +57,13 @@ def save(store: Store, files: Mapping[str, bytes], before: Mapping[str, bytes]) 
         store.put_note(NOTE, encode(named))
 
 
+def check_sizes(sizes: Mapping[str, int]) -> None:
+    """Raise UserError for names and sizes (in bytes) that the files of releases cannot have."""
+    for name, size in sizes.items():
+        if not _NAME.fullmatch(name) or size > _MOST_BYTES:
+            raise UserError(f"{name[:80]!r} of {size} bytes is no file of releases")
+
+
 def read_folder(folder: Path) -> Files:
     """Return the files of a directory that `write_folder` made; sizes are limited before anything is read. Raises UserError."""
     if not (folder / "timestamp.json").is_file() and not (folder / "1.root.json").is_file():

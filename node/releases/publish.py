@@ -10,17 +10,22 @@ from pathlib import Path
 from ...protocol import refs
 from ...protocol.commit import Commit
 from ...protocol.credits import credits
+from ...protocol.dependent import Dependent
 from ...protocol.errors import LocalProtocolError, RemoteProtocolError
 from ...protocol.event import EventManifest
+from ...protocol.gates import OwnGate
 from ...protocol.identity import Identity
 from ...protocol.messages import Signed
 from ...protocol.release import MAX_CREDITS, Release
+from ...protocol.verdict import contradictions, open_verdict
 from ...protocol.versions import Evidence, Version, next_version
 from ..errors import UserError
+from ..gates.run import all_gates
 from ..history.graph import StoreGraph
 from ..history.progress import Progress
-from ..history.revisions import read_commit
+from ..history.revisions import find_commit, read_commit
 from ..home import EventFolder
+from ..modules.dependents import dependents_on, retest
 from ..settings import Settings
 from ..store import Store
 from . import files as shelf
@@ -28,6 +33,7 @@ from . import roles
 from .changelog import changelog
 from .evidence import compare, interface_of, own_verdicts, tasks_of
 from .files import Files
+from .opinions import Wish, check_opinions, gathered
 from .trust import believed, trusted_releases
 
 _FIRST_ROOT = "1.root.json"
@@ -53,7 +59,13 @@ class Desk:
         """Return the releases that `files` prove to this node. Raises UserError."""
         if not files:
             return []
-        return trusted_releases(files, self.event.digest, self.event.coordinator, self._memory)
+        found = trusted_releases(files, self.event.digest, self.event.coordinator, self._memory)
+        for release in found:
+            try:
+                release.check_verdicts(self.event)
+            except (LocalProtocolError, RemoteProtocolError) as error:
+                raise UserError(f"release {release.version} is not to be trusted: {error}") from error
+        return found
 
     def known(self) -> list[Release]:
         """Return the releases, the newest version first. Raises UserError if they cannot be trusted."""
@@ -68,6 +80,15 @@ class Desk:
             there = ", ".join(release.version for release in found) or "none"
             raise UserError(f"there is no release {wanted}".rstrip(), f"there are: {there}")
         return match
+
+    def base(self, revision: str) -> tuple[Commit, Version | None]:
+        """Return a commit and its version if it is a release; for "" the newest release. Raises UserError."""
+        known = self.known()
+        if not revision and not known:
+            raise UserError("there are no releases to compare with", "name a version: --against REV")
+        commit = find_commit(self.store, revision) if revision else read_commit(self.store, known[0].commit)
+        versions = [Version.parse(release.version) for release in known if release.commit == commit.digest]
+        return commit, versions[0] if versions else None
 
     def started(self, signer: Identity, now: datetime) -> Files:
         """Return the files, which begin with the coordinator's root. Raises UserError."""
@@ -96,16 +117,6 @@ class Desk:
             self.store.refs.update(name, release.commit, None)
 
 
-@dataclass(frozen=True)
-class Wish:
-    """What a maintainer wants of a release. `version`: that one, or higher than the computed one never lower."""
-
-    version: str
-    message: str
-    licence: str
-    verdicts: Sequence[Signed]
-
-
 async def prepare(
     desk: Desk, commit: Commit, wish: Wish, signer: Identity, settings: Settings, now: datetime, progress: Progress
 ) -> Release:
@@ -114,27 +125,49 @@ async def prepare(
     last = next(iter(desk.known()), None)
     if last is not None and last.commit == commit.digest:
         raise UserError(f"that commit is release {last.version} already")
+    gates = all_gates(desk.event.gate, wish.gates)
     evidence, verdicts = None, list(wish.verdicts)
     if last is not None:
-        verdicts += await own_verdicts(desk.event, desk.store, settings, last, commit, signer, progress)
-        evidence = await _evidence(desk, last, commit, verdicts)
+        check_opinions(desk.event, gathered(desk.event, desk.store, commit, last.state, wish.verdicts), wish, signer)
+        own = await own_verdicts(desk.event, desk.store, settings, gates, last, commit, signer, progress)
+        verdicts = gathered(desk.event, desk.store, commit, last.state, (*wish.verdicts, *own))
+        check_opinions(desk.event, verdicts, wish)
+        evidence = await _evidence(desk, gates, last, commit, verdicts)
     try:
         version = next_version(None if last is None else Version.parse(last.version), _or_none(evidence), wanted)
     except LocalProtocolError as error:
         raise UserError(str(error)) from error
+    dependents = [] if last is None else await _dependents(desk, last, commit, wish, settings, progress)
     given = credits(_path(desk.store, commit, None))[:MAX_CREDITS]
     return Release(
         event=desk.event.digest, title=desk.event.name, version=str(version), commit=commit.digest, state=commit.state,
         round=commit.round, previous=None if last is None else last.digest, interface=interface_of(desk.event),
         evidence=evidence, verdicts=tuple(signed.encode() for signed in verdicts), message=wish.message,
         changelog=changelog(_path(desk.store, commit, last), given), credits=given, licence=wish.licence,
-        releaser=signer.peer_id, time=int(now.timestamp()),
+        releaser=signer.peer_id, time=int(now.timestamp()), despite=_despite(verdicts, wish),
+        dependents=tuple(dependents),
+        tasks=tuple(sorted(gate.name for gate in gates)) if evidence is None else evidence.promises,
     )  # fmt: skip
 
 
-async def _evidence(desk: Desk, last: Release, commit: Commit, verdicts: Sequence[Signed]) -> Evidence:
+async def _dependents(
+    desk: Desk, last: Release, commit: Commit, wish: Wish, settings: Settings, progress: Progress
+) -> list[Dependent]:
+    if wish.index is None:
+        return []
+    modules = dependents_on(wish.index, desk.event.name, Version.parse(last.version))
+    return await retest(desk.event, desk.store, settings, wish.index, modules, desk.store.commit(last.commit), commit, progress)
+
+
+def _despite(verdicts: Sequence[Signed], wish: Wish) -> str:
+    return wish.despite if contradictions((signed.signer, open_verdict(signed)) for signed in verdicts) else ""
+
+
+async def _evidence(
+    desk: Desk, gates: Sequence[OwnGate], last: Release, commit: Commit, verdicts: Sequence[Signed]
+) -> Evidence:
     try:
-        tasks = tasks_of(desk.event, last, commit, verdicts)
+        tasks = tasks_of(desk.event, gates, last, commit, verdicts)
     except RemoteProtocolError as error:
         raise UserError(f"a verdict does not count: {error}") from error
     return await compare(desk.event, desk.store, last, commit, tasks)

@@ -24,6 +24,7 @@ from ...protocol.history import History
 from ...protocol.manifest import SignedManifest
 from ...protocol.merging import verify_commit
 from ...protocol.messages import Blob
+from ..amendments.learning import Learning
 from ..failpoints import failpoint
 from ..net.errors import NetworkError
 from ..net.rpc import Rpc
@@ -98,7 +99,11 @@ async def fetch_manifest(rpc: Rpc, event: bytes, peers: Iterable[str]) -> Signed
 class CatchUp:
     """Moves our head along what peers can prove."""
 
-    def __init__(self, history: History, store: Store, rpc: Rpc, fetcher: Fetcher) -> None:
+    def __init__(
+        self, history: History, store: Store, rpc: Rpc, fetcher: Fetcher, learning: Learning | None = None
+    ) -> None:
+        """`learning` asks whoever gives us commits for the amendments that they name."""
+        self._learning = learning or Learning(history, store, rpc)
         self.offers = SnapshotOffers()
         self._history = history
         self._store = store
@@ -144,6 +149,8 @@ class CatchUp:
             strange = [blob.sha256 for blob in batch if not self._store.blobs.has(blob.sha256)]
             try:
                 *proven, last = [*unproven, *await self._fetch_all(batch, peer)]
+                for commit in (*proven, last):
+                    await self._learning.require(commit.amendment, peer)
                 if proven:
                     moved |= await self.accept(proven, last.parent_certificate)
                 unproven = [last]
@@ -157,7 +164,7 @@ class CatchUp:
     def _discard(self, digests: Iterable[bytes]) -> None:
         """Delete what was fetched for commits and is none of this history."""
         for digest in digests:
-            if digest not in self._history:
+            if digest not in self._history and not self._store.has_commit(digest):
                 self._store.blobs.delete(digest)
 
     async def _fetch_all(self, blobs: Sequence[Blob], peer: str) -> list[Commit]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import structlog
 
+from ...protocol.amendments import Amendments
 from ...protocol.canonical import DOCUMENT_LIMITS, decode, encode
 from ...protocol.commit import Commit
 from ...protocol.event import EventManifest
@@ -29,9 +30,14 @@ class Contributor:
     """Makes this node's contributions and keeps account of those that no commit has taken yet."""
 
     def __init__(
-        self, event: EventManifest, peer_id: PeerId, admission: bytes | TokenProof | None, store: Store, host: WorkerHost
-    ) -> None:
-        """`peer_id` is ours; `admission` is what lets this node into an event by invitation."""
+        self, event: EventManifest, peer_id: PeerId, admission: bytes | TokenProof | None, store: Store, host: WorkerHost,
+        amendments: Amendments | None = None,
+    ) -> None:  # fmt: skip
+        """`peer_id` is ours; `admission` is what lets this node into an event by invitation.
+
+        `amendments` are the history's; default: the store's.
+        """
+        self._amendments = store.amendments.of(event) if amendments is None else amendments
         self._event = event
         self._peer_id = peer_id
         self._admission = admission
@@ -43,7 +49,7 @@ class Contributor:
         made_before = next((claim for claim in self.outstanding() if claim.base == base.digest), None)
         if made_before is not None:
             return made_before
-        full = self._event.is_full_merge(base.round + 1)
+        full = self._amendments.event_on(base).is_full_merge(base.round + 1)
         try:
             made = await self._host.use(lambda worker: worker.compress(full=full))
         except (RemoteFailure, ChannelClosed) as failure:

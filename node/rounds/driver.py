@@ -86,8 +86,9 @@ class RoundTools:
     catch_up: CatchUp
     metrics: Metrics
     publish: Callable[[Signed], Awaitable[None]]
+    require_amendment: Callable[[bytes | None, str], Awaitable[None]]
     on_fault: Callable[[str, str], None]
-    payload_limit: int
+    payload_limit: Callable[[EventManifest], int]
 
 
 class RoundDriver:
@@ -128,6 +129,11 @@ class RoundDriver:
             if not done:
                 failpoint("training")
             self._put(lambda machine, now: self._progress(machine, notice, done, now))
+
+    def amended(self) -> None:
+        """Let the round follow amendments that came in."""
+        if self._runs:
+            self._put(lambda machine, now: machine.amended(now))
 
     def resume(self) -> None:
         """The worker was restarted: let it train on where its last checkpoint was."""
@@ -177,7 +183,7 @@ class RoundDriver:
             base.digest,
             tools.identity,
             trains=train,
-            payload_limit=tools.payload_limit,
+            payload_limit=tools.payload_limit(tools.history.amendments.event_on(base)),
             sequence=int(time.time() * 1000),
             state=self._voting_state(base),
         )
@@ -284,10 +290,10 @@ class RoundDriver:
 
     async def _train(self, base: Commit) -> None:
         tools = self._tools
-        peers = max(1, len(base.accepted))
+        peers, event = max(1, len(base.accepted)), tools.history.amendments.event_on(base)
         try:
             await tools.host.use(
-                lambda worker: worker.train(base.round, base.samples, peers=peers, max_steps=tools.event.inner.steps)
+                lambda worker: worker.train(base.round, base.samples, peers=peers, max_steps=event.inner.steps)
             )
         except (RemoteFailure, ChannelClosed) as error:
             log.error("cannot train", why=str(error))
@@ -316,7 +322,8 @@ class RoundDriver:
     async def _inspect(self, signed: Signed, claim: Contribution) -> float | str:
         """Return the payload's norm, or the reason why it is refused."""
         tools, sources = self._tools, (signed.signer,)
-        full = tools.event.is_full_merge(claim.round + 1)
+        assert self.machine is not None
+        full = self.machine.setting.drawn_by.is_full_merge(claim.round + 1)
         try:
             path = str(await tools.fetcher.fetch(claim.payload, sources))
             fisher = str(await tools.fetcher.fetch(claim.fisher, sources)) if claim.fisher is not None else None
@@ -358,7 +365,9 @@ class RoundDriver:
         try:
             path = await self._tools.fetcher.fetch(blob, sources)
             commit = decode_commit(path.read_bytes())
-        except (Unavailable, RemoteProtocolError) as error:
+            if commit.amendment not in self._tools.history.amendments:
+                await self._tools.require_amendment(commit.amendment, sources[0])
+        except (Unavailable, NetworkError, RemoteProtocolError) as error:
             log.debug("a proposed commit cannot be had", why=str(error))
             self._put(lambda machine, now: machine.commit_missing(blob.sha256, now))
             return
@@ -384,7 +393,7 @@ class RoundDriver:
         assert self.machine is not None
         upheld: frozenset[bytes] = frozenset()
         try:
-            accused = group_parts(self._tools.event, self.machine.setting.ancestry, commit.failed_gates())
+            accused = group_parts(self.machine.setting.drawn_by, self.machine.setting.ancestry, commit.failed_gates())
             async with self.gatekeeper.turn(accused):
                 upheld = await self.gatekeeper.upheld(commit, self.machine.setting.ancestry)
         except (Unavailable, RemoteFailure, ChannelClosed) as error:

@@ -54,9 +54,8 @@ class Weights:
         self, event: EventManifest, host: WorkerHost, store: Store, fetcher: Fetcher, offers: SnapshotOffers, metrics: Metrics,
         *, keeps_snapshots: bool = True, amendments: Amendments | None = None,
     ) -> None:  # fmt: skip
-        """`keeps_snapshots`: write one into the store every so many rounds, as the event says.
-
-        `amendments`: those of the history; default: the store's.
+        """`keeps_snapshots`: write one into the store every so many rounds, as the event says. `amendments`: the history's;
+        default: the store's.
         """
         self.base: bytes | None = None
         self._offers = offers

@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
+from ...protocol.amendments import SignedAmendment
 from ...protocol.errors import RemoteProtocolError
-from ...protocol.messages import MESSAGES, Signed
+from ...protocol.messages import MESSAGES, AmendmentNotice, Signed
 from ..rates import Buckets
 from .limits import GossipLimits
 
@@ -35,6 +36,7 @@ class Gate:
     def __init__(self, topics: Collection[str], limits: GossipLimits) -> None:
         self._topics = frozenset(topics)
         self._limits = limits
+        self.coordinators: frozenset[str] = frozenset()
         self._forwarders = Buckets(limits.forwarder)
         self._authors = Buckets(limits.author)
 
@@ -64,3 +66,13 @@ class Gate:
         if envelope.signer != parcel.author:
             raise RemoteProtocolError("wrong_author", envelope.signer)
         envelope.check_signature()
+        if envelope.kind == AmendmentNotice.KIND:
+            self._check_amendment(envelope)
+
+    def _check_amendment(self, envelope: Signed) -> None:
+        """What only a coordinator may say goes on only if one has signed it; the daemon checks the rest."""
+        signed = SignedAmendment.read(AmendmentNotice.decode(envelope.body).amendment)
+        if not self.coordinators & set(signed.signers):
+            raise RemoteProtocolError("not_a_coordinator")
+        if not signed.are_genuine:
+            raise RemoteProtocolError("bad_signature", "under an amendment")

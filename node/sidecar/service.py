@@ -44,14 +44,17 @@ class Service:
         self._topics: list[str] = list(request["topics"])
         self._bounds = ConnectionBounds(self._limits.connections, self._limits.connections_per_address)
         self._host = new_host(request["seed"], self._limits, self._bounds)
+        self._gate = Gate(self._topics, self._limits)
         self._pubsub = GatedPubsub(
-            self._host, new_router(), Gate(self._topics, self._limits), self._limits, self._deliver, self._refuse
+            self._host, new_router(), self._gate, self._limits, self._deliver, self._refuse
         )
         self._refused: Counter[tuple[str, str]] = Counter()
         self._requests: dict[str, Callable[[Message], Awaitable[Message]]] = {
             "connect": self._connect,
             "publish": self._publish,
             "ban": self._ban,
+            "unban": self._unban,
+            "coordinators": self._coordinators,
             "stats": self._stats,
         }
 
@@ -114,6 +117,14 @@ class Service:
         peer = ID.from_base58(request["peer"])
         self._pubsub.add_to_blacklist(peer)
         await self._hang_up(peer)
+        return {}
+
+    async def _unban(self, request: Message) -> Message:
+        self._pubsub.remove_from_blacklist(ID.from_base58(request["peer"]))
+        return {}
+
+    async def _coordinators(self, request: Message) -> Message:
+        self._gate.coordinators = frozenset(request["peers"])
         return {}
 
     async def _hang_up(self, peer: ID) -> None:

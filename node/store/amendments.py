@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from ...protocol.amendments import Amendments, SignedAmendment
+from ...protocol.errors import RemoteProtocolError
 from ...protocol.event import EventManifest
+from ..errors import UserError
 from .index import Index
 
 
@@ -19,6 +21,10 @@ class KnownAmendments:
         self._index.write("INSERT OR IGNORE INTO amendments VALUES (?, ?, ?)", row)
 
     def of(self, event: EventManifest) -> Amendments:
-        """Return all, as the event's. Raises RemoteProtocolError where the store is damaged."""
+        """Return all, as the event's. Raises UserError where the store is damaged."""
         rows = self._index.rows("SELECT body FROM amendments ORDER BY number, digest")
-        return Amendments(event, (SignedAmendment.read(body) for (body,) in rows))
+        try:
+            return Amendments(event, (SignedAmendment.read(body) for (body,) in rows))
+        except RemoteProtocolError as error:
+            hint = "move the event's folder away and join again"
+            raise UserError(f"the amendments in {self._index.path} are damaged ({error})", hint) from error

@@ -49,6 +49,15 @@ class Proposals:
             found.append(Proposed(Signed.decode(envelope), proposal, None if merged is None else bytes(merged)))
         return sorted(found, key=lambda each: (each.proposal.time, each.digest))
 
+    def envelopes(self) -> dict[bytes, bytes]:
+        """Return all signed envelopes by their digests, not opened."""
+        return {bytes(digest): bytes(envelope) for digest, envelope in self._index.rows("SELECT digest, envelope FROM proposals")}
+
+    def envelope(self, digest: bytes) -> bytes | None:
+        """Return a signed envelope, not opened; None if it is not here."""
+        found = self._index.one("SELECT envelope FROM proposals WHERE digest = ?", (digest,))
+        return None if found is None else bytes(found)
+
     def mark_merged(self, digests: Iterable[bytes], commit: bytes) -> None:
         """Note that the commit, which is here, merged these."""
         with self._index.transaction():

@@ -90,6 +90,14 @@ CREATE TABLE amendments (
     body   BLOB NOT NULL
 ) STRICT, WITHOUT ROWID;
 """,
+    # 5: what peers signed about versions.
+    """
+CREATE TABLE verdicts (
+    digest    BLOB PRIMARY KEY CHECK (length(digest) = 32),
+    candidate BLOB NOT NULL CHECK (length(candidate) = 32),
+    envelope  BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+""",
 )
 
 VERSION = 1 + len(MIGRATIONS)

@@ -23,6 +23,7 @@ from .cache import RecentlyUsed
 from .index import Index
 from .proposals import Proposals
 from .refs import Refs
+from .verdicts import Verdicts
 
 _CACHED_COMMITS = 256
 _HEAD = "head"
@@ -54,6 +55,7 @@ class Store:
         self.refs = Refs(index)
         self.proposals = Proposals(index)
         self.amendments = KnownAmendments(index)
+        self.verdicts = Verdicts(index)
         self._commits: RecentlyUsed[bytes, Commit] = RecentlyUsed(_CACHED_COMMITS)
 
     @classmethod
@@ -293,6 +295,15 @@ class Store:
     def put_note(self, name: str, value: bytes) -> None:
         """Keep a few bytes under a name, in place of what was there."""
         self._index.write("INSERT OR REPLACE INTO notes VALUES (?, ?)", (name, value))
+
+    def drop_note(self, name: str) -> bool:
+        """Forget the bytes under a name, and say whether there were any."""
+        return self._index.write("DELETE FROM notes WHERE name = ?", (name,)) > 0
+
+    def notes(self, prefix: str) -> dict[str, bytes]:
+        """Return the notes whose names start with `prefix`, sorted by the rest of the name, which is the key."""
+        rows = self._index.rows("SELECT name, value FROM notes WHERE substr(name, 1, ?) = ? ORDER BY name", (len(prefix), prefix))
+        return {str(name)[len(prefix) :]: bytes(value) for name, value in rows}
 
     def note(self, name: str) -> bytes | None:
         """Return the bytes under a name, None if there are none."""

@@ -69,15 +69,18 @@ class InForce:
         """Say whether the commit of `round` is the last, or after it."""
         return 0 < self.last_round <= round
 
-    def after(self, signed: SignedAmendment) -> InForce:
-        """Return what is in force with one more amendment, once it is checked. Raises RemoteProtocolError with the rule."""
+    def after(self, signed: SignedAmendment, *, complete: bool = True) -> InForce:
+        """Return what is in force with one more amendment, once it is checked. Raises RemoteProtocolError with the rule.
+
+        `complete` False lets a draft pass that not enough coordinators have signed yet.
+        """
         amendment = signed.content
         if amendment.event != self.created.digest:
             raise RemoteProtocolError("wrong_event", "an amendment of another event")
         if (amendment.number, amendment.previous) != (self.number + 1, self.digest):
             raise RemoteProtocolError("wrong_previous", f"amendment {amendment.number} does not follow number {self.number}")
         self.check_signatures(signed)
-        if len(signed.signers) < self.threshold:
+        if complete and len(signed.signers) < self.threshold:
             raise RemoteProtocolError("too_few_signatures", f"{len(signed.signers)} where {self.threshold} are needed")
         return replace(
             self, number=amendment.number, digest=amendment.digest, **_EFFECTS[type(amendment.body)](self, amendment.body),
@@ -90,6 +93,19 @@ class InForce:
             raise RemoteProtocolError("not_a_coordinator", min(strangers))
         if not signed.are_genuine:
             raise RemoteProtocolError("bad_signature", "under an amendment")
+
+    def check_recipe(self, body: kinds.Recipe) -> None:
+        """Raise RemoteProtocolError if a recipe changes what has to stay; the detail begins with the key."""
+        created = self.created
+        if body.outer is not None and body.outer.kind != created.outer.kind:
+            raise _wrong("outer.kind cannot change: it says what the shared state is made of")
+        if body.rounds is not None:
+            if body.rounds.max_staleness != created.rounds.max_staleness:
+                raise _wrong("rounds.max_staleness cannot change: it says how far a round looks back")
+            if body.rounds.last_round != self.last_round:
+                raise _wrong("rounds.last_round changes by `event extend` and `event close`")
+        if self.changes and body.from_round < max(change.from_round for change in self.changes):
+            raise _wrong("an earlier amendment changes the recipe in a later round")
 
     def recipe(self, round: int) -> dict[str, Any]:
         """Return the sections as they are for the commit of `round`, with the last round as it is in force."""
@@ -199,16 +215,7 @@ def _close(state: InForce, body: kinds.Close) -> dict[str, Any]:
 
 
 def _recipe(state: InForce, body: kinds.Recipe) -> dict[str, Any]:
-    created = state.created
-    if body.outer is not None and body.outer.kind != created.outer.kind:
-        raise _wrong("outer.kind cannot change: it says what the shared state is made of")
-    if body.rounds is not None:
-        if body.rounds.max_staleness != created.rounds.max_staleness:
-            raise _wrong("rounds.max_staleness cannot change: it says how far a round looks back")
-        if body.rounds.last_round != state.last_round:
-            raise _wrong("rounds.last_round changes by extending or closing the event")
-    if state.changes and body.from_round < max(change.from_round for change in state.changes):
-        raise _wrong("an earlier amendment changes the recipe in a later round")
+    state.check_recipe(body)
     return {"changes": (*state.changes, Change(body.from_round, dict(body.sections())))}
 
 

@@ -141,7 +141,10 @@ class RoundMachine:
             message = signed.open()
             if message.event != self.setting.event.digest:
                 raise RemoteProtocolError("wrong_event")
-            self._HANDLERS[type(message)](self, signed, message, now)
+            handler = self._HANDLERS.get(type(message))
+            if handler is None:
+                raise RemoteProtocolError("unexpected_kind", signed.kind)
+            handler(self, signed, message, now)
         except RemoteProtocolError as error:
             self._out.append(Refused(signed.signer, error.reason, error.detail))
         return self._drain()

@@ -14,13 +14,14 @@ from collab.node.errors import UserError
 from collab.node.files import atomic_write
 from collab.node.local_swarm import SwarmError
 
-from . import dashboard, monitoring
+from . import dashboard, monitoring, volunteer
 from .prometheus import PrometheusError
 
 Measure = Callable[..., dict[str, Any]]
 
 # One line a group of figures: `measure(folder, quick=…)` in a module of its own, and what its keys mean.
 FIGURES: dict[str, tuple[Measure, dict[str, str]]] = {
+    "volunteer": (volunteer.measure, volunteer.DEFINITIONS),
     "dashboard": (dashboard.measure, dashboard.DEFINITIONS),
     "monitoring": (monitoring.measure, monitoring.DEFINITIONS),
 }

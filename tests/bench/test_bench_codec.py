@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from bench_codec import settings
 from bench_codec.compressors import Compressor, Patch, RawIndices, Sign
 from bench_codec.runs import Run, row_of
 from bench_codec.settings import EVENTS, RECIPE, all_settings
@@ -48,12 +49,14 @@ def test_settings_have_names_of_their_own() -> None:
     assert len(set(names)) == len(names)
 
 
-def test_a_run_is_decided_by_its_seed(tmp_path: Path) -> None:
+def test_a_run_is_decided_by_its_seed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settings, "QUICK_STEPS", 2)
     first, second = (row_of(Run("gpt", "sparse 144, 1 bit", 0, True, tmp_path)) for _ in range(2))
     assert first == second
     assert {"name", "k", "bits", "density_schedule", "bits_per_parameter", "relative_error", "end_loss", "seed"} <= first.keys()
 
 
-def test_the_masked_model_trains_too(tmp_path: Path) -> None:
+def test_the_masked_model_trains_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settings, "QUICK_STEPS", 4)
     row = row_of(Run("albert", "sparse 144, 1 bit", 0, True, tmp_path))
     assert row["end_loss"] < 5.55  # log 257 at first

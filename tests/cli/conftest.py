@@ -2,33 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from command_kit import EVENT, Run, collab_node
 from store_samples import Chain
-from typer.testing import CliRunner, Result
 
-from collab.node.cli.app import app
 
-EVENT = """
-name = "sample"
-[model]
-family = "gpt"
-layers = 1
-width = 16
-heads = 2
-[data]
-source = "stdlib"
-[inner]
-[compression]
-[outer]
-[merge]
-[rounds]
-[admission]
-"""
-
-Run = Callable[..., Result]
+@pytest.fixture(autouse=True)
+def _quick_worker(worker_in_thread: None) -> None:
+    """Commands run in this process have their worker in a thread."""
 
 
 @pytest.fixture
@@ -53,8 +36,4 @@ def event_file(tmp_path: Path) -> Path:
 @pytest.fixture
 def run(home: Path) -> Run:
     """Run `collab-node` with these arguments in this process, in `home`."""
-
-    def invoke(*arguments: object) -> Result:
-        return CliRunner().invoke(app, [str(argument) for argument in arguments], prog_name="collab-node")
-
-    return invoke
+    return collab_node

@@ -73,7 +73,7 @@ def test_terms_are_what_was_asked_for_and_are_listed(run: Run, folder: EventFold
     invite(run, "--expires", "90m", "--uses", 1, "--note", "[red]for Ada[/red]")
     first, second = json.loads(run("event", "invites", "--json").stdout)["invites"]
     assert first == {
-        "id": Identity(made.token).public_key.hex(), "created": 1000, "expires": 605800, "uses": 20, "used": 0,
+        "id": Identity(made.token).public_key.hex(), "created": 1000, "expires": 605800, "uses": 20, "used": 0, "revoked": False,
         "note": "for the meetup",
     }  # fmt: skip
     assert second["expires"] - second["created"] == 90 * 60
@@ -82,6 +82,18 @@ def test_terms_are_what_was_asked_for_and_are_listed(run: Run, folder: EventFold
     assert "0 of 20" in table
     assert "[red]for Ada[/red]" in table
     assert made.token.hex().encode() not in b"".join(path.read_bytes() for path in folder.issued_path.iterdir())
+
+
+def test_revoking_takes_an_id_from_the_list(run: Run, folder: EventFolder) -> None:
+    made = invite(run, "--note", "leaked")
+    assert made.token is not None
+    token = Identity(made.token).public_key
+    assert run("event", "revoke", "zz").stderr.startswith("error: no invite of this home has an id that begins with zz")
+    said = run("event", "revoke", token.hex()[:8], "--reason", "it leaked").stdout
+    assert f"invite {token.hex()[:12]} is revoked" in said
+    assert "revoked" in run("event", "invites").stdout
+    assert json.loads(run("event", "invites", "--json").stdout)["invites"][0]["revoked"] is True
+    assert run("event", "revoke", "00" * 32).exit_code == 0, "one that was made elsewhere"
 
 
 @pytest.mark.parametrize(

@@ -61,8 +61,12 @@ class Bench:
         return RoundTools(
             event=EVENT, identity=identity(0), history=self.history, store=self.store, weights=fakes.weights, host=fakes.host,
             contributor=fakes.contributor, fetcher=fakes.fetcher, catch_up=fakes.catch_up, metrics=self.metrics,
-            publish=self._publish, on_fault=lambda peer, reason: self.faults.append((peer, reason)), payload_limit=5000,
+            publish=self._publish, on_fault=lambda peer, reason: self.faults.append((peer, reason)),
+            payload_limit=lambda event: 5000, require_amendment=self._require,
         )  # fmt: skip
+
+    async def _require(self, named: bytes | None, peer: str) -> None:
+        self.done.append(f"ask {peer} for an amendment")
 
     def refused(self, reason: str) -> float:
         """How often the metrics counted a refusal."""

@@ -274,7 +274,7 @@ def test_who_claims_the_most_is_not_asked_first_by_everybody(desk: Desk, monkeyp
     monkeypatch.setattr(desk.node.network, "_known", {peer: SimpleNamespace(round=round) for peer, round in claims.items()})
     for _ in range(3):
         desk.node.peers._reputation.fault("banned", "bad_signature", 0.0)
-    orders = [desk.node._likely_peers() for _ in range(60)]
+    orders = [desk.node.likely_peers() for _ in range(60)]
     assert {tuple(order[2:]) for order in orders} == {("here", "behind")}
     assert {order[0] for order in orders} == {"ahead", "far ahead"}
 
@@ -290,7 +290,7 @@ async def test_asking_around_goes_on_after_whoever_fails_or_lies(desk: Desk, mon
             raise answers[peer]
         return True
 
-    monkeypatch.setattr(desk.node, "_likely_peers", lambda: [*answers, "honest", "not needed"])
+    monkeypatch.setattr(desk.node, "likely_peers", lambda: [*answers, "honest", "not needed"])
     desk.node.catch_up = SimpleNamespace(ask=ask)  # type: ignore[assignment]
     await desk.node._ask_around()
     assert asked == ["gone", "empty", "liar", "honest"]

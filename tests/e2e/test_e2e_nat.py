@@ -7,7 +7,6 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from e2e.kit import LOGS, commits, contributors, head, peer_id, settle_in, write_event
@@ -18,7 +17,7 @@ pytestmark = pytest.mark.e2e
 SERVER, VOLUNTEER = "10.201.77.1", "10.201.77.2"
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def namespaces() -> Iterator[tuple[str, str]]:
     """Names of a namespace with the address SERVER and one with VOLUNTEER, into which no TCP connection can be opened."""
     if os.geteuid() != 0 or shutil.which("ip") is None or shutil.which("tc") is None:
@@ -61,23 +60,36 @@ def reaches(namespace: str, address: str) -> bool:
     return subprocess.run(command, check=False, capture_output=True).returncode == 0
 
 
+@pytest.fixture(scope="module")
+def outdoors(namespaces: tuple[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalSwarm]:
+    """A coordinator that trains, on the side that can be reached."""
+    folder = tmp_path_factory.mktemp("nat")
+    swarm = LocalSwarm(folder, common=LOGS)
+    swarm.create(write_event(folder / "event.toml", rounds={"min_contributors": 2}))
+    try:
+        swarm.coordinator.prefix = ["ip", "netns", "exec", namespaces[0]]
+        swarm.seed(arguments=["--host", SERVER, "--reachability", "public"])
+        yield swarm
+    finally:
+        swarm.stop()
+
+
 @pytest.mark.parametrize("reachability", ["outgoing", "auto"])
-def test_a_volunteer_with_only_outgoing_connections(namespaces: tuple[str, str], tmp_path: Path, reachability: str) -> None:
+def test_a_volunteer_with_only_outgoing_connections(
+    namespaces: tuple[str, str], outdoors: LocalSwarm, reachability: str
+) -> None:
     outside, inside = namespaces
     assert reaches(inside, f"{SERVER}/9")
     assert not reaches(outside, f"{VOLUNTEER}/9")
-    swarm = LocalSwarm(tmp_path, common=LOGS)
-    swarm.create(write_event(tmp_path / "event.toml", rounds={"min_contributors": 2}))
+    volunteer = outdoors.add()
+    volunteer.prefix = ["ip", "netns", "exec", inside]
     try:
-        swarm.coordinator.prefix = ["ip", "netns", "exec", outside]
-        swarm.seed(arguments=["--host", SERVER, "--reachability", "public"])
-        invite = swarm.invite()
-        volunteer = swarm.add()
-        volunteer.prefix = ["ip", "netns", "exec", inside]
-        volunteer.start(["join", invite, "--host", "0.0.0.0", "--reachability", reachability, *LOGS])
-        settle_in(swarm, volunteer)
-        swarm.wait_for_round(head(swarm) + 2, 60)
-        assert peer_id(volunteer) in contributors(commits(swarm.coordinator)[-2])
-        assert len(set(swarm.states(head(swarm) - 1).values())) == 1
+        volunteer.start(["join", outdoors.invite(), "--host", "0.0.0.0", "--reachability", reachability, *LOGS])
+        settle_in(outdoors, volunteer)
+        outdoors.wait_for_round(head(outdoors) + 2, 60)
+        assert peer_id(volunteer) in contributors(commits(outdoors.coordinator)[-2])
+        assert len(set(outdoors.states(head(outdoors) - 1).values())) == 1
     finally:
-        swarm.stop()
+        volunteer.interrupt()
+        volunteer.wait()
+        outdoors.nodes.remove(volunteer)

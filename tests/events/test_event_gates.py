@@ -7,7 +7,7 @@ from store_samples import draft, manifest
 from collab.node.event.file import parse_event
 from collab.protocol.canonical import decode, encode
 from collab.protocol.errors import RemoteProtocolError
-from collab.protocol.event import EventManifest, Start
+from collab.protocol.event import EventManifest, Maintainers, Start
 from collab.protocol.gates import ExactGate, GateFile, HeadGate, LossGate
 from collab.protocol.identity import Identity
 
@@ -38,6 +38,39 @@ def test_an_event_without_gates_has_the_bytes_that_it_had_before_there_were_gate
     event = manifest()
     assert "gate" not in str(decode(event.encode()))
     assert event.digest.hex() == "b70217de8ff214b61bc0eabc67fcfa8c21c7e41b269eb6c90a5ba192a1c4a0be"
+
+
+def test_gates_and_maintainers_that_say_nothing_new_keep_their_bytes() -> None:
+    fields = decode(LossGate(name="held-out", kind="loss").encode())
+    assert isinstance(fields, dict)
+    assert "verdicts" not in fields
+    assert b"verdicts" in LossGate(name="held-out", kind="loss", verdicts=2).encode()
+    assert b"maintainers" not in manifest().encode()
+
+
+KEY = Identity(bytes(32)).peer_id
+
+
+def test_maintainers_are_read_and_survive_the_manifest() -> None:
+    event = parse_event(GOOD + f'[maintainers]\nkeys = ["{KEY}"]\n', "event.toml").manifest(KEY, 0, Start(state=bytes(32)))
+    assert event.deciders() == event.maintainers == Maintainers(keys=(KEY,), threshold=1)
+    assert EventManifest.decode(event.encode()) == event
+    assert manifest().deciders().keys == (manifest().coordinator,)
+
+
+@pytest.mark.parametrize(
+    ("written", "message"),
+    [
+        (f'keys = ["{KEY}", "{KEY}"]', "maintainers.keys: names a maintainer twice"),
+        (f'keys = ["{KEY}"]\nthreshold = 2', "maintainers.threshold: is more than the 1 maintainers that there are"),
+        ("keys = []", "maintainers.keys: "),
+        (f'keys = ["{KEY}"]\nthresold = 1', "maintainers.thresold: unknown key; did you mean 'threshold'?"),
+        ("threshold = 1", "maintainers.keys: is missing"),
+    ],
+)
+def test_mistakes_about_maintainers_have_lines(written: str, message: str) -> None:
+    (problem,) = problems_of(f"{GOOD}[maintainers]\n{written}\n")
+    assert message in str(problem)
 
 
 def test_an_empty_list_of_gates_is_not_the_canonical_encoding() -> None:

@@ -13,6 +13,11 @@ sys.path.append(str(Path(__file__).parents[2] / "scripts"))
 from bench_gates.world import World
 
 
+@pytest.fixture(autouse=True)
+def _quick_worker(worker_in_thread: None) -> None:
+    """Commands run in this process have their worker in a thread."""
+
+
 @pytest.fixture(scope="session")
 def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     torch.set_num_threads(1)

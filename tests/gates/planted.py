@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from bench_gates.plants import plant
-from bench_gates.world import World
+from bench_gates.world import Weights, World
 from safetensors.torch import save_file
 
 from collab.kernels.change import smallest
@@ -74,8 +75,14 @@ def make_planted(world: World, folder: Path, kinds: dict[str, int], **changes: A
     return made
 
 
+@cache
+def _weights(world: World, kind: str, seed: int) -> Weights:
+    """Plants are trained once, for however many events."""
+    return plant(kind, world, seed).weights
+
+
 def _propose(store: Store, root: Commit, world: World, kind: str, seed: int) -> str:
-    weights = plant(kind, world, seed).weights
+    weights = _weights(world, kind, seed)
     encoded = smallest({name: world.base[name] - weights[name] for name in weights}, 0.02)
     said = ModelProposal(
         event=root.event, base=root.digest, form=encoded.form, error=encoded.error, samples=100, message=kind, time=seed,

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
+from command_kit import Run, collab_node, live_in
 from history_integrity.samples import Sample, make_sample
-from typer.testing import CliRunner, Result
 
-from collab.node.cli.app import app
 from collab.node.errors import UserError
 from collab.node.gates.file import read_gate_file
 from collab.protocol.gates import Case, CommandGate, ExactGate, HeadGate, LossGate
 from collab.protocol.messages import Signed
 from collab.protocol.verdict import open_verdict
 
-Run = Callable[..., Result]
 GATES = (
     LossGate(name="held-out", kind="loss", path="text.txt", tolerance=0.5),
     ExactGate(name="words", kind="exact", cases=(Case(input="merge ", output="r"),), tolerance=1.0),
@@ -33,11 +31,8 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Sample:
 
 @pytest.fixture
 def run(sample: Sample, monkeypatch: pytest.MonkeyPatch) -> Run:
-    for variable, value in (("HOME", sample.home.path), ("DATA_DIR", sample.data), ("CACHE_DIR", sample.home.path / "cache")):
-        monkeypatch.setenv(f"COLLAB_{variable}", str(value))
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(sample.home.path / "config"))
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    return lambda *arguments: CliRunner().invoke(app, ["gate", "run", *map(str, arguments)], prog_name="collab-node")
+    live_in(monkeypatch, sample.home.path, data=sample.data)
+    return partial(collab_node, "gate", "run")
 
 
 def own(folder: Path, text: str) -> Path:

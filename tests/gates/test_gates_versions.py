@@ -23,16 +23,20 @@ from collab.protocol.versions import (
 
 WORSE = measurement(passed=False, reason="worse", change=0.5)
 UNCLEAR = measurement(passed=False, reason="unclear", change=0.02)
+CAPITALS = measurement(gate="capitals", kind="exact", base=0.0, candidate=1.0, change=-1.0, low=-1.0, high=-1.0, tolerance=0.0)
+KNOWN = measurement(gate="capitals", kind="exact", base=1.0, candidate=1.0, change=0.0, low=0.0, high=0.0, tolerance=0.0)
 RELATIONS = get_args(Relation)
 
 versions = st.builds(Version, *[st.integers(0, 10**6)] * 3)
-tasks = st.lists(st.sampled_from([measurement(), WORSE, UNCLEAR]), max_size=4).map(tuple)
+tasks = st.lists(st.sampled_from([measurement(), WORSE, UNCLEAR, CAPITALS, KNOWN]), max_size=4).map(tuple)
+promises = st.lists(st.sampled_from(["poetry", "capitals"]), max_size=2, unique=True).map(tuple)
 evidences = st.builds(Evidence, architecture=st.sampled_from(RELATIONS), interface=st.sampled_from(RELATIONS),
-                      changed=st.floats(0, 1), tasks=tasks)  # fmt: skip
+                      changed=st.floats(0, 1), tasks=tasks, promised=promises)  # fmt: skip
 
 
 def evidence(**changes: Any) -> Evidence:
     fields: dict[str, Any] = {"architecture": "same", "interface": "same", "changed": 0.05, "tasks": (measurement(),)}
+    fields["promised"] = ("poetry",)
     return Evidence(**(fields | changes))
 
 
@@ -50,6 +54,15 @@ def evidence(**changes: Any) -> Evidence:
         ({"interface": "grew", "tasks": (WORSE,)}, Bump.MAJOR),
         ({"architecture": "other", "changed": 0.0}, Bump.MAJOR),
         ({"interface": "other", "architecture": "grew"}, Bump.MAJOR),
+        ({"tasks": (measurement(), CAPITALS)}, Bump.MINOR),
+        ({"tasks": (measurement(), CAPITALS), "changed": 0.4}, Bump.MINOR),
+        ({"tasks": (measurement(), CAPITALS), "changed": 0.5}, Bump.MAJOR),
+        ({"tasks": (WORSE, CAPITALS)}, Bump.MAJOR),
+        ({"tasks": (measurement(), CAPITALS), "promised": ("capitals", "poetry")}, Bump.PATCH),
+        ({"tasks": (measurement(), KNOWN)}, Bump.PATCH),
+        ({"tasks": (CAPITALS,)}, Bump.MAJOR),
+        ({"tasks": ()}, Bump.MAJOR),
+        ({"tasks": (), "promised": ()}, Bump.PATCH),
     ],
 )
 def test_the_rules(changes: dict[str, Any], bump: Bump) -> None:
@@ -64,6 +77,48 @@ def test_worse_evidence_never_lowers_the_version(found: Evidence, more: float, w
     })  # fmt: skip
     assert spoiled.bump() >= found.bump()
     assert spoiled.reason()
+
+
+@given(evidences, st.sampled_from(["poetry", "capitals"]))
+def test_a_task_that_is_not_tested_again_never_lowers_the_version(found: Evidence, name: str) -> None:
+    untested = found.model_copy(update={
+        "promised": tuple(sorted({*found.promised, name})), "tasks": tuple(task for task in found.tasks if task.gate != name),
+    })  # fmt: skip
+    assert untested.bump() is Bump.MAJOR
+    assert name in untested.lost
+    assert "was not tested again" in untested.reason() or untested.worse
+
+
+@given(evidences)
+def test_a_minor_version_keeps_most_and_every_promise(found: Evidence) -> None:
+    if found.bump() is Bump.MINOR:
+        assert found.changed < 0.5
+        assert found.learned or "grew" in (found.architecture, found.interface)
+    if found.bump() is not Bump.MAJOR:
+        assert set(found.promised) <= set(found.promises)
+    assert not set(found.promises) & set(found.worse)
+    assert not set(found.learned) & set(found.promised)
+
+
+@given(st.lists(evidences, max_size=6))
+def test_a_chain_of_releases_never_rolls_back(chain: list[Evidence]) -> None:
+    """Each promises what it was tested on; versions only rise, and what a major version promised its minors and patches do."""
+    last = FIRST
+    promised: tuple[str, ...] = ("poetry",)
+    for evidence in chain:
+        made = evidence.model_copy(update={"promised": promised})
+        version = next_version(last, made)
+        assert version > last
+        if version.major == last.major:
+            assert set(promised) <= set(made.promises)
+        assert (version.minor > last.minor or version.major > last.major) or not made.learned
+        last, promised = version, made.promises
+
+
+def test_evidence_without_promises_keeps_its_bytes() -> None:
+    assert b"promised" not in evidence(promised=()).encode()
+    for found in (evidence(), evidence(promised=())):
+        assert Evidence.decode(found.encode()) == found
 
 
 @given(versions, evidences)

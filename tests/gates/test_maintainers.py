@@ -10,13 +10,18 @@ from pathlib import Path
 import pytest
 from bench_gates.world import World
 from gates.planted import COORDINATOR, Planted, make_planted
+from history.kit import ALICE, make_world
+from store_samples import draft as samples_draft
 from typer.testing import CliRunner, Result
 
 from collab.node.cli.app import app
 from collab.node.deciding.draft import Draft, read_draft, write_draft
 from collab.node.deciding.signing import keep_draft
 from collab.node.errors import UserError
+from collab.node.home import Home
+from collab.node.keys import create
 from collab.node.store import Store
+from collab.protocol.amendments.chain import Amendments
 from collab.protocol.commit import Commit
 from collab.protocol.cosigning import cosign
 from collab.protocol.errors import RemoteProtocolError
@@ -26,6 +31,7 @@ from collab.protocol.messages import Signed
 from collab.protocol.proposal import ProposalMerge, merge_commit
 from collab.protocol.revert import Revert, revert_commit
 from collab.protocol.stated import verify_signers
+from collab.protocol.statement import verify_statement
 
 OTHER, THIRD, STRANGER = (Identity(bytes(31) + bytes([number])) for number in (0x61, 0x62, 0x63))
 RULE = Maintainers(keys=(COORDINATOR.peer_id, OTHER.peer_id, THIRD.peer_id), threshold=2)
@@ -131,6 +137,31 @@ def test_two_of_three_make_a_commit(planted: Planted, run: Run, world: World, tm
     assert "merged by average" in taken.stdout
     theirs = branches(other / planted.path.relative_to(mine))
     assert branches(planted.path)["heads/merged"] == theirs["heads/merged"] == bytes.fromhex(told["commit"])
+
+
+def test_a_revert_waits_for_the_others_as_well(run: Run, tmp_path: Path) -> None:
+    home, other = tmp_path / "home", tmp_path / "other"
+    Home(home).prepare()
+    create(Home(home).identity_path, COORDINATOR)
+    made = make_world(home, samples_draft().model_copy(update={"maintainers": RULE}))
+    made.round(ALICE)
+    made.store.close()
+    shutil.copytree(home, other)
+    (other / "identity.key").write_text(OTHER.seed.hex())
+    draft = tmp_path / "undo.draft"
+    told = json.loads(run(home, "revert", "@1", "--draft", draft, "--json").stdout)
+    assert (told["kept"], told["draft"]) == (False, str(draft))
+    signed = run(other, "sign", draft)
+    assert signed.exit_code == 0, signed.output
+    assert "revert contributions" in signed.stdout
+    with Store.open(Home(other).find_event().store_path, read_only=True) as store:
+        digest = store.refs.get("heads/reverts")
+        assert digest is not None
+        assert {each.peer for each in store.commit(digest).cosigners} == {OTHER.peer_id}
+        verify_statement(Amendments(made.event), store.head_commit(), store.commit(digest), store.commit)
+    (other / "identity.key").write_text(STRANGER.seed.hex())
+    refused = run(other, "revert", "@1")
+    assert "only the event's maintainers decide on this" in refused.stderr
 
 
 def branches(path: Path) -> dict[str, bytes]:

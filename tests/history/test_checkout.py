@@ -7,14 +7,13 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from command_kit import EVENT, Run
 from history.kit import World
 from safetensors.torch import load_file
-from typer.testing import Result
 
 from collab.node.errors import StoreFull
 from collab.node.files import atomic_write
@@ -24,25 +23,6 @@ from collab.node.store import Store
 from collab.node.trainer.state import SharedState
 from collab.protocol.commit import Commit
 from collab.protocol.event import EventManifest
-
-Run = Callable[..., Result]
-
-EVENT = """
-name = "imported"
-[model]
-family = "gpt"
-layers = 1
-width = 16
-heads = 2
-[data]
-source = "stdlib"
-[inner]
-[compression]
-[outer]
-[merge]
-[rounds]
-[admission]
-"""
 
 
 def same(found: dict[str, torch.Tensor], state: SharedState) -> bool:

@@ -8,15 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner, Result
-
-from collab.node.cli.app import app
+from command_kit import Run, collab_node, live_in
 
 sys.path.append(str(Path(__file__).parents[2] / "scripts"))
 
 from history_integrity.samples import Sample, make_sample
-
-Run = Callable[..., Result]
 
 
 @pytest.fixture(scope="session")
@@ -31,17 +27,18 @@ def sample(original: Sample, tmp_path: Path) -> Sample:
     return Sample(tmp_path / "home", original.data)
 
 
+@pytest.fixture(autouse=True)
+def _quick_worker(worker_in_thread: None) -> None:
+    """Commands run in this process have their worker in a thread."""
+
+
 @pytest.fixture
 def run_in(monkeypatch: pytest.MonkeyPatch) -> Callable[[Sample], Run]:
     """Make what runs `collab-node` in this process, in a sample's home."""
 
     def runner(sample: Sample) -> Run:
-        monkeypatch.setenv("XDG_CONFIG_HOME", str(sample.home.path / "config"))
-        monkeypatch.setenv("COLLAB_HOME", str(sample.home.path))
-        monkeypatch.setenv("COLLAB_DATA_DIR", str(sample.data))
-        monkeypatch.setenv("COLLAB_CACHE_DIR", str(sample.home.path / "cache"))
-        monkeypatch.setenv("OMP_NUM_THREADS", "1")
-        return lambda *arguments: CliRunner().invoke(app, [str(each) for each in arguments], prog_name="collab-node")
+        live_in(monkeypatch, sample.home.path, data=sample.data)
+        return collab_node
 
     return runner
 

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import random
-import signal
-import subprocess
-import sys
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from collab.node.failpoints import VARIABLE
+from history_integrity.kills import killed_at
+
 from collab.node.home import EventFolder, Home
 from collab.node.keys import load
 from collab.node.store import Store
@@ -31,6 +28,8 @@ from collab.protocol.event import (
     Rounds,
 )  # fmt: skip
 from collab.protocol.identity import Identity
+
+__all__ = ["ROUNDS", "Sample", "draft", "killed_at", "make_sample"]
 
 ROUNDS = 5
 
@@ -117,23 +116,3 @@ def _text() -> str:
     draw = random.Random(7)
     words = ["merge", "round", "patch", "commit", "swarm", "peer", "weight", "replay"]
     return "\n\n".join(" ".join(draw.choices(words, k=20)) for _ in range(300))
-
-
-_VICTIM = """
-import os, sys
-from pathlib import Path
-Path(os.environ["COLLAB_FAILPOINTS"]).write_text(f"{sys.argv[1]} {os.getpid()}")
-sys.argv[:2] = ["collab-node"]
-from collab.node.cli import main
-main()
-"""
-
-
-def killed_at(sample: Sample, failpoint: str, *arguments: object) -> None:
-    """Run `collab-node` in a process of its own, in the sample's home, until `kill -9` hits it at the failpoint."""
-    armed = sample.path / "failpoint"
-    environment = os.environ | {"COLLAB_HOME": str(sample.path), VARIABLE: str(armed), "COLLAB_DATA_DIR": str(sample.data)}
-    command = [sys.executable, "-c", _VICTIM, failpoint, *(str(each) for each in arguments)]
-    killed = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
-    assert not armed.exists()

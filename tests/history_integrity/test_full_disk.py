@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from history_integrity.samples import Sample
 from typer.testing import Result
+from worker_kit import workers_in_processes
 
 from collab.node import files
 from collab.node.history import bisect_state
@@ -60,7 +61,7 @@ def test_revert(run: Run, sample: Sample, monkeypatch: pytest.MonkeyPatch, step:
 
 
 def test_bisect(run: Run, sample: Sample, monkeypatch: pytest.MonkeyPatch) -> None:
-    with monkeypatch.context() as patch:
+    with workers_in_processes(), monkeypatch.context() as patch:
         patch.setattr(files, "sync", full)
         assert refused(run("bisect", "@1", "@3", "--run", "exit 1"))
     assert bisect_state.StateFile(sample.folder.path / "bisect.json").load() is None

@@ -1,6 +1,7 @@
 """A hostile gossip peer, run as a script: it speaks GossipSub with py-libp2p, but without our gate.
 
-`python attacker.py ADDRESS TOPIC`: connects, sends what a cheater would send, one honest message, and a flood.
+`python attacker.py ADDRESS TOPIC`: connects, sends what a cheater would send, one honest message, and a flood, once a line on
+standard input asks for it.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ async def attack(address: str, topic: str) -> None:
                 sealed(US, 4).encode(),
             ):
                 await pubsub.publish(topic, data)
-            await trio.sleep(0.5)
+            await trio.to_thread.run_sync(sys.stdin.readline)  # until those were heard: the flood would drown them
             stream = pubsub.peers[peer]
             flood = rpc_pb2.RPC()
             for number in range(3_000):

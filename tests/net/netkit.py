@@ -58,14 +58,14 @@ def envelope(identity: Identity, number: int = 0) -> bytes:
     return Signed.seal(identity, Goodbye(event=EVENT, base=bytes(32), round=number)).encode()
 
 
-async def until(condition: Callable[[], bool], seconds: float = 15.0) -> None:
+async def until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
     """Wait until `condition` holds; TimeoutError after `seconds`."""
     async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110  # it is about other processes
             await asyncio.sleep(0.02)
 
 
-async def until_async(condition: Callable[[], Awaitable[bool]], seconds: float = 15.0) -> None:
+async def until_async(condition: Callable[[], Awaitable[bool]], seconds: float = 60.0) -> None:
     """Wait until `await condition()` is true; TimeoutError after `seconds`."""
     async with asyncio.timeout(seconds):
         while not await condition():  # noqa: ASYNC110

@@ -133,11 +133,14 @@ async def test_a_hostile_peer_is_refused_by_reason_and_forwarded_never(make: Mak
     await behind.gossip.connect(target.address)
     attacker = await asyncio.create_subprocess_exec(
         sys.executable, str(Path(__file__).with_name("attacker.py")), target.address, TOPIC,
-        env={**os.environ, "PYTHONSAFEPATH": "1"}, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE,
+        env={**os.environ, "PYTHONSAFEPATH": "1"},
+        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
-    _, errors = await attacker.communicate()
+    try:
+        await asyncio.gather(target.heard_of(1), behind.heard_of(1))
+    finally:
+        _, errors = await attacker.communicate(b"\n")
     assert attacker.returncode == 0, errors.decode()
-    await asyncio.gather(target.heard_of(1), behind.heard_of(1))
     await behind.gossip.publish(TOPIC, envelope(behind.identity))
     await target.heard_of(2)
     assert [len(target.heard), len(behind.heard)] == [2, 1]

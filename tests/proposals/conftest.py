@@ -5,22 +5,21 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import torch
+from command_kit import Run, collab_node, live_in
 from history_integrity.samples import Sample, make_sample
 from safetensors.torch import load_file, save_file
-from typer.testing import CliRunner, Result
+from worker_kit import workers_in_threads
 
-from collab.node.cli.app import app
 from collab.protocol.event import Data
 
 sys.path.append(str(Path(__file__).parents[2] / "scripts"))  # where the sample's history is made
 
-Run = Callable[..., Result]
+__all__ = ["Proposing", "Run", "runner", "trained"]
 
 
 @dataclass(frozen=True)
@@ -42,12 +41,13 @@ class Proposing:
 
 def runner(sample: Sample, home: Path, patch: pytest.MonkeyPatch) -> Run:
     """Run `collab-node` with these arguments in this process, in `home`."""
-    patch.setenv("XDG_CONFIG_HOME", str(home / "config"))
-    patch.setenv("COLLAB_HOME", str(home))
-    patch.setenv("COLLAB_DATA_DIR", str(sample.data))
-    patch.setenv("COLLAB_CACHE_DIR", str(sample.home.path.parent / "cache"))
-    patch.setenv("OMP_NUM_THREADS", "1")
-    return lambda *arguments: CliRunner().invoke(app, [str(each) for each in arguments], prog_name="collab-node")
+    live_in(patch, home, data=sample.data, cache=sample.home.path.parent / "cache")
+    return collab_node
+
+
+@pytest.fixture(autouse=True)
+def _quick_worker(worker_in_thread: None) -> None:
+    """Commands run in this process have their worker in a thread."""
 
 
 @pytest.fixture(scope="session")
@@ -57,7 +57,7 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Proposing:
     sample = make_sample(folder, data=data)
     shutil.copytree(sample.home.path, folder / "before")
     file, base, older = folder / "change.proposal", folder / "round-5.safetensors", folder / "round-3.safetensors"
-    with pytest.MonkeyPatch.context() as patch:
+    with workers_in_threads(), pytest.MonkeyPatch.context() as patch:
         run = runner(sample, sample.home.path, patch)
 
         def propose(checkpoint: Path, *arguments: object) -> str:

@@ -146,8 +146,8 @@ def test_a_file_carries_them_to_another_store(
         (tmp_path / "spoilt").write_bytes(spoilt)
         assert "is damaged" in run("review", tmp_path / "spoilt").stderr
     assert run("review", made.file).exit_code == 0
-    (found,) = answer(run, "review")
-    assert (found["proposal"], set(found["statistics"])) == (made.second, {"fisher", "regmean"})
+    found = {each["proposal"]: each for each in answer(run, "review")}
+    assert set(found[made.second]["statistics"]) == {"fisher", "regmean"}
     assert answer(run, "gc")["blobs"] == 0
     assert answer(run, "merge", made.second, "--method", "regmean")["method"] == "regmean"
 
@@ -164,3 +164,23 @@ def test_a_proposal_without_statistics_keeps_its_bytes(sample: Sample) -> None:
         assert open_proposal(Signed.seal(sample.identity, proposal).encode())[1] == proposal
     with pytest.raises(RemoteProtocolError):
         ModelProposal.decode(without.encode().replace(b"form", b"firm"))
+
+
+def test_show_log_and_blame_tell_what_each_proposal_moved(
+    run: Run, sample: Sample, original: Proposing, made: Measured, tmp_path: Path
+) -> None:
+    merged = answer(run, "merge", *made.both, "--method", "fisher", "--set", "cap=0.9")
+    shown = answer(run, "show", "merged")
+    assert run("export", tmp_path / "merged", "--rev", "merged").exit_code == 0
+    before, after = load_file(original.base), load_file(tmp_path / "merged")
+    norms = {each["tensor"]: each["norm"] for each in shown["tensors"]}
+    for name, tensor in before.items():
+        assert norms.get(name, 0.0) == pytest.approx(float((after[name] - tensor).norm()), rel=1e-3, abs=1e-6)
+    told = {each["proposal"]: each["tensors"] for each in shown["merged"]["proposals"]}
+    assert set(told) == set(made.both)
+    assert all(moves and moves[0]["norm"] > 0 for moves in told.values())
+    text = run("show", "merged").stdout
+    assert all(f"{proposal[:12]} moved" in text for proposal in made.both)
+    assert "coordinates, norm" in run("log", "merged", "--stat", "-n", "1").stdout
+    (maker,) = answer(run, "blame", "embedding.weight", f"{merged['commit'][:12]}~1..merged")["contributors"]
+    assert (maker["peer"], maker["share"]) == (sample.identity.peer_id, 1.0)

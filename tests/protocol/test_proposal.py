@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from gates.test_gates_verdict import measurement
 from pydantic import ValidationError
 from rounds.worlds import event as make_event
 from rounds.worlds import identity
@@ -14,16 +15,19 @@ from collab.protocol.canonical import decode
 from collab.protocol.commit import Commit, decode_commit, root_commit
 from collab.protocol.errors import RemoteProtocolError
 from collab.protocol.event import EventManifest
+from collab.protocol.gates import LossGate
 from collab.protocol.messages import Blob, Signed
 from collab.protocol.proposal import (
     ModelProposal,
     ProposalMerge,
+    Tried,
     merge_commit,
     open_merge,
     open_proposal,
     verify_merge_commit,
 )
 from collab.protocol.statement import verify_statement
+from collab.protocol.verdict import Measurement, Verdict, sign_verdict
 
 MAKER, COORDINATOR = identity(7), identity(0)
 
@@ -120,8 +124,51 @@ def test_numbers_out_of_range_are_refused(event: EventManifest) -> None:
 
 
 def test_the_largest_merge_fits_its_envelope(event: EventManifest) -> None:
-    """16 proposals with full messages."""
+    """16 proposals with full messages, and as many verdicts as there may be."""
     proposals = [proposal(event, message="𝔪" * 700, samples=number) for number in range(1, 17)]
-    made = merge(event, *proposals, message="𝔪" * 700)
-    commit: Commit = merge_commit(COORDINATOR, root_commit(event), None, made)
+    made = merge(event, *proposals, message="𝔪" * 700, despite="𝔪" * 200)
+    measured = measurement(gate="g" * 48, passed=False, reason="worse", change=1.0)
+    said = Verdict(
+        event=event.digest, candidate=made.state, against=root_commit(event).state, data=bytes(32), hardware="𝔪" * 128,
+        measurement=measured,
+    )  # fmt: skip
+    verdicts = [sign_verdict(identity(number), said) for number in range(1, 65)]
+    commit: Commit = merge_commit(COORDINATOR, root_commit(event), None, made, verdicts)
     verify_merge_commit(event, root_commit(event), decode_commit(commit.encode()))
+
+
+def test_every_gate_of_the_event_has_passed_or_there_is_a_reason() -> None:
+    gated = make_event(gate=(LossGate(name="poetry", kind="loss"), LossGate(name="prose", kind="loss")))
+    root = root_commit(gated)
+    lookup = {root.digest: root}.__getitem__
+
+    def shown(*measured: Measurement, despite: str = "", **changes: Any) -> Commit:
+        fields: dict[str, Any] = {
+            "event": gated.digest, "candidate": bytes([4]) * 32, "against": root.state, "data": None, "hardware": "",
+        }  # fmt: skip
+        verdicts = [sign_verdict(MAKER, Verdict(measurement=each, **(fields | changes))) for each in measured]
+        return merge_commit(COORDINATOR, root, None, merge(gated, proposal(gated), despite=despite), verdicts)
+
+    passed, other = measurement(), measurement(gate="prose")
+    failed = measurement(gate="prose", passed=False, reason="worse", change=1.0)
+    own = measurement(gate="mine", passed=False, reason="worse", change=1.0)
+    verify_statement(Amendments(gated), root, shown(passed, other), lookup)
+    verify_statement(Amendments(gated), root, shown(passed, failed, despite="known"), lookup)
+    verify_statement(Amendments(gated), root, shown(despite="no data here"), lookup)
+    for commit, problem in (
+        (shown(passed), "gate_failed: prose"),
+        (shown(), "gate_failed: poetry"),
+        (shown(passed, failed), "gate_failed: prose"),
+        (shown(passed, other, own), "gate_failed: mine"),
+        (shown(passed, other, candidate=bytes(32)), "wrong_state"),
+        (shown(passed, other, against=bytes(32)), "wrong_state"),
+        (shown(passed, other, event=bytes(32)), "wrong_event"),
+    ):
+        with pytest.raises(RemoteProtocolError, match=problem):
+            verify_statement(Amendments(gated), root, commit, lookup)
+
+
+def test_what_came_later_is_not_in_the_bytes_of_what_does_without(event: EventManifest) -> None:
+    made = merge(event, proposal(event), tried=(Tried(method="ties", loss=1.0),))
+    text = str(decode(made.encode())) + str(decode(merge_commit(COORDINATOR, root_commit(event), None, made).encode()))
+    assert not {word for word in ("verdicts", "despite", "cosigners", "change") if word in text}

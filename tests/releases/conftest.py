@@ -9,28 +9,26 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from command_kit import Run, collab_node
 from history.kit import ALICE, World, make_world
-from typer.testing import CliRunner, Result
 
-from collab.node.cli.app import app
 from collab.protocol.identity import Identity
 
 sys.path.append(str(Path(__file__).parents[2] / "scripts"))  # histories for tests are made there
 
-Run = Callable[..., Result]
 CROWD = [Identity(bytes(31) + bytes([number])) for number in range(20, 36)]
+
+
+@pytest.fixture(autouse=True)
+def _quick_worker(worker_in_thread: None) -> None:
+    """Commands run in this process have their worker in a thread."""
 
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
     """Run `collab-node` with these arguments in this process; the home is given with `home=`."""
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
-
-    def invoke(*arguments: object, home: Path | None = None) -> Result:
-        words = [str(argument) for argument in arguments] + (["--home", str(home)] if home is not None else [])
-        return CliRunner().invoke(app, words, prog_name="collab-node")
-
-    return invoke
+    return collab_node
 
 
 @pytest.fixture

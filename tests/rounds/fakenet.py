@@ -15,6 +15,7 @@ from random import Random
 from rounds.worlds import contribution
 
 from collab.protocol.admission import refusal
+from collab.protocol.amendments import SignedAmendment
 from collab.protocol.canonical import encode
 from collab.protocol.commit import Commit
 from collab.protocol.event import EventManifest
@@ -105,8 +106,17 @@ class Node:
         """An envelope arrives."""
         self._do(self.machine.receive(signed, self.net.now))
 
+    def amend(self, *amendments: SignedAmendment) -> None:
+        """Amendments arrive."""
+        new = [signed for signed in amendments if self.history.amendments.add(signed)]
+        if self.peer_id in self.history.in_force.banned:
+            self.crash()  # as a daemon ends
+        if new and self.alive:
+            self._do(self.machine.amended(self.net.now))
+
     def sync(self, donor: Node) -> None:
         """Fetch what a donor has and we have not."""
+        self.amend(*donor.history.amendments.after(0))
         common = donor.history.newest_common(self.history.locator())
         missing = donor.history.chain(common, donor.history.head.digest)
         certificate = donor.history.certificate(donor.history.head.digest)
@@ -221,6 +231,7 @@ class Node:
         for donor in self.net.reachable(self):
             if digest in donor.store:
                 self.store[digest] = donor.store[digest]
+                self.amend(*donor.history.amendments.after(0))
                 return machine.commit_fetched(self.store[digest], now)
         return machine.commit_missing(digest, now)
 

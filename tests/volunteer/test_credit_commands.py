@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from command_kit import Run, collab_node, live_in
 from daemon.kit import EVENT, Step, line
 from rounds.worlds import identity
-from typer.testing import CliRunner, Result
 
 from collab.node import keys
-from collab.node.cli.app import app
 from collab.node.credit.leaderboard import Leaderboard, count_credits, read_names, remember_names
 from collab.node.home import Home
 from collab.node.rounds.catch_up import restore_history
@@ -20,16 +18,14 @@ from collab.node.store import Store
 from collab.protocol.credits import credits
 from collab.protocol.manifest import SignedManifest
 
-Run = Callable[..., Result]
 CHAIN = line(3, EVENT)
 ME, OTHER = identity(1).peer_id, identity(2).peer_id
 
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
-    monkeypatch.setenv("COLLAB_HOME", str(tmp_path / "home"))
-    return lambda *words: CliRunner().invoke(app, [str(word) for word in words], prog_name="collab-node")
+    live_in(monkeypatch, tmp_path / "home")
+    return collab_node
 
 
 def take(store: Store, *steps: Step) -> None:

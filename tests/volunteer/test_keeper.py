@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -205,6 +206,19 @@ def test_only_what_is_limited_is_looked_at() -> None:
     looking = Senses(lambda: 4, load=ask, gpus=Gpus(lambda: Nvml(4), lambda pid: False), touched=lambda: 3.0)
     seen = looking.look(Limits(on_battery=True, idle_minutes=1))
     assert (seen.idle_seconds, seen.others_gpu, seen.gpu_temperature) == (3.0, 0, 61.0)
+
+
+def test_a_terminal_that_is_opened_shows_without_a_list_of_log_ins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("psutil.users", list)
+    ends = os.openpty()
+    try:
+        opened = os.stat(os.ttyname(ends[1])).st_atime
+        seen = Touches(tmp_path / "none", lambda: opened + 7.0).idle_seconds()
+        assert seen is not None
+        assert seen <= 7.0
+    finally:
+        for end in ends:
+            os.close(end)
 
 
 def test_a_keyboard_that_is_used_shows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

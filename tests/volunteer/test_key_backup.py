@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from command_kit import Run, collab_node
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from typer.testing import CliRunner, Result
 
 from collab.node import key_backup, keys
-from collab.node.cli.app import app
 from collab.node.errors import UserError
 from collab.protocol.identity import Identity
 
 IDENTITY = Identity(bytes(range(32)))
 WORDS = "correct horse battery"
-Run = Callable[..., Result]
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +25,7 @@ def sealed() -> str:
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
-    return lambda *words: CliRunner().invoke(app, [str(word) for word in words], prog_name="collab-node")
+    return collab_node
 
 
 def test_what_was_sealed_comes_back(sealed: str) -> None:

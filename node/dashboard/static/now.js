@@ -19,6 +19,7 @@ export function now() {
     drawEvent(event, state.value("totals"));
     drawFigures(state);
     drawPhase(state);
+    drawAnnouncements(state.value("node"));
     announce(state);
   }
 
@@ -35,6 +36,12 @@ export function now() {
     setText(byId("phase-words"), `Round ${count((node.round ?? 0) + 1)}: ${node.message ?? ""}`);
     ends = node.seconds_left === null || node.seconds_left === undefined ? null : Date.now() + 1000 * node.seconds_left;
     tick();
+  }
+
+  function drawAnnouncements(node) {
+    const said = [...(node.announcements ?? []).map((text) => `Announced: ${text}`), ...(node.decided ? [node.decided] : [])];
+    byId("announcements").hidden = said.length === 0;
+    setText(byId("announcements"), said.join(" · "));
   }
 
   function tick() {
