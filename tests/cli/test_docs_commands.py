@@ -57,7 +57,7 @@ def problem_of(words: list[str]) -> str | None:
     command = typer.main.get_command(app)
     rest = list(words)
     while isinstance(command, TyperGroup):
-        if not rest or rest[0] == "COMMAND":
+        if not rest or rest[0] in ("COMMAND", "…"):
             return None  # any of them is meant
         if rest[0].startswith("-"):
             return None if rest[0] in {"--help", *_options(command)} else f"{command.name} has no {rest[0]}"
