@@ -47,8 +47,8 @@ def _programs(block: str) -> Iterator[str]:
 
 def words_of(command: str) -> list[list[str]]:
     """Return the words of a command line after the program's name, once for each of its alternatives such as `install|remove`."""
-    words = shlex.split(command.replace("\\|", "|"), comments=True)[1:]
-    words = [word.strip("[]()…,") if word.startswith("[") else word for word in words if word not in ("…", ">", "&")]
+    words = shlex.split(command.replace("\\|", "|").partition(" > ")[0], comments=True)[1:]
+    words = [word.strip("[]()…,") if word.startswith("[") else word for word in words if word != "&"]
     return [list(chosen) for chosen in product(*(word.split("|") for word in words))]
 
 
@@ -57,7 +57,7 @@ def problem_of(words: list[str]) -> str | None:
     command = typer.main.get_command(app)
     rest = list(words)
     while isinstance(command, TyperGroup):
-        if not rest or rest[0] == "COMMAND":
+        if not rest or rest[0] in ("COMMAND", "…"):
             return None  # any of them is meant
         if rest[0].startswith("-"):
             return None if rest[0] in {"--help", *_options(command)} else f"{command.name} has no {rest[0]}"
@@ -77,7 +77,7 @@ def _arguments_problem(command: TyperCommand, rest: list[str]) -> str | None:
         word = rest.pop(0)
         name, _, value = word.partition("=")
         if not word.startswith("-"):
-            given += 1
+            given += word != "…"  # it stands for more of the same, or for nothing
         elif name not in options:
             return f"{command.name} has no {name}"
         elif options[name] and not value:
