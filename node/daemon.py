@@ -123,6 +123,7 @@ def _background(node: Node) -> list[Coroutine[Any, Any, None]]:
         node.keeper.run(),
         node.effects.run(),
         node.keep_company(),
+        node.watch_disk(),
         measure_health(node, _HEALTH_SECONDS),
         measure_disk(node, _DISK_SECONDS),
         evaluate_commits(node, _HEALTH_SECONDS),

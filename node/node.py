@@ -68,6 +68,7 @@ _CATCH_UP_PEERS = 4
 _FOLLOW_SECONDS = 10.0
 # Checkpoint, its successor while it is written, a snapshot, and payloads of some rounds.
 _BYTES_A_PARAMETER = 64
+_LEAST_FREE_BYTES = 1 << 20
 
 
 class Node:
@@ -456,6 +457,12 @@ class Node:
             if self.driver is not None and self.driver.machine is not None:
                 others = {member.peer for member in self.history.head.roster} - {self.identity.peer_id}
                 self.company.look(0 if self._is_over() else len(others), self.driver.machine.setting.silence)
+
+    async def watch_disk(self) -> None:
+        """Raise UserError when the disk is full: the parts that meet it would each try again, and nobody be told."""
+        while True:
+            await asyncio.to_thread(self.options.home.ensure_space, _LEAST_FREE_BYTES)
+            await asyncio.sleep(LOOK_SECONDS)
 
     async def evaluate(self, samples: int = 0) -> float:
         """Return the held-out loss of the newest weights, in nats a token."""
