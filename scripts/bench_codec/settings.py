@@ -46,7 +46,7 @@ def gpt(quick: bool) -> EventDraft:
 def albert(quick: bool) -> EventDraft:
     """A small ALBERT on the demo's text: masked bytes, layers that share their weights.
 
-    Longer blocks or a higher rate leave it at the frequencies of bytes: post-norm attention must find its neighbours first.
+    At a higher rate it stays at the frequencies of bytes: post-norm attention has to find its neighbours first.
     """
     model = AlbertModel(
         family="albert", layers=2, width=128, heads=4, feed_forward=512, embedding=64, vocabulary=257, mask_share=0.15
@@ -107,7 +107,7 @@ def all_settings() -> list[Setting]:
         Setting(DENSE_NAME, Patch(Codec("fp16")), Outer(1.0), "average", None, 16),
         sparse(144, 1),
         *(plain(k, bits) for k, bits in ((144, 1), (112, 2))),
-        *(sparse(k, 1) for k in (16, 32, 64, 256, 512)),
+        *(sparse(k, 1) for k in (16, 32, 64, 128, 256, 512)),
         *(sparse(k, 2) for k in (16, 32, 64, 112, 256, 512)),
         *(sparse(112, bits) for bits in (3, 4)),
         raw(64, 2),
