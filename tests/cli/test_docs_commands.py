@@ -19,6 +19,7 @@ ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "monitoring" / "README.md"]
 NOTEBOOKS = sorted((ROOT / "scripts").glob("*.ipynb"))
 PROGRAM = "collab-node"
+COMMANDS = typer.main.get_command(app)
 _INLINE = re.compile(rf"`({PROGRAM} [^`]+)`")
 _FILE = re.compile(r"(?<![\w/.-])(?:\.\./|\./)?((?:scripts|configs|docs|monitoring)/[\w./-]*\w)")
 _MADE_LATER = {"scripts/requirements.lock"}
@@ -54,7 +55,7 @@ def words_of(command: str) -> list[list[str]]:
 
 def problem_of(words: list[str]) -> str | None:
     """Return what is wrong with a command line; None if the program would take it."""
-    command = typer.main.get_command(app)
+    command = COMMANDS
     rest = list(words)
     while isinstance(command, TyperGroup):
         if not rest or rest[0] in ("COMMAND", "…"):
