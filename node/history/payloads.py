@@ -9,6 +9,7 @@ torch is imported when one of these is made.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from ...protocol.commit import Commit
@@ -71,7 +72,8 @@ class Payloads:
             problem = f"the commit of round {commit.round} ({commit.method}) is no merge of contributions"
             raise UserError(problem, f"see `collab-node diff {short(commit.base)} {short(commit.digest)}`")
         policy = self._rules(commit).merge
-        merged = merge(commit.method, self.layout, self._contributions(commit), cap=policy.cap, damping=policy.damping)
+        with _readable(commit):
+            merged = merge(commit.method, self.layout, self._contributions(commit), cap=policy.cap, damping=policy.damping)
         return self._stepped(commit, merged)
 
     def changes(self, commit: Commit) -> Iterator[tuple[str, dict[str, Tensor]]]:
@@ -88,14 +90,16 @@ class Payloads:
             yield from self._stated(commit)
             return
         policy, claims = self._rules(commit).merge, self._contributions(commit)
-        divided = portions(commit.method, self.layout, claims, cap=policy.cap, damping=policy.damping)
+        with _readable(commit):
+            divided = portions(commit.method, self.layout, claims, cap=policy.cap, damping=policy.damping)
         for part, portion in zip(parts(commit), divided, strict=True):
             yield part.signed.signer, self._stepped(commit, portion)
 
     def _stated(self, commit: Commit) -> Iterator[tuple[str, dict[str, Tensor]]]:
         if commit.method == "proposals":
             merge = open_merge(commit)[1]
-            parts = changes_of_proposals(merge, self.layout, lambda blob: self._read(commit, blob))
+            with _readable(commit):
+                parts = changes_of_proposals(merge, self.layout, lambda blob: self._read(commit, blob))
             for (signed, _), part in zip(merge.opened(), parts, strict=True):
                 yield signed.signer, part
         else:
@@ -135,3 +139,14 @@ def _sum(changes: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
     for change in others:
         whole = {name: whole[name] + change[name] for name in whole}
     return whole
+
+
+@contextmanager
+def _readable(commit: Commit) -> Iterator[None]:
+    """Say of a payload that is none which commit has it: nobody replayed that before it was fetched."""
+    from ...kernels.errors import PayloadError
+
+    try:
+        yield
+    except PayloadError as error:
+        raise UserError(f"the commit of round {commit.round} cannot be replayed ({error})", "see `collab-node verify`") from error

@@ -11,6 +11,7 @@ from typing import Any, cast
 import pytest
 from amendments.samples import chain
 from rounds.worlds import event, identity
+from structlog.testing import capture_logs
 
 from collab.node.amendments import effects as module
 from collab.node.amendments.effects import Effects
@@ -127,13 +128,13 @@ async def test_who_is_banned_is_told_why_and_ends(desk: Desk) -> None:
         await desk.take(*of(Ban(peer=PEER[1], reason="noise")))
 
 
-async def test_a_sentence_is_logged_once(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_a_sentence_is_logged_once(desk: Desk) -> None:
     first, second = of(Announce(text="hello"), Announce(text="and thanks"))
-    await desk.take(first)
-    await desk.take(second)
-    await desk.effects.apply()
-    out = capsys.readouterr().out
-    assert [out.count(text) for text in ("hello", "and thanks")] == [1, 1]
+    with capture_logs() as logs:
+        await desk.take(first)
+        await desk.take(second)
+        await desk.effects.apply()
+    assert [each["text"] for each in logs if each["event"] == "announcement"] == ["hello", "and thanks"]
 
 
 async def test_only_a_coordinator_s_node_tells_again_what_no_commit_names(tmp_path: Path) -> None:

@@ -72,7 +72,7 @@ async def test_a_node_that_missed_some_asks_for_them(nodes: tuple[Node, Node]) -
 
 
 async def test_pages(nodes: tuple[Node, Node], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("collab.node.amendments.learning.AMENDMENTS_A_REPLY", 2)
+    monkeypatch.setattr("collab.node.amendments.asking.AMENDMENTS_A_REPLY", 2)
     one, two = nodes
     for signed in MANY:
         one.learning.take(signed)
