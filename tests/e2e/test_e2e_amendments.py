@@ -35,7 +35,7 @@ def test_a_ban_an_announcement_an_extension_and_a_close_reach_everybody(tmp_path
 
         said = decide(coordinator, "ban", banned[-8:], "--reason", "sent noise")
         assert f"revert --contributor {banned}" in said
-        assert cheat.wait(60) == 1
+        assert cheat.wait(60) == 3
         assert "error: the coordinators banned this node's key: sent noise" in cheat.log.read_text()
         decide(coordinator, "extend", "--last-round", "500")
         swarm.wait(lambda: (honest.status() or {}).get("decided") == "the event ends after round 500", 30, "the extension")
