@@ -74,7 +74,7 @@ async def _run(node: Node) -> int:
         node.metrics_port = server.port
     node.metrics.build({"version": VERSION, "python": platform.python_version()})
     node.metrics.read_traffic(node.network.traffic)
-    node.metrics.read_age_from(lambda: time.time() - node.head_at)
+    node.metrics.read_age_from(lambda: time.time() - node.accounting.head_at)
     started = time.monotonic()
     try:
         async with ControlServer(node.options.home.control_path, requests(node, stop)):
@@ -90,7 +90,7 @@ async def _run(node: Node) -> int:
     finally:
         if server is not None:
             server.close()
-    log.info("goodbye", seconds=round(time.monotonic() - started), accepted_samples=node.taken)
+    log.info("goodbye", seconds=round(time.monotonic() - started), accepted_samples=node.accounting.taken)
     return RESTART if node.restarts else 0
 
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import structlog
 
-from ..kernels import Layout, max_payload_bytes, max_support_bytes
+from ..kernels import Layout
 from ..protocol.commit import Commit
 from ..protocol.errors import RemoteProtocolError
 from ..protocol.event import EventManifest
@@ -27,7 +27,6 @@ from .clock_skew import ClockSkew
 from .clock_warning import clock_warning
 from .credit.leaderboard import Leaderboard, remember_names
 from .credit.served import Served
-from .display.rounds_table import RoundRow
 from .errors import NothingToDo, UserError
 from .event.admitting import admission_of, check_admission
 from .files import atomic_write
@@ -44,11 +43,12 @@ from .options import NodeOptions
 from .peers import Peers
 from .processes.ipc import ChannelClosed, RemoteFailure
 from .processes.worker_host import WorkerHost, open_request
-from .recipe import FULL_MERGE, codec_of
+from .recipe import payload_limit
 from .remotes.client import Line
 from .remotes.place import Place
 from .remotes.server import RemoteServer
 from .rounds import held_out
+from .rounds.accounting import Accounting
 from .rounds.catch_up import CatchUp, HistoryServer, fetch_manifest, restore_history
 from .rounds.company import LOOK_SECONDS, Company
 from .rounds.contributing import Contributor
@@ -81,9 +81,7 @@ class Node:
         self.metrics = metrics
         self.phase = "starting"
         self.stop = asyncio.Event()
-        self.taken = 0
         self.held_out_loss: float | None = None
-        self.head_at = time.time()
         self.commits_made = 0
         self.metrics_port = 0
         self.trained_samples = 0
@@ -114,6 +112,7 @@ class Node:
         self.driver: RoundDriver | None = None
         self._witness: Witness | None = None
         self.remotes: RemoteServer | None = None
+        self.accounting = Accounting(store, metrics)
         self.leaderboard = Leaderboard(store)
         self.served = Served(store, self.network.traffic)
         self.pausing = Pausing(options.home.pause_path, lambda: self.host, self._on_rest)
@@ -292,10 +291,7 @@ class Node:
         )
 
     def _payload_limit(self, event: EventManifest) -> int:
-        """Return the largest payload in bytes that the model and an event's codecs allow."""
-        layout = Layout(self.host.opened.layout)
-        codecs = [codec_of(event.compression), *([FULL_MERGE] if event.merge.full_every else [])]
-        return max(most(layout, codec) for codec in codecs for most in (max_payload_bytes, max_support_bytes))
+        return payload_limit(event, Layout(self.host.opened.layout))
 
     async def _ask_around(self) -> None:
         """Ask a few peers for their history; none being there is no error: rounds tell us when there is something newer."""
@@ -321,7 +317,7 @@ class Node:
     async def rounds(self) -> None:
         """Go from round to round until the event or the wanted number of rounds is over; stay a while for those behind."""
         assert self.driver is not None
-        self._accounted = self._open_since()
+        self.accounting.begin(self.history, self.contributor)
         await self._account()
         self._check_open()
         while True:
@@ -399,51 +395,17 @@ class Node:
             return False
         return True
 
-    def _open_since(self) -> bytes:
-        """Return the newest commit before which nothing of ours is open: while we were away, commits may have taken it."""
-        round = self.contributor.unsettled_since()
-        found = self.history.at_round(round) if round is not None else None
-        return self.history.head.digest if found is None else found
-
     async def _account(self) -> None:
-        """Account for every commit since the last time."""
+        """Account for every commit since the last time, and remember whom we know."""
         head = self.history.head
-        if not await self._reach(head):
+        if not await self._reach(head) or not await self.accounting.account():
             return
-        start = self._accounted
-        while not self.history.is_main(start):  # it was on a branch that lost
-            start = self.store.commit(start).base
-        for commit in self.history.chain(start, head.digest):
-            try:
-                taken = await self.contributor.settle(commit)
-            except ChannelClosed as error:
-                log.warning("the newest commits are accounted for later", why=str(error))
-                return
-            self.taken += taken
-            self.store.count("accepted_samples", taken)
-            self.metrics.accepted_samples.inc(taken)
-            self.metrics.accepted.inc(len(commit.accepted))
-            for _, claim in commit.contributions():
-                self.metrics.staleness.observe(commit.round - 1 - claim.round)
-            self._accounted = commit.digest
-        self.head_at = time.time()
         self.served.save()
-        self._note_head(head)
         known = sorted(self.network.peers.items())
         remembered.save_peers(self.store, (record.p2p for _, record in known))
         named = [*((peer, record.name) for peer, record in known), (self.identity.peer_id, self.options.settings.name)]
         self.leaderboard.names = remember_names(self.store, named, (member.peer for member in head.roster))
         await self.leaderboard.update()
-
-    def _note_head(self, head: Commit) -> None:
-        self.metrics.head_round.set(head.round)
-        self.metrics.head_samples.set(head.samples)
-        self.metrics.head_timestamp.set(self.head_at)
-        self.metrics.contributors.set(len(head.accepted))
-        self.metrics.payload_bytes.set(RoundRow.of(head).bytes_sent)
-        self.metrics.roster.set(len(head.roster))
-        if head.loss is not None:
-            self.metrics.head_loss.set(head.loss)
 
     @property
     def warning(self) -> str:

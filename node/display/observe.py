@@ -34,7 +34,7 @@ def observe(node: Node) -> NodeView:
         "bytes_received": sum(traffic.received.values()),
         "restarts": sum(node.network.restarts.values()),
         "metrics_port": node.metrics_port,
-        "accepted_samples": node.taken,
+        "accepted_samples": node.accounting.taken,
         "samples": node.trained_samples,
         "addresses": node.addresses,
         "name": node.options.settings.name,

@@ -209,21 +209,21 @@ async def test_evaluate_answers_or_says_why_not(desk: Desk) -> None:
 
 async def test_every_commit_is_accounted_for_once(desk: Desk) -> None:
     desk.make_ready()
-    desk.node._accounted = desk.node._open_since()
+    desk.node.accounting.begin(desk.node.history, desk.node.contributor)
     desk.take(*CHAIN[:3])
     await desk.node._account()
     await desk.node._account()
     desk.take(*CHAIN[3:])
     await desk.node._account()
     assert desk.settled == [1, 2, 3, 4]
-    assert desk.node.taken == 40
+    assert desk.node.accounting.taken == 40
     assert accepted(desk) == 16
     assert desk.store.counter("accepted_samples") == 40
 
 
 async def test_after_a_fork_only_what_is_new_is_accounted_for(desk: Desk) -> None:
     desk.make_ready()
-    desk.node._accounted = desk.node._open_since()
+    desk.node.accounting.begin(desk.node.history, desk.node.contributor)
     desk.take(*CHAIN[:2], *line(3, EVENT, tag=b"late", start=CHAIN[:2], epoch=1))
     await desk.node._account()
     assert desk.settled == [1, 2, 3, 4, 5]
@@ -235,7 +235,7 @@ async def test_after_a_fork_only_what_is_new_is_accounted_for(desk: Desk) -> Non
 
 async def test_a_worker_that_dies_while_commits_are_accounted_for_stops_nothing(desk: Desk) -> None:
     desk.make_ready()
-    desk.node._accounted = desk.node._open_since()
+    desk.node.accounting.begin(desk.node.history, desk.node.contributor)
     desk.take(*CHAIN)
     settle, deaths = desk._settle, [2]
 
