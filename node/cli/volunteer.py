@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..errors import UserError
 from .flags import ConfigFlag, HomeFlag, home_of
+
+if TYPE_CHECKING:
+    from ..home import Home
 
 _REST_SECONDS = 60.0  # a large model's checkpoint has to reach the disk
 _POLL_SECONDS = 0.2
@@ -60,7 +64,8 @@ def leave(
     """Hand in what was trained, say goodbye, and stop."""
     from ..control.socket import NotRunning, call
 
-    path = home_of(home, config).path
+    node_home = home_of(home, config)
+    path = node_home.path
     if now:
         call(path, "stop")
         seconds = 0.0
@@ -74,7 +79,18 @@ def leave(
             time.sleep(_POLL_SECONDS)
             call(path, "status")
     except NotRunning:
+        _until_given_back(node_home)
         typer.echo("left; `collab-node join` comes back, with the same key and all credit")
+
+
+def _until_given_back(home: Home) -> None:
+    """Wait for the process, which still writes after its socket is gone: who starts again must find the home free."""
+    for _ in range(int(_REST_SECONDS / _POLL_SECONDS)):
+        try:
+            with home.lock():
+                return
+        except UserError:
+            time.sleep(_POLL_SECONDS)
 
 
 def restart(home: HomeFlag = None, config: ConfigFlag = None) -> None:
