@@ -91,7 +91,7 @@ class Receiver:
         event, ancestry = self.place.event, None
         async with aclosing(self.source.commits(tip, self._have())) as coming:
             async for commit, certificate in coming:
-                ancestry = ancestry or self._ancestry(commit)
+                ancestry = ancestry or await self._ancestry(commit)
                 await self._learn(ancestry, commit)
                 verify(event, ancestry, commit, certificate, self._lookup(batch))
                 ancestry = ancestry.after(event, commit)
@@ -121,17 +121,19 @@ class Receiver:
         tips = self._store.refs.all().values()
         return list(dict.fromkeys([*sparse, *tips]))[:_HAVE]
 
-    def _ancestry(self, first: Commit) -> Ancestry:
+    async def _ancestry(self, first: Commit) -> Ancestry:
         """Return what `first` is verified on, followed from the root on. Raises RemoteProtocolError if its parent is not here."""
         if not first.parents or not self._store.has_commit(first.base):
             raise RemoteProtocolError("unknown_parent", short(first.digest))
         path = [self._store.commit(first.base)]
         while path[-1].parents:
             path.append(self._store.commit(path[-1].base))
+            await asyncio.sleep(0)
         event = self.place.event
         ancestry = root_ancestry(event, self._store.amendments.of(event))
         for commit in path[-2::-1]:
             ancestry = ancestry.after(event, commit)
+            await asyncio.sleep(0)
         return ancestry
 
     def _lookup(self, batch: list[Commit]) -> Callable[[bytes], Commit]:
