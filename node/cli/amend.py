@@ -86,6 +86,8 @@ def extend(
 
     if last_round is None and total_samples is None:
         raise UsageError("say how far: --last-round N, or --total-samples N")
+    if last_round:
+        _check_ahead(last_round, home, config, event)
     _decide(lambda: Extend(last_round=last_round, total_samples=total_samples), out, home, config, event)
 
 
@@ -99,7 +101,18 @@ def close(
 
     _, folder = event_of(home, config, event)
     last = after or standing(folder).round + 1
+    _check_ahead(last, home, config, event)
     _decide(lambda: Close(after=last), out, home, config, event)
+
+
+def _check_ahead(last: int, home: Path | None, config: Path | None, event: str) -> None:
+    """Raise UserError for a last round that is past: what is merged stays."""
+    from ..amendments.making import standing
+    from ..errors import UserError
+
+    merged = standing(event_of(home, config, event)[1]).round
+    if last < merged:
+        raise UserError(f"round {merged} is merged already, so {last} is past", "`collab-node event close` ends it now")
 
 
 def amend(

@@ -102,7 +102,7 @@ def read_draft(path: Path) -> tuple[Draft, list[tuple[Signed, list[bytes]]]]:
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from error
     except (struct.error, RemoteProtocolError) as error:
-        raise UserError(f"{path} is no draft of a commit: {error}") from error
+        raise UserError(f"{path} is no draft of a commit", "take the file that `merge` or `revert` wrote") from error
 
 
 def _bounded(path: Path) -> bytes:

@@ -125,6 +125,8 @@ def test_several_coordinators_sign_a_draft_one_after_the_other(run: Run, homes: 
         (("open",), "error: this cannot be decided: the event is not paused"),
         (("admit", PEER[3]), "error: this cannot be decided: this peer may take part already"),
         (("extend",), "error: say how far: --last-round N, or --total-samples N"),
+        (("extend", "--last-round", "2"), "error: round 3 is merged already, so 2 is past"),
+        (("close", "--after", "2"), "error: round 3 is merged already, so 2 is past"),
         (("announce", "two\nlines"), "error: text: is one printable line"),
         (("coordinators", "--key", "me"), "error: keys: 'me' is not the peer id of an Ed25519 key"),
         (("coordinators", "--key", PEER[1], "--threshold", "2"), "error: threshold is more than there are keys"),
