@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from e2e.kit import metric, peer_id, resting, swarm_of
+from e2e.kit import metric, peer_id, resting, settle_in, swarm_of
 from remotes import kit
 from remotes.conftest import Person
 
@@ -24,6 +24,7 @@ def test_two_nodes_fetch_and_push(tmp_path: Path) -> None:
     with swarm_of(tmp_path, 1) as swarm:
         there, here = swarm.nodes
         swarm.wait_for_round(2, 120)
+        settle_in(swarm, here)  # it has the payloads too, not only the commits
         home, away = person(here), person(there)
         with resting(swarm.nodes):
             away.ok("branch", "theirs", "@1")
