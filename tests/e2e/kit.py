@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import time
 import urllib.request
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -13,7 +15,7 @@ from typing import Any
 import psutil
 
 from collab.node.home import Home
-from collab.node.local_swarm import LocalNode, LocalSwarm, local_swarm
+from collab.node.local_swarm import COMMAND, LocalNode, LocalSwarm, environment, local_swarm
 from collab.node.store import Store
 from collab.protocol.commit import Commit
 
@@ -47,6 +49,13 @@ def write_event(path: Path, **changes: dict[str, Any]) -> Path:
 
 def _toml(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else f'"{value}"' if isinstance(value, str) else repr(value)
+
+
+def fails(*arguments: str) -> tuple[int, str]:
+    """Return the exit code and what a command printed on standard error, without log lines."""
+    done = subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, timeout=120, env=environment(), check=False)
+    assert "Traceback" not in done.stderr
+    return done.returncode, "\n".join(line for line in done.stderr.splitlines() if not line.startswith("{"))
 
 
 @contextmanager
@@ -109,16 +118,32 @@ def resting(nodes: Iterable[LocalNode]) -> Iterator[None]:
                 worker.resume()
 
 
-def settle_in(swarm: LocalSwarm, node: LocalNode) -> None:
-    """Wait until `node`, just started, takes part, while the others rest; and then until a commit has something of it."""
+def be_ready(swarm: LocalSwarm, node: LocalNode) -> None:
+    """Wait until `node`, just started, has the model and the data, while the others rest."""
     with resting(other for other in swarm.nodes if other is not node):
         swarm.wait(lambda: bool((node.status() or {}).get("device")), 90, f"{node.name} to be ready", watch=[node])
+
+
+def settle_in(swarm: LocalSwarm, node: LocalNode) -> None:
+    """Wait until `node`, just started, takes part; and then until a commit has something of it."""
+    be_ready(swarm, node)
     wait_for_contribution(swarm, node)
 
 
 def log_lines(node: LocalNode) -> list[dict[str, Any]]:
     """Return what the node has logged so far."""
-    return [json.loads(line) for line in node.log.read_text().splitlines() if line.startswith("{")]
+    # What follows the last end of a line is being written.
+    return [json.loads(line) for line in node.log.read_text().rpartition("\n")[0].splitlines() if line.startswith("{")]
+
+
+def line_of(swarm: LocalSwarm, node: LocalNode, event: str, seen: int) -> dict[str, Any]:
+    """Wait until the node logs `event` after the first `seen` lines, and return that line."""
+
+    def found() -> dict[str, Any] | None:
+        return next((line for line in log_lines(node)[seen:] if line["event"] == event), None)
+
+    swarm.wait(lambda: found() is not None, 60, f"{node.name} to log {event!r}", watch=[node])
+    return found() or {}
 
 
 def contributors(commit: Commit) -> set[str]:
@@ -146,3 +171,19 @@ def children(node: LocalNode) -> dict[str, psutil.Process]:
             if mark in line:
                 found[name] = process
     return found
+
+
+def assert_gone(processes: dict[str, psutil.Process]) -> None:
+    """Wait a few seconds until all of them have ended."""
+    deadline = time.monotonic() + 10
+    while alive := [name for name, process in processes.items() if _runs(process)]:
+        assert time.monotonic() < deadline, alive
+        time.sleep(0.05)
+
+
+def _runs(process: psutil.Process) -> bool:
+    """Say whether it runs: a zombie, which waits for whoever adopted it, does not."""
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False

@@ -55,7 +55,7 @@ def flipped(attacker: Attacker) -> Blob:
 
 async def test_a_sign_flipped_contribution_is_left_out_with_its_reason(gated: LocalSwarm, spoiler: Attacker) -> None:
     victim, me = gated.coordinator, spoiler.identity.peer_id
-    gated.wait_for_round(3, 60)
+    gated.wait_for_round(2, 60)
 
     def left_out() -> bool:
         return any(signed.signer == me for commit in commits(victim) for signed, _ in commit.failed_gates())

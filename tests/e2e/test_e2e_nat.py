@@ -1,4 +1,4 @@
-"""A volunteer that nobody can connect to, as behind a home router: two network namespaces, one of them closed from outside."""
+"""Volunteers whom nobody can connect to, as behind a home router: two network namespaces, one of them closed from outside."""
 
 from __future__ import annotations
 
@@ -7,17 +7,18 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
-from e2e.kit import LOGS, commits, contributors, head, peer_id, settle_in, write_event
+from e2e.kit import LOGS, commits, contributors, head, log_lines, peer_id, settle_in, wait_for_contribution, write_event
 
-from collab.node.local_swarm import LocalSwarm
+from collab.node.local_swarm import LocalNode, LocalSwarm
 
 pytestmark = pytest.mark.e2e
 SERVER, VOLUNTEER = "10.201.77.1", "10.201.77.2"
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def namespaces() -> Iterator[tuple[str, str]]:
     """Names of a namespace with the address SERVER and one with VOLUNTEER, into which no TCP connection can be opened."""
     if os.geteuid() != 0 or shutil.which("ip") is None or shutil.which("tc") is None:
@@ -60,12 +61,11 @@ def reaches(namespace: str, address: str) -> bool:
     return subprocess.run(command, check=False, capture_output=True).returncode == 0
 
 
-@pytest.fixture(scope="module")
-def outdoors(namespaces: tuple[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalSwarm]:
+@pytest.fixture
+def outdoors(namespaces: tuple[str, str], tmp_path: Path) -> Iterator[LocalSwarm]:
     """A coordinator that trains, on the side that can be reached."""
-    folder = tmp_path_factory.mktemp("nat")
-    swarm = LocalSwarm(folder, common=LOGS)
-    swarm.create(write_event(folder / "event.toml", rounds={"min_contributors": 2}))
+    swarm = LocalSwarm(tmp_path, common=LOGS)
+    swarm.create(write_event(tmp_path / "event.toml"))
     try:
         swarm.coordinator.prefix = ["ip", "netns", "exec", namespaces[0]]
         swarm.seed(arguments=["--host", SERVER, "--reachability", "public"])
@@ -74,22 +74,47 @@ def outdoors(namespaces: tuple[str, str], tmp_path_factory: pytest.TempPathFacto
         swarm.stop()
 
 
-@pytest.mark.parametrize("reachability", ["outgoing", "auto"])
-def test_a_volunteer_with_only_outgoing_connections(
-    namespaces: tuple[str, str], outdoors: LocalSwarm, reachability: str
+def test_volunteers_with_only_outgoing_connections_take_part_and_survive_the_loss_of_their_network(
+    namespaces: tuple[str, str], outdoors: LocalSwarm
 ) -> None:
     outside, inside = namespaces
     assert reaches(inside, f"{SERVER}/9")
     assert not reaches(outside, f"{VOLUNTEER}/9")
-    volunteer = outdoors.add()
-    volunteer.prefix = ["ip", "netns", "exec", inside]
-    try:
+    told, finds_out = outdoors.add(), outdoors.add()
+    for volunteer, reachability in ((told, "outgoing"), (finds_out, "auto")):
+        volunteer.prefix = ["ip", "netns", "exec", inside]
         volunteer.start(["join", outdoors.invite(), "--host", "0.0.0.0", "--reachability", reachability, *LOGS])
         settle_in(outdoors, volunteer)
-        outdoors.wait_for_round(head(outdoors) + 2, 60)
-        assert peer_id(volunteer) in contributors(commits(outdoors.coordinator)[-2])
-        assert len(set(outdoors.states(head(outdoors) - 1).values())) == 1
-    finally:
-        volunteer.interrupt()
-        volunteer.wait()
-        outdoors.nodes.remove(volunteer)
+    everyone = {peer_id(node) for node in outdoors.nodes}
+    since = head(outdoors)
+    outdoors.wait(
+        lambda: any(contributors(commit) == everyone for commit in commits(outdoors.coordinator, since + 1)), 60,
+        "a commit with something of everybody",
+    )  # fmt: skip
+    since = head(outdoors)
+    outdoors.wait_for_round(since, 60)
+    assert len(set(outdoors.states(since).values())) == 1
+    finds_out.interrupt()
+    assert finds_out.wait() == 0
+    outdoors.nodes.remove(finds_out)  # else the other would not be alone in there
+    lose_the_network(outdoors, told, inside)
+
+
+def lose_the_network(swarm: LocalSwarm, volunteer: LocalNode, inside: str) -> None:
+    """It says that it is alone, keeps its work, and is back by itself with everybody's state."""
+    call("ip", "-n", inside, "link", "set", "in0", "down")
+    swarm.wait(lambda: warning(volunteer).startswith("alone: no other node"), 60, "the volunteer to say that it is alone")
+    swarm.wait_for_round(head(swarm) + 1, 90, [swarm.coordinator])
+    assert volunteer.alive
+
+    call("ip", "-n", inside, "link", "set", "in0", "up")
+    swarm.wait(lambda: warning(volunteer) == "", 90, "the volunteer to hear others again")
+    wait_for_contribution(swarm, volunteer, 90)
+    back = head(swarm)
+    swarm.wait_for_round(back, 60)
+    assert len(set(swarm.states(back).values())) == 1
+    assert [line["event"] for line in log_lines(volunteer)].count("others are heard again") >= 1
+
+
+def warning(node: LocalNode) -> str:
+    return str((node.status() or {}).get("warning", "?"))
