@@ -21,12 +21,13 @@ from collab.protocol.commit import Commit
 
 COMMITTEE = 4
 DEADLINE = 6.0
+STEPS, BATCH = 40, 4
 SNAPSHOT_EVERY = 3
 LOGS = ["--log-level", "debug", "--log-format", "json"]
 TINY: dict[str, dict[str, Any]] = {
     "model": {"family": "gpt", "layers": 1, "width": 32, "heads": 2, "vocabulary": 256},
     "data": {"source": "stdlib", "block": 32, "held_out": 0.2, "held_out_samples": 16, "max_bytes": 65536},
-    "inner": {"batch": 4, "steps": 80, "total_samples": 65536, "bf16": False},
+    "inner": {"batch": BATCH, "steps": STEPS, "total_samples": 65536, "bf16": False},
     "compression": {"kind": "sparse", "k": 128},
     "outer": {"kind": "sgd", "rate": 2.0},
     "merge": {"method": "average", "cap": 0.5},
@@ -64,7 +65,7 @@ def swarm_of(root: Path, volunteers: int, **changes: dict[str, Any]) -> Iterator
     root.mkdir(parents=True, exist_ok=True)
     with local_swarm(root, write_event(root / "event.toml", **changes), common=LOGS) as swarm:
         swarm.seed()
-        swarm.join(volunteers)
+        be_ready(swarm, *swarm.join(volunteers))
         yield swarm
 
 
@@ -107,7 +108,7 @@ def wait_for_contribution(swarm: LocalSwarm, node: LocalNode, seconds: float = 6
 @contextmanager
 def resting(nodes: Iterable[LocalNode]) -> Iterator[None]:
     """Hold the trainers of `nodes` still: what starts meanwhile on a small machine gets its cores, and misses no round."""
-    workers = [children(node)["worker"] for node in nodes if node.alive]
+    workers = [found["worker"] for node in nodes if node.status() is not None and "worker" in (found := children(node))]
     for worker in workers:
         worker.suspend()
     try:
@@ -118,10 +119,14 @@ def resting(nodes: Iterable[LocalNode]) -> Iterator[None]:
                 worker.resume()
 
 
-def be_ready(swarm: LocalSwarm, node: LocalNode) -> None:
-    """Wait until `node`, just started, has the model and the data, while the others rest."""
-    with resting(other for other in swarm.nodes if other is not node):
-        swarm.wait(lambda: bool((node.status() or {}).get("device")), 90, f"{node.name} to be ready", watch=[node])
+def is_ready(node: LocalNode) -> bool:
+    return bool((node.status() or {}).get("device"))
+
+
+def be_ready(swarm: LocalSwarm, *nodes: LocalNode) -> None:
+    """Wait until `nodes`, just started, have the model and the data, while the others rest."""
+    with resting(other for other in swarm.nodes if other not in nodes):
+        swarm.wait(lambda: all(is_ready(node) for node in nodes), 120, "them to be ready", watch=[*nodes])
 
 
 def settle_in(swarm: LocalSwarm, node: LocalNode) -> None:
@@ -163,9 +168,8 @@ def metric(node: LocalNode, name: str, **labels: str) -> float:
 
 def children(node: LocalNode) -> dict[str, psutil.Process]:
     """Return the running node's child processes: `sidecar`, `worker` and `p2pd`."""
-    assert node.process is not None
-    found = {}
-    for process in psutil.Process(node.process.pid).children(recursive=True):
+    daemon, found = int(Home(node.home).lock_path.read_text()), {}
+    for process in psutil.Process(daemon).children(recursive=True):
         line = " ".join(process.cmdline())
         for name, mark in (("sidecar", "collab.node.sidecar"), ("worker", "collab.node.trainer"), ("p2pd", "p2pd")):
             if mark in line:

@@ -68,23 +68,27 @@ def round_of(home: Path) -> int:
 def test_only_who_has_the_token_gets_in(guest: Guest, tmp_path: Path) -> None:
     swarm, home = guest.swarm, str(guest.swarm.coordinator.home)
     wait_for_contribution(swarm, guest.node)
+    with resting([*swarm.nodes, guest.node]):
+        refuse_others(guest, home, str(tmp_path / "uninvited"))
+    swarm.wait_for_round(head(swarm) + 1, 120)
+
+
+def refuse_others(guest: Guest, home: str, uninvited: str) -> None:
     leaked = run("event", "invite", "--note", "leaked", "--home", home).strip()
     revoked = next(one["id"] for one in invites(home) if one["note"] == "leaked")
     assert "is revoked" in run("event", "revoke", revoked, "--home", home)
     ticket = Invite.parse(guest.invite)
     wrong = Invite(event=ticket.event, bootstrap=ticket.bootstrap, token=bytes(32)).text()
-    with resting(swarm.nodes):
-        for line, problem in (
-            (wrong, "this event is by invitation, and the invite has no valid token"),
-            (guest.invite, "this invite was for 1 node, which is in already"),
-            (leaked, "this invite was revoked by the coordinator"),
-        ):
-            code, said = fails("join", line, "--host", "127.0.0.1", "--home", str(tmp_path / "uninvited"), *LOGS)
-            assert said.startswith(f"error: {problem}")
-            assert code == 3
-            assert len(said.splitlines()) == 2
+    for line, problem in (
+        (wrong, "this event is by invitation, and the invite has no valid token"),
+        (guest.invite, "this invite was for 1 node, which is in already"),
+        (leaked, "this invite was revoked by the coordinator"),
+    ):
+        code, said = fails("join", line, "--host", "127.0.0.1", "--home", uninvited, *LOGS)
+        assert said.startswith(f"error: {problem}")
+        assert code == 3
+        assert len(said.splitlines()) == 2
     assert [one["used"] for one in invites(home)] == [1, 0]
-    swarm.wait_for_round(head(swarm) + 1, 120)
 
 
 def invites(home: str) -> list[dict[str, Any]]:
