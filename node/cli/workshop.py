@@ -79,7 +79,7 @@ def datastore(
     folder: NewFolderArgument,
     revision: RevisionArgument = "HEAD",
     field: FieldFlag = "text",
-    shard: Annotated[tuple[int, int], typer.Option("--shard", metavar="N OF", help="Which blocks, as in a gate.")] = (0, 1),
+    shard: Annotated[str, typer.Option("--shard", metavar="N/OF", help="Which of its blocks; 0/2 is every other.")] = "",
     entries: Annotated[int, typer.Option("--entries", metavar="N", min=1, help="At most so many.")] = 100_000,
     k: Annotated[int, typer.Option("--k", metavar="K", help="How many neighbours are asked.")] = 8,
     temperature: Annotated[float, typer.Option("--temperature", metavar="T", help="What distances are divided by.")] = 1.0,

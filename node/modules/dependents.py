@@ -19,7 +19,7 @@ from ...protocol.event import EventManifest
 from ...protocol.gates import EventGate
 from ...protocol.versions import Version
 from ..errors import UserError
-from ..gates.run import seed_of, to_the_end
+from ..gates.run import seed_of
 from ..history.progress import Progress
 from ..history.replay import replaying
 from ..processes.ipc import RemoteFailure
@@ -99,7 +99,7 @@ class _Tests:
 
     async def _gain(self, gate: EventGate, module: ModuleRef) -> Gain:
         bases = self.older, self.newer
-        before, after = [await self.bench.compare(to_the_end(gate), base, equipped(base, module)) for base in bases]
+        before, after = [await self.bench.compare(gate, base, equipped(base, module), whole=True) for base in bases]
         compared = await self.bench.compare(gate, *(equipped(base, module) for base in bases))
         return Gain(
             before=_better(before.change), after=_better(after.change), compared=compared,

@@ -28,15 +28,22 @@ def a_head(folder: Path, *, path: str, field: str, label: str) -> MakeModule:
 
 
 def a_datastore(
-    folder: Path, *, path: str, field: str, shard: tuple[int, int], entries: int, k: int, temperature: float, share: float
+    folder: Path, *, path: str, field: str, shard: str, entries: int, k: int, temperature: float, share: float
 ) -> MakeModule:
-    """Return what asks for a datastore of a text. Raises UserError."""
-    gate = _checked(LossGate, name="text", kind="loss", path=path, field=field, shard=shard)
+    """Return what asks for a datastore of a text, or of every OFth of its blocks from N on (`shard` N/OF). Raises UserError."""
+    gate = _checked(LossGate, name="text", kind="loss", path=path, field=field, shard=_shard(shard))
     config = _checked(DatastoreConfig, k=k, temperature=temperature, **{"lambda": share})
     settings = config.model_dump_json(by_alias=True)
     return MakeModule(
         gate=gate.encode(), version=VersionRef(), folder=_new(folder), entries=entries, settings=settings
     )  # fmt: skip
+
+
+def _shard(text: str) -> tuple[int, int]:
+    number, _, of = (text or "0/1").partition("/")
+    if not (number.isdecimal() and of.isdecimal()):
+        raise UserError(f"--shard is two numbers such as 0/2 (not {text[:20]!r})")
+    return int(number), int(of)
 
 
 def _checked(what: type[R], **fields: Any) -> R:

@@ -33,9 +33,9 @@ class Bench:
         await self.replay.write(file)
         return VersionRef(of="file", path=str(file))
 
-    async def compare(self, gate: EventGate, base: VersionRef, candidate: VersionRef) -> Measurement:
-        """Run one gate. Raises RemoteFailure; its code is "unfit" if the module is not for these weights."""
-        return result_of(await self.replay.gate(request_for(gate, candidate, self.seed, base))).measurement
+    async def compare(self, gate: EventGate, base: VersionRef, candidate: VersionRef, *, whole: bool = False) -> Measurement:
+        """Run one gate, on all its samples if `whole`. Raises RemoteFailure, "unfit" for a module that is not for the weights."""
+        return result_of(await self.replay.gate(request_for(gate, candidate, self.seed, base, whole=whole))).measurement
 
 
 def equipped(version: VersionRef, module: ModuleRef) -> VersionRef:

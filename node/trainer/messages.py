@@ -428,8 +428,9 @@ class VersionRef(Message):
 class RunGate(Request):
     """Compare a candidate with the version before it by one gate, batch by batch until the answer is clear. → GateRun
 
-    `gate` is its canonical bytes; `seed` decides, with the gate, which samples are looked at. Errors: no_base, no_data, bad_data,
-    missing_extra, bad_base, bad_tensors, unknown_candidate, unfit (a module is not for these weights).
+    `gate` is its canonical bytes; `seed` decides, with the gate, which samples are looked at; `whole`: at all of them, however
+    clear the answer is before. Errors: no_base, no_data, bad_data, missing_extra, bad_base, bad_tensors, unknown_candidate, unfit
+    (a module is not for these weights).
     """
 
     OP = "gate"
@@ -437,6 +438,7 @@ class RunGate(Request):
     candidate: VersionRef
     base: VersionRef = VersionRef()
     seed: bytes = b""
+    whole: bool = False
 
 
 class GateRun(Message):

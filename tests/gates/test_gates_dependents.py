@@ -103,7 +103,7 @@ def modules(planted: Planted, world: World, tmp_path_factory: pytest.TempPathFac
             place = planted.event, store, planted.settings, store.head_commit()
             await make(*place, a_head(folder / "head", path="tasks.jsonl", field="text", label="label"))
             await make(*place, a_datastore(
-                folder / "datastore", path=f"{TASK}.txt", field="text", shard=(0, 1), entries=3000,
+                folder / "datastore", path=f"{TASK}.txt", field="text", shard="", entries=3000,
                 k=2, temperature=0.1, share=0.5,
             ))  # fmt: skip
 
@@ -166,6 +166,8 @@ def test_a_release_says_how_much_each_module_keeps(run: Run, planted: Planted, i
         measures = gain["measures"]
         assert sign * (measures["older"] - measures["older_with"]) == pytest.approx(gain["before"], abs=1e-6)
         assert sign * (measures["newer"] - measures["newer_with"]) == pytest.approx(gain["after"], abs=1e-6)
+    alone = {rows[name]["gains"][0]["measures"]["older"] for name in ("adapter", "expert", "datastore")}
+    assert len(alone) == 1  # the same samples, however clear the answer was before
     assert "which the adapter changes" in rows["unfit"]["problem"]
     assert rows["foreign"]["problem"] == "it is for another tokenizer than the base's"
     assert [rows[name]["fits"] for name in ("unfit", "foreign", "silent")] == [False, False, True]
@@ -201,9 +203,18 @@ def test_what_keeps_its_gain_is_exit_code_0_and_what_does_not_fit_is_1(
     assert run("test-dependents", "better", "--against", "main", "--index", tmp_path).exit_code == 1
 
 
-def test_a_module_is_tried_on_a_version(run: Run, modules: Path) -> None:
-    for name in ("adapter", "expert", "head", "datastore"):
-        result = run("module", "test", modules / name, "main", "--json")
+def test_what_is_installed_is_tried_on_a_version(
+    run: Run, planted: Planted, modules: Path, index: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "planted").mkdir()
+    (tmp_path / "planted" / "module.toml").write_text('name = "planted"\nversion = "1.0.0"\nkind = "base"\n')
+    shutil.copytree(index, tmp_path / "index")
+    pack(tmp_path / "planted", Index(tmp_path / "index"), planted.identity)
+    kinds = ("adapter", "expert", "head", "datastore")
+    for words in (("add", *kinds), ("install",)):
+        assert run(*words, "--index", tmp_path / "index", "--dir", tmp_path).exit_code == 0
+    for name in kinds:
+        result = run("module", "test", tmp_path / "modules" / name, "main", "--json")
         assert result.exit_code == 0, result.output
         (gate,) = json.loads(result.stdout)["gates"]
         better = gate["candidate"] - gate["base"] if name == "head" else gate["base"] - gate["candidate"]
@@ -214,7 +225,7 @@ def test_a_module_is_tried_on_a_version(run: Run, modules: Path) -> None:
 def test_heads_and_datastores_are_made_by_a_command(run: Run, tmp_path: Path) -> None:
     assert "a head with 5 labels" in run("module", "head", "tasks.jsonl", tmp_path / "head", "main").stdout
     assert json.loads((tmp_path / "head" / "head.json").read_text()) == {"labels": sorted(TASKS)}
-    words = ("--entries", 64, "--k", 3, "--lambda", 0.4, "--shard", 1, 2)
+    words = ("--entries", 64, "--k", 3, "--lambda", 0.4, "--shard", "1/2")
     assert "with 64 entries" in run("module", "datastore", f"{TASK}.txt", tmp_path / "store", "main", *words).stdout
     written = json.loads((tmp_path / "store" / "datastore.json").read_text())
     assert written == {"k": 3, "temperature": 1.0, "lambda": 0.4}
@@ -234,7 +245,8 @@ def test_bad_input_is_one_line(run: Run, modules: Path, tmp_path: Path) -> None:
         (("module", "head", "tasks.jsonl", modules, "main"), "is already there"),
         (("module", "datastore", "../x.txt", tmp_path / "out", "main"), "not a relative path"),
         (("module", "datastore", "x.txt", tmp_path / "out", "main", "--lambda", 1), "--lambda"),
-        (("module", "datastore", "x.txt", tmp_path / "out", "main", "--shard", 2, 2), "shard must be a number"),
+        (("module", "datastore", "x.txt", tmp_path / "out", "main", "--shard", "2/2"), "shard must be a number"),
+        (("module", "datastore", "x.txt", tmp_path / "out", "main", "--shard", "half"), "--shard is two numbers"),
     ):
         result = run(*words)
         assert result.exit_code == 1, words

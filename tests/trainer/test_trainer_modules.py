@@ -21,7 +21,7 @@ from collab.node.trainer.gates.version import Version, reading
 from collab.node.trainer.messages import ModuleRef, VersionRef
 from collab.node.trainer.modules import applied
 from collab.node.trainer.tensor_file import read_tensors
-from collab.protocol.event import AlbertModel, GptModel
+from collab.protocol.event import AlbertModel, GptModel, HuggingFaceModel
 from collab.protocol.gates import EventGate, HeadGate, LossGate
 from collab.protocol.verdict import Measurement
 
@@ -237,3 +237,16 @@ def test_what_a_base_has_no_place_for_is_said_in_words(base: Base) -> None:
         with pytest.raises(WorkerError, match=words) as raised:
             base.measure(LOSS, base.module(kind, tensors, config))
         assert raised.value.code == "unfit"
+
+
+def test_a_model_of_transformers_takes_all_but_experts(bench: MakeBench, make_event: Any, tmp_path: Path) -> None:
+    config: dict[str, Any] = {"vocab_size": 256, "n_embd": WIDTH, "n_layer": 1, "n_head": 2, "n_positions": BLOCK}
+    model = HuggingFaceModel(family="huggingface", task="causal-lm", architecture="gpt2", config=config)
+    base = Base("huggingface", bench(event=make_event(model=model)), tmp_path / "module")
+    table = base.weights["transformer.wte.weight"]
+    assert torch.equal(base.logits(base.put_in("head", {"input.weight": table}, {})), base.logits(base.alone))
+    store = base.put_in("datastore", {"keys": torch.zeros(9, WIDTH), "values": torch.arange(9)}, {})
+    assert torch.allclose(base.logits(store).logsumexp(-1), torch.zeros(()), atol=1e-4)
+    network = {"h.experts.1.in.weight": torch.zeros(8, WIDTH), "h.experts.1.out.weight": torch.zeros(WIDTH, 8)}
+    with pytest.raises(WorkerError, match="a family of models that takes no extra experts"):
+        base.put_in("expert", network | {"h.router.weight": torch.zeros(2, WIDTH)}, {"top_k": 1})

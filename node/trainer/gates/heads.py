@@ -58,7 +58,7 @@ class Heads:
         self._data = data
         self._kept: dict[bytes, Head] = {}
 
-    def measure(self, base: Version, candidate: Version, seed: bytes) -> tuple[Measurement, bytes]:
+    def measure(self, base: Version, candidate: Version, seed: bytes, whole: bool = False) -> tuple[Measurement, bytes]:
         """Run the gate; return what it showed and the hash of the labelled texts."""
         gate, data = self._gate, self._data
         heads = self._heads(base, candidate)
@@ -67,7 +67,8 @@ class Heads:
         parts = [tested[start : start + gate.batch] for start in range(0, len(tested), gate.batch)]
         if gate.kind == "accuracy":
             pairs = self._pairs(parts, (base, candidate), heads)
-            measured, _ = run_pairs(gate, BoundedMean(gate.significance), pairs, tolerance=gate.tolerance, sign=1.0)
+            seen = BoundedMean(gate.significance)
+            measured, _ = run_pairs(gate, seen, pairs, tolerance=gate.tolerance, sign=1.0, whole=whole)
             return _as_accuracy(measured), digest
         truth = self._truth(tested)
         found = [self._answers(version, head, tested) for version, head in zip((base, candidate), heads, strict=True)]

@@ -26,7 +26,7 @@ def run_gate(session: Session, candidates: Candidates, request: RunGate) -> Gate
     gates = session.require_gates()
     with translated(f"running gate {gate.name}"):
         base, candidate = (version_of(session, candidates, wanted) for wanted in (request.base, request.candidate))
-        measured, data = gates.run(gate, base, candidate, request.seed)
+        measured, data = gates.run(gate, base, candidate, request.seed, whole=request.whole)
     return GateRun(measurement=measured.encode(), data=data, hardware=gates.hardware())
 
 

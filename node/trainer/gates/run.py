@@ -46,8 +46,12 @@ class Gates:
                 if gate.shard[0] >= batches.held_out_samples:
                     raise WorkerError("no_data", f"gate {gate.name}: its data has too few blocks for shard {list(gate.shard)}")
 
-    def run(self, gate: EventGate, base: Version, candidate: Version, seed: bytes) -> tuple[Measurement, bytes]:
+    def run(
+        self, gate: EventGate, base: Version, candidate: Version, seed: bytes, *, whole: bool = False
+    ) -> tuple[Measurement, bytes]:
         """Return what the gate shows, and the hash of its data. The same arguments look at the same samples.
+
+        `whole`: at all that the gate may look at, however clear the answer is before.
 
         Raises WorkerError: no_data, bad_data, missing_extra, bad_base.
         """
@@ -55,12 +59,12 @@ class Gates:
         with reading(self._model):
             match gate:
                 case LossGate():
-                    return measure_loss(gate, self.batches_of(gate), base, candidate, order)
+                    return measure_loss(gate, self.batches_of(gate), base, candidate, order, whole)
                 case ExactGate():
                     batches = self._batches
                     return measure_exact(gate, batches.tokenizer, batches.objective, batches.block, base, candidate)
                 case HeadGate():
-                    return self.heads_of(gate).measure(base, candidate, order)
+                    return self.heads_of(gate).measure(base, candidate, order, whole)
 
     def hardware(self) -> str:
         """Return what the gates run on, in a few words."""
