@@ -244,6 +244,7 @@ def test_bad_input_is_one_line(run: Run, modules: Path, tmp_path: Path) -> None:
         (("module", "head", "nothing.jsonl", tmp_path / "out", "main"), "nothing.jsonl: put it there"),
         (("module", "head", "tasks.jsonl", modules, "main"), "is already there"),
         (("module", "datastore", "../x.txt", tmp_path / "out", "main"), "not a relative path"),
+        (("module", "datastore", f"{TASK}.txt", tmp_path / "out", "main", "--entries", 4), "4 entries are fewer than the 8"),
         (("module", "datastore", "x.txt", tmp_path / "out", "main", "--lambda", 1), "--lambda"),
         (("module", "datastore", "x.txt", tmp_path / "out", "main", "--shard", "2/2"), "shard must be a number"),
         (("module", "datastore", "x.txt", tmp_path / "out", "main", "--shard", "half"), "--shard is two numbers"),

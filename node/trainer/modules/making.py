@@ -43,6 +43,8 @@ def make_module(session: Session, candidates: Candidates, request: MakeModule) -
                 }, head.CONFIG, json.dumps({"labels": trained.labels}), len(trained.labels))  # fmt: skip
             case LossGate():
                 keys, values = _seen(version, gates.batches_of(gate), gate.shard, request.entries)
+                if len(keys) < (k := datastore.DatastoreConfig.model_validate_json(request.settings).k):
+                    raise WorkerError("no_data", f"{len(keys)} entries are fewer than the {k} neighbours that are asked")
                 tensors = {"keys": keys, "values": values}
                 return _write(folder, datastore.WEIGHTS, tensors, datastore.CONFIG, request.settings, len(keys))
         raise WorkerError("bad_request", f"a gate of kind {gate.kind} has no data to make a module of")
