@@ -276,12 +276,13 @@ def dependent_fields(dependent: Dependent) -> dict[str, Any]:
     gains = [
         {
             "gate": gain.compared.gate, "before": gain.before, "after": gain.after, "kept": gain.kept,
+            "measures": gain.measures.model_dump() if gain.measures is not None else None,
             "passed": gain.compared.passed, "compared": gain.compared.model_dump(),
         }
         for gain in dependent.gains
     ]  # fmt: skip
-    named = {"module": dependent.module, "version": dependent.version, "package": dependent.package.hex()}
-    return {**named, "problem": dependent.problem, "gains": gains}
+    named = {"module": dependent.module, "version": dependent.version, "kind": dependent.kind, "package": dependent.package.hex()}
+    return {**named, "fits": dependent.fits, "failed": dependent.failed, "problem": dependent.problem, "gains": gains}
 
 
 def _some(files: Files) -> Files:

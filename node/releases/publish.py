@@ -20,6 +20,7 @@ from ...protocol.release import MAX_CREDITS, Release
 from ...protocol.verdict import contradictions, open_verdict
 from ...protocol.versions import Evidence, Version, next_version
 from ..errors import UserError
+from ..event.interface import interface_of
 from ..gates.run import all_gates
 from ..history.graph import StoreGraph
 from ..history.progress import Progress
@@ -31,7 +32,7 @@ from ..store import Store
 from . import files as shelf
 from . import roles
 from .changelog import changelog
-from .evidence import compare, interface_of, own_verdicts, tasks_of
+from .evidence import compare, own_verdicts, tasks_of
 from .files import Files
 from .opinions import Wish, check_opinions, gathered
 from .trust import believed, trusted_releases
