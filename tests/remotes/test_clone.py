@@ -133,7 +133,7 @@ def test_a_damaged_bundle_leaves_nothing_that_can_be_seen(alice: Person, carol: 
 
 
 @pytest.mark.usefixtures("worker_in_thread")
-def test_what_was_pruned_there_is_not_needed(alice: Person, carol: Person, tmp_path: Path) -> None:
+def test_what_was_pruned_there_is_not_needed(alice: Person, bob: Person, carol: Person, tmp_path: Path) -> None:
     """The newest state comes, and the payloads after it; what cannot be made even so is refused, and the rest is there."""
     alice.ok("checkout", "main", tmp_path / "theirs")
     pruned(alice).ok("tag", "ancient", "@2")
@@ -148,6 +148,9 @@ def test_what_was_pruned_there_is_not_needed(alice: Person, carol: Person, tmp_p
     carol.ok("checkout", "main", tmp_path / "hers")
     assert (tmp_path / "hers" / "model.safetensors").read_bytes() == (tmp_path / "theirs" / "model.safetensors").read_bytes()
     carol.ok("verify")
+    bob.ok("remote", "add", "carol", carol.path)
+    bob.ok("push", "carol", "@1:old")  # which needs what is before the oldest state here
+    carol.ok("checkout", "old", tmp_path / "old")
 
 
 def test_a_clone_by_invite_comes_over_the_network(alice: Person, carol: Person) -> None:

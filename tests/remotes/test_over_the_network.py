@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
 
 import pytest
 from remotes import kit
@@ -15,7 +16,9 @@ from collab.node.history.reading import blobs_of_commit
 from collab.node.remotes import run
 from collab.node.remotes.config import Remote, allow
 from collab.node.remotes.outcome import Report
+from collab.node.remotes.peer import STATE, PeerSource
 from collab.node.remotes.place import open_place
+from collab.protocol.errors import RemoteProtocolError
 
 
 def meet(alice: Person, bob: Person, work: Callable[[Listening, run.Ends], Awaitable[None]]) -> None:
@@ -127,3 +130,18 @@ def test_a_node_that_does_not_answer(alice: Person, bob: Person) -> None:
                 await run.fetch(run.Ends(place, nobody, bob.identity))
 
     asyncio.run(work())
+
+
+async def test_a_node_of_an_older_version_tells_of_no_state(alice: Person) -> None:
+    class Older:
+        async def call(self, peer_id: str, name: str, body: bytes, *, timeout: float = 10.0, limit: int = 64 * 1024) -> bytes:
+            raise RemoteProtocolError("refused", "unknown_call" if name == STATE else "busy")
+
+    async def nothing(digest: bytes, size: int, peers: Sequence[str], *, limit: int) -> Path:
+        raise AssertionError("no blob was asked for")
+
+    with alice.store(read_only=True) as store:
+        source = PeerSource(Older(), nothing, alice.identity.peer_id, alice.event.digest, store)
+        assert await source.state(alice.commit(5).digest) is None
+        with pytest.raises(RemoteProtocolError, match="busy"):
+            await source.refs()
