@@ -115,6 +115,7 @@ app.command("test-dependents", rich_help_panel=_RELEASES)(module.retest_dependen
 workshop.add_to(module.app)
 app.add_typer(module.app, name="module", rich_help_panel=_RELEASES)
 
+app.command("clone", rich_help_panel=_REMOTES)(remote.clone)
 app.command("fetch", rich_help_panel=_REMOTES)(remote.fetch)
 app.command("push", rich_help_panel=_REMOTES)(remote.push)
 app.add_typer(remote.app, name="remote", rich_help_panel=_REMOTES)

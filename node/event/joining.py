@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...protocol.invite import Invite, InviteError
+from ...protocol.invite import PREFIX, Invite, InviteError
 from ..errors import UsageError, UserError
 from ..home import Home
 from .admitting import check_expiry
@@ -14,6 +14,11 @@ def read_invite(text: str) -> Invite:
         return Invite.parse(text)
     except InviteError as error:
         raise UserError(str(error)) from error
+
+
+def is_invite(text: str) -> bool:
+    """Say whether the text is meant to be an invite."""
+    return text.lstrip().startswith(PREFIX)
 
 
 def check_usable(home: Home, invite: Invite, now: float) -> None:

@@ -20,7 +20,7 @@ from pathlib import Path
 from . import blobs, wire
 from .blob_limits import BlobLimits
 from .blobs import BlobSink, BlobSource, Status
-from .errors import NetworkError
+from .errors import Absent, NetworkError
 from .p2p import P2PHost
 from .pacing import Pacer
 from .parts import Part, Plan, ResumeMap, cut
@@ -30,6 +30,7 @@ _BUFFER = 1024 * 1024
 _BUSY_SECONDS = 0.25
 _BUSY_TRIES = 40
 _IDLE_SECONDS = 0.2
+_ABSENT = "does not have it"
 
 OnFault = Callable[[str, str], None]
 OnFetched = Callable[[bytes, int, frozenset[str]], None]
@@ -79,7 +80,7 @@ class BlobFetcher:
         """Fetch the blob of `size` bytes with this SHA-256 from `peers`, and return its place in the store.
 
         Returns at once if the store has it. Raises NetworkError if it is larger than `limit`, if no peer could serve it whole
-        (what was fetched is kept, and the next call goes on from there), or if the disk failed.
+        (what was fetched is kept, and the next call goes on from there; Absent if none has it), or if the disk failed.
         """
         if not 0 < size <= limit:
             raise NetworkError(f"blob {digest.hex()[:12]} has {size} bytes, where {limit} are allowed")
@@ -169,7 +170,8 @@ class _Attempt:
             os.close(descriptor)
         if not self.plan.complete:
             why = ", ".join(f"{peer[-6:]} {reason}" for peer, reason in dropped.items()) or "nobody to ask"
-            raise NetworkError(f"cannot fetch blob {self.digest.hex()[:12]}: {why}")
+            kind = Absent if set(dropped.values()) == {_ABSENT} else NetworkError
+            raise kind(f"cannot fetch blob {self.digest.hex()[:12]}: {why}")
         return set(dropped)
 
     async def _run_workers(self, descriptor: int, peers: list[str], dropped: dict[str, str]) -> None:
@@ -246,7 +248,7 @@ class _Attempt:
             if status == Status.OK and length == part.length:
                 return
             if status == Status.ABSENT:
-                raise _Unhelpful("does not have it")
+                raise _Unhelpful(_ABSENT)
             if status != Status.BUSY:
                 raise _PeerFault("malformed")
             await asyncio.sleep(_BUSY_SECONDS)

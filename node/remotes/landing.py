@@ -41,7 +41,7 @@ async def bring(receiver: Receiver, name: str, target: Target) -> Arrived:
     if not target.record:
         if not name.startswith(("heads/", "tags/")):
             raise RemoteProtocolError("malformed", f"{name} points at a commit")
-        await receiver.commit(target.blob.sha256)
+        await receiver.version(target.blob.sha256)
         return Arrived(target.blob.sha256, commit=target.blob.sha256)
     kind = name.partition("/")[0]
     if kind not in _RECORDS:
@@ -57,7 +57,7 @@ async def _tag(receiver: Receiver, name: str, data: bytes) -> Arrived:
     tag = signed.open()
     if tag.event != receiver.place.event.digest or tag_name(tag.name) != name:
         raise RemoteProtocolError("malformed", f"the annotation of {name} is of another tag")
-    await receiver.commit(tag.commit)
+    await receiver.version(tag.commit)
     return Arrived(sha256(data), tag.commit, data, signed)
 
 

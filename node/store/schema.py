@@ -74,7 +74,7 @@ CREATE TABLE merged (
     parent   BLOB NOT NULL CHECK (length(parent) = 32)
 ) STRICT, WITHOUT ROWID;
 """,
-    # 3: proposals, and the commits that merged them.
+    # 3: proposals. (Which commits merged them is asked of the commits; `"commit"` is of earlier versions.)
     """
 CREATE TABLE proposals (
     digest   BLOB PRIMARY KEY CHECK (length(digest) = 32),

@@ -29,7 +29,8 @@ def test_two_nodes_fetch_and_push(tmp_path: Path) -> None:
         with resting(swarm.nodes):
             away.ok("branch", "theirs", "@1")
             away.ok("tag", "v0.1", "@1", "--message", "signed")
-            home.ok("remote", "add", "origin", swarm.invite())
+            invite = swarm.invite()
+            home.ok("remote", "add", "origin", invite)
 
             # Through the daemon that runs in this home.
             came = whats(home.ok("fetch", "--json"))
@@ -52,6 +53,16 @@ def test_two_nodes_fetch_and_push(tmp_path: Path) -> None:
             away.ok("branch", "later", "@2")
             assert whats(home.ok("fetch", "origin", "later", "--json")) == {"remotes/origin/later": "new"}
             assert "remotes/origin/mine" in home.refs()
+
+            # A home that knows nothing takes all of it over, and its node goes on from there.
+            copy = swarm.add()
+            cloned = json.loads(person(copy).ok("clone", invite, "--json"))
+            assert person(copy).refs()["heads/main"] == away.refs()["heads/main"]
+            assert (cloned["round"], person(copy).ok("fsck")) == (there.ask("status")["round"], "no errors\n")
+            copy.start(["join", "--host", "127.0.0.1"])
+            swarm.wait(lambda: bool((copy.status() or {}).get("device")), 90, "the clone's node to be ready", watch=[copy])
+            copy.interrupt()
+            copy.wait()
         there.interrupt()
         there.wait()
         for each in (home, away):

@@ -6,6 +6,7 @@ import json
 import shutil
 from pathlib import Path
 
+import pytest
 from remotes import kit
 from remotes.conftest import Person
 
@@ -222,3 +223,24 @@ def test_what_coordinators_decided_comes_with_the_commits_that_name_it(alice: Pe
     with bob.store(read_only=True) as store:
         assert [signed.name for signed in store.amendments.all()] == [announced.name]
     bob.is_whole()
+
+
+@pytest.mark.parametrize("order", [("tune", "proposals"), ("proposals", "tune")])
+def test_a_proposal_that_was_merged_is_not_open(alice: Person, bob: Person, order: tuple[str, str]) -> None:
+    """Whichever comes first, the proposal or the commit that merged it."""
+    kit.merge(alice, "tune", b"first")
+    bob.ok("fetch", "alice", order[0])
+    assert ("no open proposals" in bob.ok("review")) == (order[0] == "tune")
+    bob.ok("fetch", "alice", order[1])
+    assert bob.ok("review") == "no open proposals\n"
+    assert "(merged) better" in bob.ok("review", "--all")
+
+
+@pytest.mark.parametrize("first", ["proposals", "bundle"])
+def test_a_proposal_that_a_bundle_says_was_merged_is_not_open(alice: Person, bob: Person, tmp_path: Path, first: str) -> None:
+    kit.merge(alice, "tune", b"first")
+    alice.ok("bundle", tmp_path / "bundle")
+    steps = {"proposals": ("fetch", "alice", "proposals"), "bundle": ("unbundle", tmp_path / "bundle")}
+    for name in sorted(steps, key=lambda name: name != first):
+        bob.ok(*steps[name])
+    assert bob.ok("review") == "no open proposals\n"
