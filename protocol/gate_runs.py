@@ -1,9 +1,10 @@
-"""Gates run: a *run* is one gate of the event, measured by one peer, on one version against the version before it.
+"""Gates run: a *run* is one gate of the event, measured by one peer on one version of the chain.
 
 Two things in a commit show runs. A precommit under a merge of a round: its signer is a member of the committee, and members run
-the round's gates before they vote. And a signed verdict (`verdict.Verdict`), wherever it stands in `Commit.verdicts`. One run
-counts once, however often and by whatever it is shown; gates that the event does not have, and versions that are none of the
-chain's last commits, count for nothing. So a peer has at most as many runs as there are commits times gates.
+the round's gates before they vote. And a signed verdict (`verdict.Verdict`), wherever it stands in `Commit.verdicts`, that
+compares a version with another one. One run counts once, however often and by whatever it is shown, and against whatever the
+version was measured; gates that the event does not have, and versions that are not on the chain, count for nothing. So a peer has
+at most as many runs as there are commits times gates.
 
 Limits: neither proves that its signer did the work. A member may precommit because it saw more than 2/3 prevote, and a verdict is
 its signer's word: that another peer can measure the same, and contradict it in public, is what keeps it honest.
@@ -11,9 +12,9 @@ its signer's word: that another peer can measure the same, and contradict it in 
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 
 from .commit import Commit, root_commit
 from .errors import RemoteProtocolError
@@ -22,60 +23,45 @@ from .identity import PeerId
 from .messages import Signed
 from .verdict import open_verdict
 
-VERDICT_ROUNDS = 64
-"""A verdict counts in the commit of its version, and in so many after it."""
-
-
-@dataclass
-class _Version:
-    """A commit's state hash, that of its base, whether it merged contributions, and who ran which gates on it."""
-
-    state: bytes
-    against: bytes | None
-    merged: bool
-    runs: set[tuple[PeerId, str]] = field(default_factory=set)
-
 
 class GateRuns:
-    """Follows a chain of commits of an event; the newest versions and their runs are remembered."""
+    """Follows a chain of commits of an event. Of each version it remembers who ran which gates, a bit for each gate."""
 
     def __init__(self, event: EventManifest) -> None:
-        root = root_commit(event)
         self._event = event.digest
-        self._gates = frozenset(gate.name for gate in event.gate)
-        self._in_rounds = tuple(gate.name for gate in event.round_gates())
-        self._versions = {root.digest: _Version(root.state, None, merged=False)}
+        self._bits = {gate.name: 1 << number for number, gate in enumerate(event.gate)}
+        self._in_rounds = sum(self._bits[gate.name] for gate in event.round_gates())
+        self._merges: dict[bytes, bytes] = {}
+        self._runs: dict[bytes, dict[PeerId, int]] = {root_commit(event).state: {}}
 
     def take(self, commit: Commit, attesters: Iterable[PeerId]) -> dict[PeerId, int]:
         """Return who ran how many gates by what this commit shows; `attesters` precommitted its parent."""
         found: Counter[PeerId] = Counter()
-        if self._gates:
-            base = self._versions.get(commit.base)
-            self._remember(commit, base)
-            for version, peer, gate in (*self._of_rounds(base, attesters), *self._of_verdicts(commit)):
-                if (peer, gate) not in version.runs:
-                    version.runs.add((peer, gate))
-                    found[peer] += 1
+        if self._bits:
+            if commit.accepted:
+                self._merges[commit.digest] = commit.state
+            self._runs.setdefault(commit.state, {})
+            for state, peer, gates in (*self._of_rounds(commit, attesters), *self._of_verdicts(commit)):
+                runs = self._runs[state]
+                before = runs.get(peer, 0)
+                if gates & ~before:
+                    found[peer] += (gates & ~before).bit_count()
+                    runs[sys.intern(peer)] = before | gates
         return dict(found)
 
-    def _remember(self, commit: Commit, base: _Version | None) -> None:
-        against = None if base is None else base.state
-        self._versions[commit.digest] = _Version(commit.state, against, merged=bool(commit.accepted))
-        if len(self._versions) > VERDICT_ROUNDS + 1:
-            del self._versions[next(iter(self._versions))]
+    def _of_rounds(self, commit: Commit, attesters: Iterable[PeerId]) -> Iterator[tuple[bytes, PeerId, int]]:
+        merged = self._merges.get(commit.base)
+        if merged is not None:
+            yield from ((merged, peer, self._in_rounds) for peer in attesters)
 
-    def _of_rounds(self, base: _Version | None, attesters: Iterable[PeerId]) -> Iterator[tuple[_Version, PeerId, str]]:
-        if base is not None and base.merged:
-            yield from ((base, peer, gate) for peer in attesters for gate in self._in_rounds)
-
-    def _of_verdicts(self, commit: Commit) -> Iterator[tuple[_Version, PeerId, str]]:
+    def _of_verdicts(self, commit: Commit) -> Iterator[tuple[bytes, PeerId, int]]:
         for envelope in commit.verdicts:
             try:
                 signed = Signed.decode(envelope)
                 verdict = open_verdict(signed)
             except RemoteProtocolError:
                 continue  # not said by the peer that is named
-            states, gate = (verdict.candidate, verdict.against), verdict.measurement.gate
-            version = next((each for each in self._versions.values() if (each.state, each.against) == states), None)
-            if verdict.event == self._event and gate in self._gates and version is not None:
-                yield version, signed.signer, gate
+            gate, known = self._bits.get(verdict.measurement.gate, 0), self._runs.keys()
+            compares = verdict.candidate != verdict.against and {verdict.candidate, verdict.against} <= known
+            if verdict.event == self._event and gate and compares:
+                yield verdict.candidate, signed.signer, gate

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import pytest
 from gates.test_gates_verdict import measurement
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rounds.worlds import draft_on, event, finality, identity
 
-from collab.protocol import gate_runs
 from collab.protocol.commit import Commit
 from collab.protocol.credits import CreditBook
 from collab.protocol.gates import LossGate
@@ -89,17 +87,17 @@ def test_what_proves_no_run_counts_for_nothing() -> None:
     good = Signed.decode(said(2))
     forged = Signed(kind=good.kind, signer=identity(8).peer_id, body=good.body, signature=good.signature)
     wrong = (
-        forged.encode(), b"noise", said(2, "made-up"), said(2, candidate=sha256(b"elsewhere")), said(2, against=ROOT.state),
-        said(2, event=sha256(b"other")),
+        forged.encode(), b"noise", said(2, "made-up"), said(2, event=sha256(b"other")), said(2, against=CHAIN[2].state),
+        said(2, candidate=sha256(b"elsewhere")), said(2, against=sha256(b"elsewhere")),
     )  # fmt: skip
     chain = [*CHAIN[:3], carrying(CHAIN[3], *wrong)]
     assert (gates(chain), gates(chain, who=8)) == (0, 0)
 
 
-def test_a_verdict_comes_in_time_or_not_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gate_runs, "VERDICT_ROUNDS", 2)
-    assert gates([*CHAIN[:3], carrying(CHAIN[3], said(1))]) == 1
-    assert gates([*CHAIN[:3], carrying(CHAIN[3], said(0))]) == 0
+def test_a_release_is_tested_against_the_last_one_and_counts_once_all_the_same() -> None:
+    far = said(2, against=ROOT.state)
+    assert gates([*CHAIN[:3], carrying(CHAIN[3], far)]) == 1
+    assert gates([*CHAIN[:3], carrying(CHAIN[3], far, said(2), said(2, against=CHAIN[0].state))]) == 1
 
 
 names = st.sampled_from([IN_ROUNDS.name, ON_RELEASES.name, "made-up"])
