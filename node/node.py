@@ -17,7 +17,7 @@ from ..protocol.errors import RemoteProtocolError
 from ..protocol.event import EventManifest
 from ..protocol.identity import Identity
 from ..protocol.manifest import SignedManifest
-from ..protocol.messages import AmendmentNotice, Signed
+from ..protocol.messages import AmendmentNotice, Signed, VerdictNotice
 from ..protocol.tokens import Terms, TokenProof
 from . import remembered
 from .amendments.effects import Effects
@@ -30,6 +30,7 @@ from .credit.receipts import OpenReceipts
 from .errors import NothingToDo, UserError
 from .event.admitting import admission_of, check_admission
 from .files import atomic_write
+from .gates.sharing import Sharing
 from .gates.witness import Witness
 from .hosting.pausing import Pausing
 from .keys import load
@@ -201,6 +202,8 @@ class Node:
         HistoryServer(manifest, self.history, self.store).register(self.network.rpc)
         self.learning = Learning(self.history, self.store, self.network.rpc)
         self.learning.register()
+        self.sharing = Sharing(self.identity, self.history, self.store, self.publish, self._on_verdicts)
+        self.sharing.register(self.network.rpc)
         self.catch_up = CatchUp(self.history, self.store, self.network.rpc, self.fetcher, self.learning)
         network, self.place = self.network, Place(self.options.home, self.options.folder, event, self.store)
         self.line = Line(network.host, network.rpc, network.fetcher.fetch)
@@ -288,6 +291,7 @@ class Node:
             require_amendment=self.learning.require,
             on_fault=self.peers.fault,
             payload_limit=self._payload_limit,
+            waiting_verdicts=self.sharing.waiting,
         )
 
     def _payload_limit(self, event: EventManifest) -> int:
@@ -386,6 +390,7 @@ class Node:
         """Bring the weights to the head; False if that has to be tried again."""
         if self._witness is not None and head.parents and self.weights.base == head.base:
             await self._witness.see(head, tests=not self.options.trains)
+            await self.sharing.tell()
         try:
             await self.weights.bring_to(head)
         except (Unavailable, StateMismatch, RemoteFailure, ChannelClosed) as error:
@@ -452,6 +457,10 @@ class Node:
             self.network.traffic.messages[f"received_{signed.kind}"] += 1
             self._on_amendment(signed)
             return
+        if signed.kind == VerdictNotice.KIND:
+            self.network.traffic.messages[f"received_{signed.kind}"] += 1
+            self._on_verdict_notice(signed)
+            return
         if self.phase == "paused":
             return  # what matters is said again, and nobody would take it out of the inbox
         self.network.traffic.messages[f"received_{signed.kind}"] += 1
@@ -469,6 +478,25 @@ class Node:
                 self.effects.ask_soon()  # one before it was missed
             else:
                 self.peers.fault(signed.signer, error.reason)
+
+    def _on_verdict_notice(self, signed: Signed) -> None:
+        if not self.effects.ready:
+            return  # what waits is asked for later
+        try:
+            refused = self.sharing.hear(signed)
+        except RemoteProtocolError as error:
+            refused = [error.reason]
+        for reason in refused:
+            self.metrics.refused(reason)
+            self.peers.fault(signed.signer, reason)
+
+    def _on_verdicts(self) -> None:
+        if self.driver is not None:
+            self.driver.know_verdicts()
+
+    async def share_verdicts(self) -> None:
+        """Tell others of verdicts, and ask for theirs, for ever."""
+        await self.sharing.run(self.network.rpc, self.likely_peers)
 
     def _on_gossip_refused(self, reason: str, peer: str, count: int) -> None:
         self.metrics.refused(reason, count)

@@ -71,6 +71,8 @@ def commit_line(commit: Commit) -> str:
     if row.contributors:
         facts.append(f"{row.contributors} contributor" + ("s" if row.contributors > 1 else ""))
         facts.append(bytes_text(row.bytes_sent))
+    if commit.verdicts:
+        facts.append(f"{len(commit.verdicts)} verdict" + ("s" if len(commit.verdicts) > 1 else ""))
     return f"{short(row.commit)} {', '.join(facts)}"
 
 
@@ -88,6 +90,7 @@ def commit_fields(commit: Commit) -> dict[str, Any]:
         "samples": row.samples,
         "total_samples": commit.samples,
         "bytes_sent": row.bytes_sent,
+        "verdicts": len(commit.verdicts),
         "contributions": [
             {
                 "peer": signed.signer, "samples": claim.samples, "steps": claim.steps, "loss": claim.loss,

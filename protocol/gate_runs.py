@@ -20,8 +20,7 @@ from .commit import Commit, root_commit
 from .errors import RemoteProtocolError
 from .event import EventManifest
 from .identity import PeerId
-from .messages import Signed
-from .verdict import open_verdict
+from .verdict import read_verdict
 
 
 class GateRuns:
@@ -57,8 +56,7 @@ class GateRuns:
     def _of_verdicts(self, commit: Commit) -> Iterator[tuple[bytes, PeerId, int]]:
         for envelope in commit.verdicts:
             try:
-                signed = Signed.decode(envelope)
-                verdict = open_verdict(signed)
+                signed, verdict = read_verdict(envelope)
             except RemoteProtocolError:
                 continue  # not said by the peer that is named
             gate, known = self._bits.get(verdict.measurement.gate, 0), self._runs.keys()

@@ -17,6 +17,7 @@ from functools import cached_property
 from .admission import USED_UP, refusal, too_many
 from .amendments.event import AmendedEvent
 from .ancestry import Ancestry
+from .carried import verify_verdicts
 from .certificates import verify_certificate
 from .commit import Accepted, Certificate, Commit, Rejected, open_contribution
 from .errors import RemoteProtocolError
@@ -137,13 +138,14 @@ def make_draft(
     certificate: Certificate | None,
     proposer: PeerId,
     amendment: bytes | None = None,
+    verdicts: Iterable[Signed] = (),
 ) -> Draft:
     """Return the commit after `ancestry.base` without its state hash, the same for any order of the arguments' items.
 
     `event` is the event with the amendments up to `amendment`, which the commit names.
 
     `accepted` holds (envelope, claim, clip), `rejected` (envelope, reason), `departed` the goodbyes of members; `certificate` is
-    what made the base final (None for the root).
+    what made the base final (None for the root); `verdicts` are about other commits, and only carried.
     """
     base = ancestry.base
     entries = sorted(accepted, key=lambda entry: entry[0].digest)
@@ -180,6 +182,7 @@ def make_draft(
         "time": 0,
         "parent_certificate": certificate,
         "amendment": amendment,
+        "verdicts": tuple(signed.encode() for signed in sorted(verdicts, key=lambda signed: signed.digest)),
     }
     return Draft(Commit.from_fields(fields))
 
@@ -235,6 +238,7 @@ def verify_commit(event: EventManifest, ancestry: Ancestry, commit: Commit, payl
         certificate=commit.parent_certificate,
         proposer=commit.proposer,
         amendment=commit.amendment,
+        verdicts=verify_verdicts(event, ancestry, commit),
     )
     _compare(draft.complete(commit.state, commit.time), commit)
 

@@ -24,6 +24,7 @@ _DOMAIN = b"collab-node/message/1\0"
 Round = Annotated[int, Field(ge=0, lt=1 << 40)]
 View = Annotated[int, Field(ge=0, lt=1 << 20)]
 Envelope = Annotated[bytes, Field(max_length=64 * 1024)]
+MAX_NOTICED = 32
 MAX_RECEIPTS = 4
 """So few that the largest commit, which holds its contributions, stays within a document's limit."""
 MAX_RECEIVED = (1 << 40) - 1
@@ -146,8 +147,16 @@ class AmendmentNotice(Message):
     amendment: Annotated[bytes, Field(max_length=32 * 1024)]
 
 
+class VerdictNotice(Message):
+    """What peers say that gates showed (`verdict.Verdict`), each in an envelope of its own; whoever passes them on signs this."""
+
+    KIND = "verdicts"
+    verdicts: Annotated[tuple[Envelope, ...], Field(min_length=1, max_length=MAX_NOTICED)]
+
+
 MESSAGES: dict[str, type[Message]] = {
-    message.KIND: message for message in (Progress, Contribution, Proposal, Attestation, Exhausted, Goodbye, AmendmentNotice)
+    message.KIND: message
+    for message in (Progress, Contribution, Proposal, Attestation, Exhausted, Goodbye, AmendmentNotice, VerdictNotice)
 }
 
 

@@ -45,3 +45,5 @@ class Witness:
         if shown:
             made = [result.sign(self._identity, self._event, commit, ancestry.base) for result in shown]
             own_verdicts.keep(self._store, made)
+            for signed in made:
+                self._store.verdicts.hear(signed)

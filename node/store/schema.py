@@ -98,6 +98,24 @@ CREATE TABLE verdicts (
     envelope  BLOB NOT NULL
 ) STRICT, WITHOUT ROWID;
 """,
+    # 6: which commits carry verdicts, which of the others came over the network, and which are not to count.
+    """
+CREATE TABLE carried (
+    candidate BLOB NOT NULL CHECK (length(candidate) = 32),
+    digest    BLOB NOT NULL CHECK (length(digest) = 32),
+    "commit"  BLOB NOT NULL REFERENCES commits (digest),
+    PRIMARY KEY (candidate, digest, "commit")
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE heard (
+    digest BLOB PRIMARY KEY REFERENCES verdicts (digest),
+    signer TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE dropped (
+    digest BLOB PRIMARY KEY CHECK (length(digest) = 32)
+) STRICT, WITHOUT ROWID;
+""",
 )
 
 VERSION = 1 + len(MIGRATIONS)

@@ -55,7 +55,7 @@ class Store:
         self.refs = Refs(index)
         self.proposals = Proposals(index)
         self.amendments = KnownAmendments(index)
-        self.verdicts = Verdicts(index)
+        self.verdicts = Verdicts(index, self.commit)
         self._commits: RecentlyUsed[bytes, Commit] = RecentlyUsed(_CACHED_COMMITS)
 
     @classmethod
@@ -113,6 +113,7 @@ class Store:
             for proven, proof in ((parent, commit.parent_certificate), (digest, certificate)):
                 if proven is not None and proof is not None:
                     self._keep_certificate(proven, proof)
+            self.verdicts.carry(commit)
         self._commits.put(digest, commit)
         return digest
 

@@ -21,9 +21,11 @@ from collab.node.credit.leaderboard import Leaderboard
 from collab.node.credit.receipts import OpenReceipts
 from collab.node.display.observe import observe
 from collab.node.errors import UserError
+from collab.node.gates.sharing import Sharing
 from collab.node.home import Home
 from collab.node.metrics.metrics import Metrics
 from collab.node.net.errors import NetworkError
+from collab.node.net.gossip import GossipMessage
 from collab.node.node import Node
 from collab.node.options import NodeOptions
 from collab.node.processes.ipc import ChannelClosed, RemoteFailure
@@ -36,6 +38,7 @@ from collab.node.store import Store
 from collab.protocol.commit import Commit
 from collab.protocol.errors import RemoteProtocolError
 from collab.protocol.event import Rounds
+from collab.protocol.messages import Signed, VerdictNotice
 from collab.protocol.record import sha256
 
 CHAIN = line(4, EVENT)
@@ -67,6 +70,7 @@ class Desk:
         node.event = EVENT
         node.history = restore_history(EVENT, self.store)
         node.leaderboard = Leaderboard(EVENT, self.store, node.receipts.needed_by)
+        node.sharing = Sharing(identity(0), node.history, self.store, node.publish)
         node.host, node.weights, node.contributor = fakes.host, fakes.weights, fakes.contributor
         node.driver = self.bench.driver
 
@@ -404,3 +408,21 @@ async def test_who_serves_without_training_is_known_by_name(desk: Desk, monkeypa
     await desk.node._account()
     assert desk.node.leaderboard.place(helper.peer_id)[1].served == 100
     assert desk.node.leaderboard.names == {helper.peer_id: "Ada"}
+
+
+# Verdicts
+
+
+async def test_a_notice_of_verdicts_is_for_the_store_not_for_the_round(desk: Desk) -> None:
+    desk.make_ready()
+    node, told = desk.node, list[str]()
+    notice = Signed.seal(identity(3), VerdictNotice(event=EVENT.digest, verdicts=(b"one",)))
+    message = GossipMessage("topic", notice.encode(), notice.signer, notice.signer)
+    node.peers.fault = lambda peer, reason: told.append(f"{reason} of {peer}")  # type: ignore[method-assign]
+    node._on_message(message)  # the event is not known yet: what waits is asked for later
+    node.effects.ready = True
+    node._on_message(message)
+    assert told == [f"malformed of {identity(3).peer_id}"]
+    assert node.network.traffic.messages["received_verdicts"] == 2
+    assert desk.bench.driver._inbox.qsize() == 0
+    assert list(node._heard) == []

@@ -49,8 +49,8 @@ def said(version: int, gate: str = ON_RELEASES.name, who: int = WITNESS, **chang
 
 
 def carrying(commit: Commit, *verdicts: bytes) -> Commit:
-    """The commit of a chain's end with these verdicts, which so far go with a statement."""
-    return commit.model_copy(update={"method": "proposals", "statement": b"made up", "verdicts": verdicts})
+    """The last commit of a chain with these verdicts."""
+    return commit.model_copy(update={"verdicts": verdicts})
 
 
 def gates(commits: Sequence[Commit], who: int = WITNESS) -> int:
