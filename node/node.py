@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 
@@ -26,7 +26,7 @@ from .amendments.making import standing
 from .clock_skew import ClockSkew
 from .clock_warning import clock_warning
 from .credit.leaderboard import Leaderboard, remember_names
-from .credit.served import Served
+from .credit.receipts import OpenReceipts
 from .errors import NothingToDo, UserError
 from .event.admitting import admission_of, check_admission
 from .files import atomic_write
@@ -114,8 +114,7 @@ class Node:
         self._witness: Witness | None = None
         self.remotes: RemoteServer | None = None
         self.accounting = Accounting(store, metrics)
-        self.leaderboard = Leaderboard(store)
-        self.served = Served(store, self.network.traffic)
+        self.receipts = OpenReceipts(store)
         self.pausing = Pausing(options.home.pause_path, lambda: self.host, self._on_rest)
         self.keeper = Keeper(self._kept(), options.settings.limits)
         self.restarts = False
@@ -199,6 +198,7 @@ class Node:
     def _take_event(self, manifest: SignedManifest) -> EventManifest:
         self.event = event = manifest.open(self.options.event)
         self.history = restore_history(event, self.store)
+        self.leaderboard = Leaderboard(event, self.store, self.receipts.needed_by)
         HistoryServer(manifest, self.history, self.store).register(self.network.rpc)
         self.learning = Learning(self.history, self.store, self.network.rpc)
         self.learning.register()
@@ -252,7 +252,7 @@ class Node:
             amendments=self.history.amendments,
         )  # fmt: skip
         self.contributor = Contributor(
-            self.event, self.identity.peer_id, self._admission, self.store, self.host, self.history.amendments
+            self.event, self.identity.peer_id, self._admission, self.store, self.host, self.history.amendments, self.receipts
         )
         await asyncio.gather(self.host.start(request), self._learn_history())
         self.options.home.ensure_space(_BYTES_A_PARAMETER * self.host.opened.parameters)
@@ -405,12 +405,14 @@ class Node:
         head = self.history.head
         if not await self._reach(head) or not await self.accounting.account():
             return
-        self.served.save()
         known = sorted(self.network.peers.items())
         remembered.save_peers(self.store, (record.p2p for _, record in known))
         named = [*((peer, record.name) for peer, record in known), (self.identity.peer_id, self.options.settings.name)]
-        self.leaderboard.names = remember_names(self.store, named, (member.peer for member in head.roster))
         await self.leaderboard.update()
+        credited = {*(member.peer for member in head.roster), *(credit.peer for credit in self.leaderboard.ranking)}
+        self.leaderboard.names = remember_names(self.store, named, credited)
+        self.receipts.needed(snapshot.blob.digest for snapshot in self.store.snapshots())
+        self.receipts.save()
 
     @property
     def warning(self) -> str:
@@ -527,7 +529,8 @@ class Node:
         if self._clock_warning and not before:
             log.warning(self._clock_warning)
 
-    def _on_fetched(self, digest: bytes, size: int, donors: Collection[str]) -> None:
+    def _on_fetched(self, digest: bytes, size: int, donors: Mapping[str, int]) -> None:
+        self.receipts.fetched(digest, donors)
         log.debug("fetched", blob=digest.hex()[:16], size=size, donors=sorted(peer[-8:] for peer in donors))
 
     # What the parts ask of us
@@ -555,7 +558,7 @@ class Node:
 
     async def close(self) -> None:
         """Take everything down that was started; the worker saves what it has."""
-        self.served.save()
+        self.receipts.save()
         if self.remotes is not None:
             await self.remotes.close()
         await self.fetcher.close()

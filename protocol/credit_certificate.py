@@ -89,6 +89,8 @@ def _readable(statement: Statement) -> str:
         ("contributor", who),
         ("samples", f"{credit.samples:,} in {credit.contributions:,} merged contributions of {credit.rounds:,} rounds"),
         ("merges checked", f"{credit.checked:,}"),
+        *([("gates run", f"{credit.gates:,}")] if credit.gates else []),
+        *([("bytes served", f"{credit.served:,}")] if credit.served else []),
         ("refused", f"{credit.refused:,}"),
         ("bytes", f"{credit.bytes:,}"),
         ("rounds", f"{credit.first} to {credit.last}"),

@@ -23,7 +23,7 @@ from .commit import Accepted, Certificate, Commit, Rejected, open_contribution
 from .errors import RemoteProtocolError
 from .event import EventManifest, MergeMethod
 from .gates import gate_of
-from .identity import PeerId
+from .identity import PeerId, public_key_of
 from .messages import Contribution, Goodbye, Signed
 from .roster import next_roster
 from .shares import shares, stale_samples
@@ -104,7 +104,8 @@ def claim_problem(
         return "stale"
     if ancestry.is_spent(signed.signer, claim.base):
         return "spent"
-    return refusal(event, signed.signer, claim.admission, ancestry.admitted) or _implausible(event, claim, payload_limit)
+    barred = refusal(event, signed.signer, claim.admission, ancestry.admitted)
+    return barred or _implausible(event, signed.signer, claim, payload_limit)
 
 
 def _rebases(event: EventManifest, made_for: int, used_in: int) -> bool:
@@ -114,7 +115,9 @@ def _rebases(event: EventManifest, made_for: int, used_in: int) -> bool:
     return same_kind and method_of(event, made_for) == method_of(event, used_in) and _decay(event) > 0
 
 
-def _implausible(event: EventManifest, claim: Contribution, payload_limit: int | None) -> str | None:
+def _implausible(event: EventManifest, signer: PeerId, claim: Contribution, payload_limit: int | None) -> str | None:
+    if public_key_of(signer) in (key for key, _ in claim.received):
+        return "implausible"  # nobody serves himself
     if claim.samples != claim.steps * event.inner.batch or claim.steps > event.inner.steps or abs(claim.loss) > _MAX_LOSS:
         return "implausible"
     if (claim.fisher is not None) != (method_of(event, claim.round + 1) == "fisher"):

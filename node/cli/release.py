@@ -267,7 +267,7 @@ def fields_of(made: Release) -> dict[str, Any]:
         "despite": made.despite, "dependents": [dependent_fields(each) for each in made.dependents], "tasks": list(made.tasks),
         "learned": list(made.evidence.learned) if made.evidence is not None else [],
         "message": made.message, "changelog": made.changelog, "licence": made.licence, "releaser": made.releaser,
-        "credits": [credit.model_dump() for credit in made.credits], "time": made.time,
+        "credits": [credit.row() for credit in made.credits], "time": made.time,
     }  # fmt: skip
 
 

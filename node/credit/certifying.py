@@ -33,8 +33,8 @@ def issue(folder: EventFolder, identity: Identity, peer: PeerId) -> CreditCertif
     event = folder.manifest().open()
     with open_store(folder) as store:
         head = store.head_commit()
-        credit = count_credits(store, head).of(peer)
-        if not (credit.contributions or credit.checked):
+        credit = count_credits(event, store, head).of(peer)
+        if not credit.gave:
             hint = "`collab-node credits` lists who is in it"
             raise UserError(f"the history up to round {head.round} has nothing of {peer}", hint)
         statement = Statement(
@@ -67,10 +67,12 @@ def _compare(folder: EventFolder, statement: Statement) -> tuple[str, bool | Non
     with open_store(folder) as store:
         if store.head() is None or not store.on_chain(statement.commit):
             return f"this home's history does not have the commit of round {statement.round}", None
-        credit = count_credits(store, store.commit(statement.commit)).of(statement.credit.peer)
-    if credit != statement.credit:
-        return "this home's history says otherwise: " + ", ".join(
-            f"{name} {getattr(credit, name)} and not {getattr(statement.credit, name)}"
-            for name in type(credit).model_fields if getattr(credit, name) != getattr(statement.credit, name)
-        ), False  # fmt: skip
+        event = folder.manifest().open()
+        credit = count_credits(event, store, store.commit(statement.commit)).of(statement.credit.peer)
+    said = statement.credit
+    # What a certificate does not mention, it may have been issued too early to know of.
+    wrong = [name for name in sorted(said.model_fields_set) if getattr(credit, name) != getattr(said, name)]
+    if wrong:
+        differences = (f"{name} {getattr(credit, name)} and not {getattr(said, name)}" for name in wrong)
+        return "this home's history says otherwise: " + ", ".join(differences), False
     return "the same as this home's history says", True

@@ -12,7 +12,6 @@ from ...protocol.commit import Commit
 from ...protocol.event import EventManifest
 from ...protocol.history import History
 from ...protocol.identity import Identity
-from ..credit.served import GATES_RUN
 from ..processes.ipc import ChannelClosed, RemoteFailure
 from ..rounds.fetching import Unavailable
 from ..store import Store
@@ -48,4 +47,3 @@ class Witness:
             own_verdicts.keep(self._store, made)
             for signed in made:
                 self._store.verdicts.hear(signed)
-            self._store.count(GATES_RUN, len(shown))

@@ -11,8 +11,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
-from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections import Counter, deque
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -33,7 +33,7 @@ _IDLE_SECONDS = 0.2
 _ABSENT = "does not have it"
 
 OnFault = Callable[[str, str], None]
-OnFetched = Callable[[bytes, int, frozenset[str]], None]
+OnFetched = Callable[[bytes, int, Mapping[str, int]], None]
 
 
 class _PeerFault(Exception):
@@ -52,7 +52,8 @@ class BlobFetcher:
     """Fetches blobs into `sink`.
 
     `on_fault(peer, reason)` hears of `wrong_bytes`, `stalled`, `lost` and `malformed`; `on_fetched(digest, size, donors)`, an
-    attribute to be set, of every blob that came. Parts are asked for as fast as the `pacer` lets them.
+    attribute to be set, of every blob that came and was right, with the bytes that each donor gave. Parts are asked
+    for as fast as the `pacer` lets them.
     """
 
     def __init__(
@@ -110,7 +111,7 @@ class BlobFetcher:
             raise
         except OSError as error:
             raise DiskError(f"cannot write {path}: {error.strerror}") from error
-        self.on_fetched(digest, size, frozenset(attempt.plan.sources.values()))
+        self.on_fetched(digest, size, attempt.donors())
         return stored
 
     async def _fetch_singly(self, attempt: _Attempt, peers: list[str]) -> None:
@@ -279,6 +280,14 @@ class _Attempt:
     async def verified(self) -> bool:
         """Whether the whole file has the right SHA-256."""
         return await asyncio.to_thread(_hash_range, self.path, 0, self.size) == self.digest
+
+    def donors(self) -> Counter[str]:
+        """Return how many bytes each peer gave in this pass."""
+        given = Counter[str]()
+        for part in self.parts:
+            if (peer := self.plan.sources.get(part.index)) is not None:
+                given[peer] += part.length
+        return given
 
     async def part_digests(self) -> dict[int, tuple[str, bytes]]:
         """Return, for each part fetched in this pass, who served it and its SHA-256."""

@@ -139,7 +139,7 @@ async def prepare(
     except LocalProtocolError as error:
         raise UserError(str(error)) from error
     dependents = [] if last is None else await _dependents(desk, last, commit, wish, settings, progress)
-    given = credits(_path(desk.store, commit, None))[:MAX_CREDITS]
+    given = credits(desk.event, _path(desk.store, commit, None))[:MAX_CREDITS]
     return Release(
         event=desk.event.digest, title=desk.event.name, version=str(version), commit=commit.digest, state=commit.state,
         round=commit.round, previous=None if last is None else last.digest, interface=interface_of(desk.event),

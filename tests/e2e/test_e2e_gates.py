@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -91,3 +92,7 @@ async def test_a_sign_flipped_contribution_is_left_out_with_its_reason(gated: Lo
     versions = {each.state for each in commits(victim)}
     assert all({each.candidate, each.against} <= versions for _, each in tests)
     assert len({signed.digest for signed, _ in tests}) == len(tests)
+    counted = json.loads(run("credits", "--json", "--home", str(victim.home)))["credits"]
+    runs = {credit["peer"]: credit["gates"] for credit in counted}
+    assert runs[me] == 1
+    assert runs[root.proposer] >= len({each.candidate for signed, each in tests if signed.signer != me}) > 0
