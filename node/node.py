@@ -36,6 +36,7 @@ from .keys import load
 from .manners.keeper import Keeper, Kept
 from .manners.senses import Senses
 from .metrics.metrics import Metrics
+from .net.addresses import is_address
 from .net.errors import NetworkError
 from .net.gossip import GossipMessage
 from .net.network import Network, NetworkCallbacks, NetworkOptions, Standing
@@ -161,7 +162,11 @@ class Node:
         """Return where the coordinators say that the event is found, as far as this home knows."""
         folder = self.options.folder
         known = folder.exists() and self.store.head() is not None
-        return standing(folder, self.store).in_force.bootstrap if known else ()
+        return tuple(filter(is_address, standing(folder, self.store).in_force.bootstrap)) if known else ()
+
+    def move(self, bootstrap: tuple[str, ...]) -> None:
+        """Find the event where the coordinators say from now on, and at the peers that were there when we last looked."""
+        self.network.find_at(tuple(dict.fromkeys([*filter(is_address, bootstrap), *remembered.peers(self.store)])))
 
     async def connect(self) -> None:
         """Join the network. Raises UserError."""

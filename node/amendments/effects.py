@@ -85,6 +85,9 @@ class Effects:
             await node.pausing.pause("coordinators", pause_words(state))
         else:
             node.pausing.resume("coordinators")
+        known = node.network.bootstrap[: len(state.bootstrap)] if before is None else before.bootstrap
+        if state.bootstrap and state.bootstrap != known:
+            node.move(state.bootstrap)
         if node.driver is not None and before is not None and before.last_round != state.last_round:
             node.driver.interrupt()  # the round that runs may be one too many, or there may be one again
         if before is not None and frozenset(state.banned) - self._banned:

@@ -22,7 +22,7 @@ from collab.node.net.rpc import Rpc
 from collab.node.node import Node
 from collab.node.rounds.catch_up import restore_history
 from collab.node.store import Store
-from collab.protocol.amendments import Admit, Announce, Ban, Body, Close, Extend, Open, Pause, SignedAmendment
+from collab.protocol.amendments import Admit, Announce, Ban, Body, Bootstrap, Close, Extend, Open, Pause, SignedAmendment
 from collab.protocol.event import Rounds
 from collab.protocol.messages import AmendmentNotice, Signed
 
@@ -41,7 +41,10 @@ class Desk:
         self.pausing = Pausing(folder / "paused", lambda: cast(Any, self), self._on_rest)
         node = SimpleNamespace(
             history=self.history, identity=identity(number), pausing=self.pausing, likely_peers=list, publish=self._publish,
-            network=SimpleNamespace(ban=self._ban, unban=self._unban, gossip=SimpleNamespace(follow=self._follow)),
+            network=SimpleNamespace(
+                ban=self._ban, unban=self._unban, gossip=SimpleNamespace(follow=self._follow), bootstrap=("/ip4/10.0.0.1",)
+            ),
+            move=lambda bootstrap: self.done.append(f"move to {' '.join(bootstrap)}"),
             driver=SimpleNamespace(
                 amended=lambda: self.done.append("round amended"), interrupt=lambda: self.done.append("round interrupted")
             ),
@@ -121,6 +124,23 @@ async def test_a_new_last_round_ends_the_round_that_runs(desk: Desk) -> None:
     close, extend = of(Close(after=4), Extend(last_round=50))
     assert await desk.take(close) == ["round amended", "round interrupted"]
     assert await desk.take(extend) == ["round amended", "round interrupted"]
+
+
+async def test_new_bootstrap_addresses_count_at_once_and_once(desk: Desk) -> None:
+    first, sentence, second = of(Bootstrap(addresses=("a", "b")), Announce(text="hello"), Bootstrap(addresses=("c",)))
+    assert await desk.take(first) == ["round amended", "move to a b"]
+    assert await desk.take(sentence) == ["round amended"]
+    assert await desk.take(second) == ["round amended", "move to c"]
+
+
+async def test_addresses_that_came_while_the_node_joined_count_too_unless_it_began_with_them(tmp_path: Path) -> None:
+    for address, moved in (("/ip4/10.0.0.1", []), ("/ip4/10.0.0.2", ["move to /ip4/10.0.0.2"])):
+        desk = Desk(tmp_path / address[-1])
+        desk.learning.take(*of(Bootstrap(addresses=(address,))))
+        desk.done.clear()
+        await desk.effects.apply()
+        assert desk.done == moved
+        desk.store.close()
 
 
 async def test_who_is_banned_is_told_why_and_ends(desk: Desk) -> None:
