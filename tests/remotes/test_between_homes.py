@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 from remotes import kit
@@ -222,3 +223,18 @@ def test_what_coordinators_decided_comes_with_the_commits_that_name_it(alice: Pe
     with bob.store(read_only=True) as store:
         assert [signed.name for signed in store.amendments.all()] == [announced.name]
     bob.is_whole()
+
+
+def test_releases_bring_the_amendment_that_says_who_signs_though_no_commit_names_it(
+    alice: Person, bob: Person, settle: Callable[[str], Person]
+) -> None:
+    carol = settle("carol")
+    alice.ok("event", "coordinators", "--key", carol.identity.peer_id, "--threshold", "1")
+    with alice.store(read_only=True) as theirs, carol.store() as ours:
+        for signed in theirs.amendments.all():
+            ours.amendments.add(signed)
+    kit.release(carol)
+    bob.ok("remote", "add", "carol", carol.path)
+    assert outcomes(bob.ok("fetch", "carol", "releases", "--json")) == {"releases": "new"}
+    assert bob.ok("releases", "maintainers").split()[-1] == carol.identity.peer_id
+    assert "does not sign for the event" in alice.run("release").stderr
