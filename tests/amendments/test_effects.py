@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -28,6 +28,7 @@ from collab.protocol.messages import AmendmentNotice, Signed
 
 EVENT = event(Rounds(last_round=10))
 PEER = [identity(number).peer_id for number in range(10)]
+ADDRESSES = [f"/ip4/10.0.0.1/tcp/4001/p2p/{peer}" for peer in PEER]
 
 
 class Desk:
@@ -42,9 +43,10 @@ class Desk:
         node = SimpleNamespace(
             history=self.history, identity=identity(number), pausing=self.pausing, likely_peers=list, publish=self._publish,
             network=SimpleNamespace(
-                ban=self._ban, unban=self._unban, gossip=SimpleNamespace(follow=self._follow), bootstrap=("/ip4/10.0.0.1",)
+                ban=self._ban, unban=self._unban, gossip=SimpleNamespace(follow=self._follow), bootstrap=(ADDRESSES[0],),
+                find_at=self._find_at,
             ),
-            move=lambda bootstrap: self.done.append(f"move to {' '.join(bootstrap)}"),
+            store=self.store,
             driver=SimpleNamespace(
                 amended=lambda: self.done.append("round amended"), interrupt=lambda: self.done.append("round interrupted")
             ),
@@ -74,6 +76,9 @@ class Desk:
 
     async def _unban(self, peer: str) -> None:
         self.done.append(f"unban {PEER.index(peer)}")
+
+    def _find_at(self, bootstrap: Sequence[str]) -> None:
+        self.done.append(f"move to {' '.join(str(ADDRESSES.index(each)) for each in bootstrap)}")
 
     async def _follow(self, coordinators: Any) -> None:
         await asyncio.sleep(0)
@@ -127,16 +132,17 @@ async def test_a_new_last_round_ends_the_round_that_runs(desk: Desk) -> None:
 
 
 async def test_new_bootstrap_addresses_count_at_once_and_once(desk: Desk) -> None:
-    first, sentence, second = of(Bootstrap(addresses=("a", "b")), Announce(text="hello"), Bootstrap(addresses=("c",)))
-    assert await desk.take(first) == ["round amended", "move to a b"]
-    assert await desk.take(sentence) == ["round amended"]
-    assert await desk.take(second) == ["round amended", "move to c"]
+    first, sentence = Bootstrap(addresses=tuple(ADDRESSES[1:3])), Announce(text="hello")
+    chained = of(first, sentence, Bootstrap(addresses=("nonsense", ADDRESSES[4])))
+    assert await desk.take(chained[0]) == ["round amended", "move to 1 2"]
+    assert await desk.take(chained[1]) == ["round amended"]
+    assert await desk.take(chained[2]) == ["round amended", "move to 4"]
 
 
 async def test_addresses_that_came_while_the_node_joined_count_too_unless_it_began_with_them(tmp_path: Path) -> None:
-    for address, moved in (("/ip4/10.0.0.1", []), ("/ip4/10.0.0.2", ["move to /ip4/10.0.0.2"])):
-        desk = Desk(tmp_path / address[-1])
-        desk.learning.take(*of(Bootstrap(addresses=(address,))))
+    for number, moved in ((0, []), (1, ["move to 1"])):
+        desk = Desk(tmp_path / str(number))
+        desk.learning.take(*of(Bootstrap(addresses=(ADDRESSES[number],))))
         desk.done.clear()
         await desk.effects.apply()
         assert desk.done == moved
