@@ -74,23 +74,22 @@ class Desk:
         for release in found:
             try:
                 release.check_verdicts(self.event)
-                self._check_made_under(release, signers[: signers.index(vouching) + 1], signers)
+                if vouching != signers[-1]:
+                    self._check_made_under(release, vouching, signers)
             except (LocalProtocolError, RemoteProtocolError) as error:
                 raise UserError(f"release {release.version} is not to be trusted: {error}") from error
         return found
 
-    def _check_made_under(self, release: Release, until: Sequence[Signers], signers: Sequence[Signers]) -> None:
-        """Raise UserError unless those who vouch for a release, the last of `until`, still signed when its commit was made.
+    def _check_made_under(self, release: Release, vouching: Signers, signers: Sequence[Signers]) -> None:
+        """Raise UserError unless those who vouch for a release, and sign no more, still did when its commit was made.
 
         Raises RemoteProtocolError if that cannot be told.
         """
-        if len(until) == len(signers):
-            return
         if not self.store.has_commit(release.commit):
             problem = f"release {release.version} is signed by former coordinators, and its commit is not here"
             raise UserError(problem, "fetch the history first")
         at = self._amendments().signers(self.store.commit(release.commit).amendment)[-1]
-        if at not in until:
+        if at not in signers[: signers.index(vouching) + 1]:
             problem = f"release {release.version} is signed by those who did not coordinate the event any more at its commit"
             raise UserError(problem, f"{_said(signers[-1])} sign from there on")
 
