@@ -91,7 +91,7 @@ class Desk:
         at = self._amendments().signers(self.store.commit(release.commit).amendment)[-1]
         if at not in signers[: signers.index(vouching) + 1]:
             problem = f"release {release.version} is signed by those who did not coordinate the event any more at its commit"
-            raise UserError(problem, f"{_said(signers[-1])} sign from there on")
+            raise UserError(problem, f"from there on it takes {_said(signers[-1])}")
 
     def _amendments(self) -> Amendments:
         return self.store.amendments.of(self.event)
@@ -130,7 +130,7 @@ class Desk:
             return found
         if signer.peer_id not in signers.keys:
             since = "since its coordinators changed" if signers.since else "and no release has come here yet"
-            raise UserError(f"this key does not sign for the event, {since}", f"{_said(signers)} do; fetch what they released")
+            raise UserError(f"this key does not sign for the event, {since}", f"it takes {_said(signers)}; fetch what they release")
         return roles.appoint(found, signers, now)
 
     def keep(self, files: Files, before: Files) -> list[Release]:
