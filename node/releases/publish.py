@@ -130,7 +130,8 @@ class Desk:
             return found
         if signer.peer_id not in signers.keys:
             since = "since its coordinators changed" if signers.since else "and no release has come here yet"
-            raise UserError(f"this key does not sign for the event, {since}", f"it takes {_said(signers)}; fetch what they release")
+            hint = f"it takes {_said(signers)}; fetch what they release"
+            raise UserError(f"this key does not sign for the event, {since}", hint)
         return roles.appoint(found, signers, now)
 
     def keep(self, files: Files, before: Files) -> list[Release]:
