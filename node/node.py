@@ -22,7 +22,6 @@ from ..protocol.tokens import Terms, TokenProof
 from . import remembered
 from .amendments.effects import Effects
 from .amendments.learning import Learning
-from .amendments.making import standing
 from .clock_skew import ClockSkew
 from .clock_warning import clock_warning
 from .credit.leaderboard import Leaderboard, remember_names
@@ -30,6 +29,7 @@ from .credit.receipts import OpenReceipts
 from .errors import NothingToDo, UserError
 from .event.admitting import admission_of, check_admission
 from .files import atomic_write
+from .finding import network_options
 from .gates.sharing import Sharing
 from .gates.witness import Witness
 from .hosting.pausing import Pausing
@@ -39,7 +39,7 @@ from .manners.senses import Senses
 from .metrics.metrics import Metrics
 from .net.errors import NetworkError
 from .net.gossip import GossipMessage
-from .net.network import Network, NetworkCallbacks, NetworkOptions, Standing
+from .net.network import Network, NetworkCallbacks, Standing
 from .options import NodeOptions
 from .peers import Peers
 from .processes.ipc import ChannelClosed, RemoteFailure
@@ -90,7 +90,7 @@ class Node:
         self._admission: bytes | TokenProof | None = None
         self.network = Network(
             identity,
-            self._network_options(),
+            network_options(options, store),
             options.event,
             store.blobs,
             store.blobs,
@@ -141,27 +141,6 @@ class Node:
             self.host.wake()
 
     # Getting ready
-
-    def _network_options(self) -> NetworkOptions:
-        settings, invite = self.options.settings, self.options.invite
-        invited = invite.bootstrap if invite is not None else ()
-        return NetworkOptions(
-            home=self.options.folder.path,
-            host=settings.host,
-            port=settings.port or remembered.port(self.store, "p2p", settings.host),
-            gossip_port=settings.gossip_port or remembered.port(self.store, "gossip", settings.host),
-            bootstrap=tuple(dict.fromkeys([*self._amended_bootstrap(), *invited, *remembered.peers(self.store)])),
-            reachability=settings.reachability,
-            announce=tuple(settings.announce),
-            # Who has the event already can wait for its peers to come back; a newcomer can do nothing without one.
-            wait_for_bootstrap=not self.options.folder.exists(),
-        )
-
-    def _amended_bootstrap(self) -> tuple[str, ...]:
-        """Return where the coordinators say that the event is found, as far as this home knows."""
-        folder = self.options.folder
-        known = folder.exists() and self.store.head() is not None
-        return standing(folder, self.store).in_force.bootstrap if known else ()
 
     async def connect(self) -> None:
         """Join the network. Raises UserError."""

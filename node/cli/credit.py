@@ -103,9 +103,28 @@ def issue_certificate(
         raise UserError(f"{out} is already there", "choose another name")
     node_home, folder = event_of(home, config, event)
     identity = keys.load(node_home.identity_path)
-    certificate = issue(folder, identity, peer or identity.peer_id)
+    certificate, missing = issue(folder, identity, peer or identity.peer_id)
     atomic_write(out, certificate.text().encode())
     typer.echo(f"wrote {out}; `collab-node certificate verify {out}` checks it")
+    if missing and certificate.open().credit.peer != identity.peer_id:
+        typer.echo(f"the event's own word it is once {missing} who sign for it run `collab-node certificate sign {out}`")
+
+
+@certificate_app.command()
+def sign(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A certificate that somebody else has issued.")],
+    home: HomeFlag = None,
+    config: ConfigFlag = None,
+) -> None:
+    """Sign a certificate too, once this home's history says the same: where several sign for the event."""
+    from .. import keys
+    from ..credit.certifying import sign as add_signature
+    from ..files import atomic_write
+
+    node_home = home_of(home, config)
+    certificate, missing = add_signature(file, node_home, keys.load(node_home.identity_path))
+    atomic_write(file, certificate.text().encode())
+    typer.echo(f"signed {file}; {missing} more must sign" if missing else f"signed {file}: it is the event's own word now")
 
 
 @certificate_app.command()
@@ -121,6 +140,6 @@ def verify(
     if found.agrees is False:
         raise UserError(f"{file} is signed by {found.statement.issuer}, but {found.history}")
     said, credit = found.statement, found.statement.credit
-    typer.echo(f"signature: good, by {found.role} ({said.issuer})")
+    typer.echo(f"signature: good, by {found.role} ({', '.join(found.signers)})")
     typer.echo(f"says: {credit.samples:,} samples of {credit.peer} in {said.title} up to round {said.round}")
     typer.echo(f"history: {found.history}")

@@ -192,9 +192,11 @@ def renew(home: HomeFlag = None, config: ConfigFlag = None, event: EventFlag = "
     from ..releases import roles
 
     with _at_desk(home, config, event, write=True) as desk:
-        before = desk.files()
-        desk.keep(roles.renew(_some(before), _signer(home, config), _now()), before)
-    typer.echo(f"renewed for {roles.SHORT.days} days")
+        before, signer, now = desk.files(), _signer(home, config), _now()
+        files = roles.renew(desk.started(signer, now), signer, now)
+        desk.keep(files, before)
+        lacking = roles.missing(files)
+    typer.echo(f"{lacking} more must sign" if lacking else f"renewed for {roles.SHORT.days} days")
 
 
 @app.command()
@@ -208,8 +210,7 @@ def maintainers(
 
     if not peers:
         with _at_desk(home, config, event) as desk:
-            files = desk.files()
-            named, needed = roles.maintainers(roles.newest_root(files).signed) if files else ([desk.event.coordinator], 1)
+            named, needed = roles.maintainers(desk.files(), desk.signers()[-1])
         if as_json:
             typer.echo(json.dumps({"maintainers": named, "threshold": needed}))
         else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 from ...protocol.errors import RemoteProtocolError
@@ -79,6 +80,8 @@ async def _releases(receiver: Receiver, name: str, data: bytes) -> Arrived:
     listed = FileList.decode(data, RECORD_LIMITS)
     check_sizes({file.path: file.blob.size for file in listed.files})
     await receiver.blobs(file.blob for file in listed.files)
+    with suppress(RemoteProtocolError):  # they say who signs; who tells no good ones has none to go by
+        await receiver.amendments()
     return Arrived(sha256(data), record=data)
 
 

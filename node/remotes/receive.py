@@ -105,9 +105,16 @@ class Receiver:
         """Take over the amendments that are known there, if the commit names one that is not known here."""
         if ancestry.amendments is None or commit.amendment in ancestry.amendments:
             return
+        await self._take_amendments(ancestry.amendments)
+
+    async def amendments(self) -> None:
+        """Bring the amendments, also those that no commit names yet."""
+        await self._take_amendments(self._store.amendments.of(self.place.event))
+
+    async def _take_amendments(self, known: Amendments) -> None:
         async with aclosing(self.source.amendments()) as coming:
             async for signed in coming:
-                if ancestry.amendments.add(signed):
+                if known.add(signed):
                     self._store.amendments.add(signed)
 
     def _have(self) -> list[bytes]:

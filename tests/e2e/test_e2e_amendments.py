@@ -90,6 +90,10 @@ def test_a_pause_made_offline_and_a_new_recipe(tmp_path: Path) -> None:
         decide(coordinator, "open")
         swarm.wait_for_round(before + 4, 120)
         assert len(set(swarm.states(before + 4).values())) == 1
+        address = (volunteer.status() or {})["addresses"][0]
+        decide(coordinator, "bootstrap", address)
+        for node in swarm.nodes:  # which both run
+            swarm.wait(lambda log=node.log: f"peers are found at {address}" in log.read_text(), 60, "the new address")  # type: ignore[misc]
         steps = {commit.round: {claim.steps for _, claim in commit.contributions()} for commit in commits(volunteer, before + 1)}
         assert any(most > 40 for round in (before + 1, before + 2) for most in steps[round])
         assert all(most <= 40 for round in (before + 3, before + 4) for most in steps[round])

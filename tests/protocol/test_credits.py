@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from rounds.worlds import draft_on, event, finality, identity, signed_contribution
 
 from collab.protocol.commit import Commit, Rejected
+from collab.protocol.cosigning import MAX_COSIGNERS
 from collab.protocol.credit_certificate import CreditCertificate, Statement
 from collab.protocol.credits import Credit, CreditBook, credits
 from collab.protocol.errors import RemoteProtocolError
@@ -98,6 +99,31 @@ def test_neither_the_words_nor_the_numbers_can_be_changed() -> None:
     richer = statement().model_copy(update={"credit": of(1).model_copy(update={"samples": 90})})
     with pytest.raises(RemoteProtocolError, match="bad_signature"):
         CreditCertificate(body=richer.encode(), signature=certificate.signature).text()
+
+
+def test_others_sign_the_issuers_words() -> None:
+    alone = CreditCertificate.seal(identity(0), statement())
+    assert b"cosigners" not in alone.encode()
+    together = alone.signed_by(identity(4)).signed_by(identity(3))
+    assert set(together.signers) == {identity(number).peer_id for number in (0, 3, 4)}
+    assert CreditCertificate.parse(together.text()).signers == together.signers
+    with pytest.raises(RemoteProtocolError, match="signed_twice"):
+        together.signed_by(identity(3)).open()
+    with pytest.raises(RemoteProtocolError, match="signed_twice"):
+        alone.signed_by(identity(0)).open()
+    swapped = together.model_copy(update={"cosigners": together.cosigners[::-1]})
+    with pytest.raises(RemoteProtocolError, match="signed_twice"):
+        swapped.open()
+    other = CreditCertificate.seal(identity(0), statement().model_copy(update={"round": 2})).signed_by(identity(3))
+    with pytest.raises(RemoteProtocolError, match="bad_signature"):
+        alone.model_copy(update={"cosigners": other.cosigners}).text()
+
+
+def test_as_many_as_may_sign_fit_into_a_file() -> None:
+    certificate = CreditCertificate.seal(identity(0), statement())
+    for number in range(10, 10 + MAX_COSIGNERS):
+        certificate = certificate.signed_by(identity(number))
+    assert len(CreditCertificate.parse(certificate.text()).signers) == 1 + MAX_COSIGNERS
 
 
 @given(st.text(max_size=200) | st.binary(max_size=200).map(lambda data: data.decode("latin-1")))

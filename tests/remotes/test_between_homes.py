@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -244,3 +245,18 @@ def test_a_proposal_that_a_bundle_says_was_merged_is_not_open(alice: Person, bob
     for name in sorted(steps, key=lambda name: name != first):
         bob.ok(*steps[name])
     assert bob.ok("review") == "no open proposals\n"
+
+
+def test_releases_bring_the_amendment_that_says_who_signs_though_no_commit_names_it(
+    alice: Person, bob: Person, settle: Callable[[str], Person]
+) -> None:
+    carol = settle("carol")
+    alice.ok("event", "coordinators", "--key", carol.identity.peer_id, "--threshold", "1")
+    with alice.store(read_only=True) as theirs, carol.store() as ours:
+        for signed in theirs.amendments.all():
+            ours.amendments.add(signed)
+    kit.release(carol)
+    bob.ok("remote", "add", "carol", carol.path)
+    assert outcomes(bob.ok("fetch", "carol", "releases", "--json")) == {"releases": "new"}
+    assert bob.ok("releases", "maintainers").split()[-1] == carol.identity.peer_id
+    assert "does not sign for the event" in alice.run("release").stderr

@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 
 import pytest
+from amendments.samples import chain
 from command_kit import Run, collab_node, live_in
 from daemon.kit import EVENT, Step, helped, line
 from rich.console import Console
@@ -19,6 +20,7 @@ from collab.node.credit.leaderboard import Leaderboard, count_credits, read_name
 from collab.node.home import Home
 from collab.node.rounds.catch_up import restore_history
 from collab.node.store import Store
+from collab.protocol.amendments import Coordinators, SignedAmendment
 from collab.protocol.commit import Commit
 from collab.protocol.credit_certificate import CreditCertificate
 from collab.protocol.credits import Credit, credits
@@ -132,6 +134,53 @@ def test_the_list_fits_the_terminal(columns: int) -> None:
     assert all(word in text for word in ("Ada Lovelac", "12,345,678", "9,999", "29,999", "123.4 GB", "served"))
     assert ("100.0%" in text) == (columns > 80)
     assert max(map(len, text.splitlines())) <= columns
+
+
+def handed_over(*numbers: int, threshold: int = 1) -> tuple[SignedAmendment, tuple[Step, ...]]:
+    """An amendment by which identity 0 hands the event over to others, and a history whose last commit names it."""
+    said = Coordinators(keys=tuple(identity(number).peer_id for number in numbers), threshold=threshold)
+    (signed,) = chain(said, manifest=EVENT)
+    last = CHAIN[-1][0].model_copy(update={"amendment": signed.name})
+    return signed, (*CHAIN[:-1], (last, CHAIN[-1][1]))
+
+
+def join(path: Path, number: int, amendment: SignedAmendment, *steps: Step) -> Home:
+    made = make_home(path, number, *steps)
+    with Store.open(made.event(EVENT.digest).store_path) as store:
+        store.amendments.add(amendment)
+    return made
+
+
+def test_who_coordinates_at_a_commit_certifies_it(run: Run, tmp_path: Path) -> None:
+    amendment, steps = handed_over(3)
+    for number, name in ((0, "creator"), (3, "now")):
+        for at, until in (("before", steps[:2]), ("after", steps)):
+            home = join(tmp_path / name / at, number, amendment, *until)
+            assert run("certificate", "issue", tmp_path / f"{name} {at}", "--peer", ME, home=home.path).exit_code == 0
+    reader = join(tmp_path / "reader", 5, amendment, *steps)
+    for file in ("creator before", "now before", "now after"):
+        assert "by the event's coordinator (" in run("certificate", "verify", tmp_path / file, home=reader.path).stdout
+    refused = run("certificate", "verify", tmp_path / "creator after", home=reader.path)
+    assert (refused.exit_code, refused.stdout) == (1, "")
+    assert f"by {identity(0).peer_id}, who did not sign for the event any more at that commit" in refused.stderr
+    behind = join(tmp_path / "behind", 6, amendment, *steps[:1])
+    assert "by another peer" in run("certificate", "verify", tmp_path / "creator after", home=behind.path).stdout
+
+
+def test_as_many_coordinators_sign_a_certificate_as_decide(run: Run, tmp_path: Path) -> None:
+    amendment, steps = handed_over(3, 4, 6, threshold=2)
+    homes = {number: join(tmp_path / str(number), number, amendment, *steps).path for number in (0, 3, 4, 5, 6)}
+    file = tmp_path / "ada.txt"
+    issued = run("certificate", "issue", file, "--peer", ME, home=homes[3])
+    assert "once 1 who sign for it run `collab-node certificate sign" in issued.stdout
+    assert "by a coordinator of the event, 1 more of whom must sign" in run("certificate", "verify", file, home=homes[5]).stdout
+    for number, said in ((0, "does not sign for the event"), (5, "does not sign"), (3, "has signed it already")):
+        assert said in run("certificate", "sign", file, home=homes[number]).stderr
+    assert run("certificate", "sign", file, home=homes[4]).stdout == f"signed {file}: it is the event's own word now\n"
+    assert "enough have signed" in run("certificate", "sign", file, home=homes[6]).stderr
+    verified = run("certificate", "verify", file, home=homes[5]).stdout
+    assert f"by the event's coordinators ({identity(3).peer_id}, {identity(4).peer_id})" in verified
+    assert ["signed", "by", identity(4).peer_id] in [line.split() for line in file.read_text().splitlines()]
 
 
 def test_a_lie_is_found_out(run: Run, home: Home, tmp_path: Path) -> None:
