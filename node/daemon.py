@@ -122,6 +122,7 @@ def _background(node: Node) -> list[Coroutine[Any, Any, None]]:
         node.clock_skew.run(),
         node.keeper.run(),
         node.effects.run(),
+        node.share_verdicts(),
         node.keep_company(),
         node.watch_disk(),
         measure_health(node, _HEALTH_SECONDS),

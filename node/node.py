@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 
@@ -17,19 +17,20 @@ from ..protocol.errors import RemoteProtocolError
 from ..protocol.event import EventManifest
 from ..protocol.identity import Identity
 from ..protocol.manifest import SignedManifest
-from ..protocol.messages import AmendmentNotice, Signed
+from ..protocol.messages import AmendmentNotice, Signed, VerdictNotice
 from ..protocol.tokens import Terms, TokenProof
 from . import remembered
 from .amendments.effects import Effects
 from .amendments.learning import Learning
-from .amendments.making import standing
 from .clock_skew import ClockSkew
 from .clock_warning import clock_warning
 from .credit.leaderboard import Leaderboard, remember_names
-from .credit.served import Served
+from .credit.receipts import OpenReceipts
 from .errors import NothingToDo, UserError
 from .event.admitting import admission_of, check_admission
 from .files import atomic_write
+from .finding import network_options
+from .gates.sharing import Sharing
 from .gates.witness import Witness
 from .hosting.pausing import Pausing
 from .keys import load
@@ -38,7 +39,7 @@ from .manners.senses import Senses
 from .metrics.metrics import Metrics
 from .net.errors import NetworkError
 from .net.gossip import GossipMessage
-from .net.network import Network, NetworkCallbacks, NetworkOptions, Standing
+from .net.network import Network, NetworkCallbacks, Standing
 from .options import NodeOptions
 from .peers import Peers
 from .processes.ipc import ChannelClosed, RemoteFailure
@@ -89,7 +90,7 @@ class Node:
         self._admission: bytes | TokenProof | None = None
         self.network = Network(
             identity,
-            self._network_options(),
+            network_options(options, store),
             options.event,
             store.blobs,
             store.blobs,
@@ -113,8 +114,7 @@ class Node:
         self._witness: Witness | None = None
         self.remotes: RemoteServer | None = None
         self.accounting = Accounting(store, metrics)
-        self.leaderboard = Leaderboard(store)
-        self.served = Served(store, self.network.traffic)
+        self.receipts = OpenReceipts(store)
         self.pausing = Pausing(options.home.pause_path, lambda: self.host, self._on_rest)
         self.keeper = Keeper(self._kept(), options.settings.limits)
         self.restarts = False
@@ -141,27 +141,6 @@ class Node:
             self.host.wake()
 
     # Getting ready
-
-    def _network_options(self) -> NetworkOptions:
-        settings, invite = self.options.settings, self.options.invite
-        invited = invite.bootstrap if invite is not None else ()
-        return NetworkOptions(
-            home=self.options.folder.path,
-            host=settings.host,
-            port=settings.port or remembered.port(self.store, "p2p", settings.host),
-            gossip_port=settings.gossip_port or remembered.port(self.store, "gossip", settings.host),
-            bootstrap=tuple(dict.fromkeys([*self._amended_bootstrap(), *invited, *remembered.peers(self.store)])),
-            reachability=settings.reachability,
-            announce=tuple(settings.announce),
-            # Who has the event already can wait for its peers to come back; a newcomer can do nothing without one.
-            wait_for_bootstrap=not self.options.folder.exists(),
-        )
-
-    def _amended_bootstrap(self) -> tuple[str, ...]:
-        """Return where the coordinators say that the event is found, as far as this home knows."""
-        folder = self.options.folder
-        known = folder.exists() and self.store.head() is not None
-        return standing(folder, self.store).in_force.bootstrap if known else ()
 
     async def connect(self) -> None:
         """Join the network. Raises UserError."""
@@ -198,9 +177,12 @@ class Node:
     def _take_event(self, manifest: SignedManifest) -> EventManifest:
         self.event = event = manifest.open(self.options.event)
         self.history = restore_history(event, self.store)
+        self.leaderboard = Leaderboard(event, self.store, self.receipts.needed_by)
         HistoryServer(manifest, self.history, self.store).register(self.network.rpc)
         self.learning = Learning(self.history, self.store, self.network.rpc)
         self.learning.register()
+        self.sharing = Sharing(self.identity, self.history, self.store, self.publish, self._on_verdicts)
+        self.sharing.register(self.network.rpc)
         self.catch_up = CatchUp(self.history, self.store, self.network.rpc, self.fetcher, self.learning)
         network, self.place = self.network, Place(self.options.home, self.options.folder, event, self.store)
         self.line = Line(network.host, network.rpc, network.fetcher.fetch)
@@ -249,7 +231,7 @@ class Node:
             amendments=self.history.amendments,
         )  # fmt: skip
         self.contributor = Contributor(
-            self.event, self.identity.peer_id, self._admission, self.store, self.host, self.history.amendments
+            self.event, self.identity.peer_id, self._admission, self.store, self.host, self.history.amendments, self.receipts
         )
         await asyncio.gather(self.host.start(request), self._learn_history())
         self.options.home.ensure_space(_BYTES_A_PARAMETER * self.host.opened.parameters)
@@ -288,6 +270,7 @@ class Node:
             require_amendment=self.learning.require,
             on_fault=self.peers.fault,
             payload_limit=self._payload_limit,
+            waiting_verdicts=self.sharing.waiting,
         )
 
     def _payload_limit(self, event: EventManifest) -> int:
@@ -386,6 +369,7 @@ class Node:
         """Bring the weights to the head; False if that has to be tried again."""
         if self._witness is not None and head.parents and self.weights.base == head.base:
             await self._witness.see(head, tests=not self.options.trains)
+            await self.sharing.tell()
         try:
             await self.weights.bring_to(head)
         except (Unavailable, StateMismatch, RemoteFailure, ChannelClosed) as error:
@@ -400,12 +384,14 @@ class Node:
         head = self.history.head
         if not await self._reach(head) or not await self.accounting.account():
             return
-        self.served.save()
         known = sorted(self.network.peers.items())
         remembered.save_peers(self.store, (record.p2p for _, record in known))
         named = [*((peer, record.name) for peer, record in known), (self.identity.peer_id, self.options.settings.name)]
-        self.leaderboard.names = remember_names(self.store, named, (member.peer for member in head.roster))
         await self.leaderboard.update()
+        credited = {*(member.peer for member in head.roster), *(credit.peer for credit in self.leaderboard.ranking)}
+        self.leaderboard.names = remember_names(self.store, named, credited)
+        self.receipts.needed(snapshot.blob.digest for snapshot in self.store.snapshots())
+        self.receipts.save()
 
     @property
     def warning(self) -> str:
@@ -450,6 +436,10 @@ class Node:
             self.network.traffic.messages[f"received_{signed.kind}"] += 1
             self._on_amendment(signed)
             return
+        if signed.kind == VerdictNotice.KIND:
+            self.network.traffic.messages[f"received_{signed.kind}"] += 1
+            self._on_verdict_notice(signed)
+            return
         if self.phase == "paused":
             return  # what matters is said again, and nobody would take it out of the inbox
         self.network.traffic.messages[f"received_{signed.kind}"] += 1
@@ -467,6 +457,25 @@ class Node:
                 self.effects.ask_soon()  # one before it was missed
             else:
                 self.peers.fault(signed.signer, error.reason)
+
+    def _on_verdict_notice(self, signed: Signed) -> None:
+        if not self.effects.ready:
+            return  # what waits is asked for later
+        try:
+            refused = self.sharing.hear(signed)
+        except RemoteProtocolError as error:
+            refused = [error.reason]
+        for reason in refused:
+            self.metrics.refused(reason)
+            self.peers.fault(signed.signer, reason)
+
+    def _on_verdicts(self) -> None:
+        if self.driver is not None:
+            self.driver.know_verdicts()
+
+    async def share_verdicts(self) -> None:
+        """Tell others of verdicts, and ask for theirs, for ever."""
+        await self.sharing.run(self.network.rpc, self.likely_peers)
 
     def _on_gossip_refused(self, reason: str, peer: str, count: int) -> None:
         self.metrics.refused(reason, count)
@@ -499,7 +508,8 @@ class Node:
         if self._clock_warning and not before:
             log.warning(self._clock_warning)
 
-    def _on_fetched(self, digest: bytes, size: int, donors: Collection[str]) -> None:
+    def _on_fetched(self, digest: bytes, size: int, donors: Mapping[str, int]) -> None:
+        self.receipts.fetched(digest, donors)
         log.debug("fetched", blob=digest.hex()[:16], size=size, donors=sorted(peer[-8:] for peer in donors))
 
     # What the parts ask of us
@@ -527,7 +537,7 @@ class Node:
 
     async def close(self) -> None:
         """Take everything down that was started; the worker saves what it has."""
-        self.served.save()
+        self.receipts.save()
         if self.remotes is not None:
             await self.remotes.close()
         await self.fetcher.close()

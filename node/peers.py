@@ -41,7 +41,7 @@ class Peers:
 
     def bootstrap(self) -> list[str]:
         """Return the peers whose addresses we were given."""
-        return [addresses.split(address)[1] for address in self._network.options.bootstrap]
+        return [addresses.split(address)[1] for address in self._network.bootstrap]
 
     def fault(self, peer: str, reason: str) -> None:
         """Lower a peer's standing; at the bottom it is neither heard nor served any more."""

@@ -43,7 +43,7 @@ def _stopped(home: Home, folder: EventFolder) -> NodeView:
     peer = keys.load(home.identity_path).peer_id
     with open_store(folder) as store:
         head = store.head_commit()
-        book = count_credits(store, head)
+        book = count_credits(event, store, head)
         credit = book.of(peer)
         held = [(signed.signer, accepted) for accepted, (signed, _) in zip(head.accepted, head.contributions(), strict=True)]
         state = standing(folder, store).in_force
@@ -53,7 +53,8 @@ def _stopped(home: Home, folder: EventFolder) -> NodeView:
             round=head.round, commit=head.digest.hex(), state=head.state.hex(), contributors=len(held),
             share=next((float(share_of(accepted)) for signer, accepted in held if signer == peer), None),
             rank=book.rank(peer), ranked=len(book.ranking()), credit_samples=credit.samples,
-            credit_contributions=credit.contributions, name=read_names(store).get(peer, ""),
+            credit_contributions=credit.contributions, credit_checked=credit.checked, credit_gates=credit.gates,
+            credit_served=credit.served, name=read_names(store).get(peer, ""),
             swarm_samples=head.samples, loss=head.loss, accepted_samples=store.counter("accepted_samples"),
             message=f"stopped; the newest commit is of {_day(head.time)}",
         )  # fmt: skip
@@ -70,6 +71,8 @@ def commit_line(commit: Commit) -> str:
     if row.contributors:
         facts.append(f"{row.contributors} contributor" + ("s" if row.contributors > 1 else ""))
         facts.append(bytes_text(row.bytes_sent))
+    if commit.verdicts:
+        facts.append(f"{len(commit.verdicts)} verdict" + ("s" if len(commit.verdicts) > 1 else ""))
     return f"{short(row.commit)} {', '.join(facts)}"
 
 
@@ -87,6 +90,7 @@ def commit_fields(commit: Commit) -> dict[str, Any]:
         "samples": row.samples,
         "total_samples": commit.samples,
         "bytes_sent": row.bytes_sent,
+        "verdicts": len(commit.verdicts),
         "contributions": [
             {
                 "peer": signed.signer, "samples": claim.samples, "steps": claim.steps, "loss": claim.loss,

@@ -54,6 +54,10 @@ class Admitted:
         """Return who got in by a token."""
         return self.peers.get(token, frozenset())
 
+    def has(self, peer: PeerId) -> bool:
+        """Say whether `peer` got in by any token."""
+        return any(peer in inside for inside in self.peers.values())
+
     def after(self, event: EventManifest, commit: Commit) -> Admitted:
         """Return what holds after the next commit; `event` is in force for it.
 

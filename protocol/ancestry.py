@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from itertools import pairwise
 
 from .admission import NOBODY, Admitted
@@ -56,6 +57,11 @@ class Ancestry:
     def parent(self) -> Commit | None:
         """The base's parent, whose roster drew the committee that made the base final; None if the base is the root."""
         return self.commits[1] if len(self.commits) > 1 else None
+
+    @cached_property
+    def members(self) -> frozenset[PeerId]:
+        """The peers on the base's roster."""
+        return frozenset(member.peer for member in self.base.roster)
 
     def staleness(self, base: bytes) -> int | None:
         """Return how many commits older than the base this one is; None if it is not among the ancestors."""

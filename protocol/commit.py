@@ -65,9 +65,10 @@ class Commit(Record):
     of the contributions' training losses (None where there are none). `time` is the proposer's clock, for people only.
 
     `statement` is the signed message of whoever made a commit that no round made (`proposal.ProposalMerge`, `revert.Revert`); a
-    commit of a round has none, and its bytes do not mention it. Beside a statement may stand `verdicts`, signed envelopes that it
-    names by their hashes, and the `cosigners` of an event in which several maintainers decide. `amendment` is the newest one that
-    the proposer had applied (`amendments.chain`), not mentioned while there is none.
+    commit of a round has none, and its bytes do not mention it. `verdicts` are signed envelopes: beside a statement those that it
+    names by their hashes, in a round's commit what peers said since the last ones (`protocol/carried.py`); they are not mentioned
+    where there are none. `cosigners` go with a statement, in an event in which several maintainers decide. `amendment` is the
+    newest one that the proposer had applied (`amendments.chain`), not mentioned while there is none.
     """
 
     event: Digest
@@ -105,8 +106,8 @@ class Commit(Record):
         if (self.method in ("proposals", "revert")) != (self.statement is not None):
             raise ValueError("a merge of proposals and a revert, and nothing else, come with a statement")
         cosigners = [each.peer for each in self.cosigners]
-        if self.statement is None and (cosigners or self.verdicts):
-            raise ValueError("cosigners and verdicts go with a statement")
+        if self.statement is None and cosigners:
+            raise ValueError("cosigners go with a statement")
         if cosigners != sorted(set(cosigners)):
             raise ValueError("cosigners are in the order of their ids, each once")
         return self

@@ -1,25 +1,36 @@
 """Credit: who gave what to an event, computed from its commits and from nothing else, so that every node finds the same.
 
-What counts stands in final commits, signed by whom it is of: contributions that were merged, contributions that were refused, and
-precommits, each of which says that its signer replayed a merge. A proposer cannot add to it: what it writes into a commit without
-the signature of the peer concerned is not counted, and a refused contribution that is shown again and again counts once.
+What counts stands in final commits, signed by whom it is of: contributions that were merged, contributions that were refused,
+precommits, each of which says that its signer replayed a merge, and runs of gates (`gate_runs`). A proposer cannot add to it:
+what it writes into a commit without the signature of the peer concerned is not counted, and a refused contribution that is shown
+again and again counts once. Bytes served are signed by who received them, in merged contributions, and bounded (`receipts`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
+
+from pydantic import SerializerFunctionWrapHandler, model_serializer
 
 from .commit import Commit, open_attestation, open_contribution
 from .errors import RemoteProtocolError
+from .event import EventManifest
+from .gate_runs import GateRuns
 from .identity import PeerId
-from .messages import Blob, Contribution, Round
+from .messages import Round
+from .receipts import Receipts, payload_bytes
 from .record import Count, Record
+
+_ADDITIONS = ("gates", "served")
 
 
 class Credit(Record):
     """What one peer gave: `samples` and `bytes` are of merged contributions, `first` and `last` the rounds of its work.
 
-    `rounds` had a contribution of the peer merged, `checked` is how many merges it replayed and attested.
+    `rounds` had a contribution of the peer merged, `checked` is how many merges it replayed and attested. `gates` are runs of
+    gates; `served` is how many bytes of payloads, commits and snapshots contributors say that they got from it. Neither of the
+    last two is mentioned in the bytes while it is zero.
     """
 
     peer: PeerId
@@ -31,13 +42,32 @@ class Credit(Record):
     checked: Count = 0
     first: Round = 0
     last: Round = 0
+    gates: Count = 0
+    served: Count = 0
+
+    @model_serializer(mode="wrap")
+    def _without_what_came_later(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields: dict[str, Any] = serialise(self)
+        return {name: value for name, value in fields.items() if name not in _ADDITIONS or value}
+
+    @property
+    def gave(self) -> bool:
+        """Whether the peer gave anything; a refused contribution is nothing."""
+        return bool(self.contributions or self.checked or self.gates or self.served)
+
+    def row(self) -> dict[str, Any]:
+        """Return all fields, those too that the bytes do not mention."""
+        return {name: getattr(self, name) for name in type(self).model_fields}
 
 
 class CreditBook:
-    """The credit of all peers after a chain of commits. Commits are added in their order, each once, from the root's child on."""
+    """The credit of all peers after a chain of commits. They are added in their order, each once; the root gives nobody any."""
 
-    def __init__(self, commits: Iterable[Commit] = ()) -> None:
+    def __init__(self, event: EventManifest, commits: Iterable[Commit] = ()) -> None:
+        """`event` is as it was created: no amendment changes its gates."""
         self.round = 0
+        self._gate_runs = GateRuns(event)
+        self._receipts = Receipts()
         self._entries: dict[PeerId, dict[str, int]] = {}
         self._refused: set[bytes] = set()
         for commit in commits:
@@ -46,14 +76,21 @@ class CreditBook:
     def add(self, commit: Commit) -> None:
         """Count what stands in a final commit."""
         self.round = commit.round
+        if not commit.parents:
+            return
+        for peer, size in self._receipts.take(commit).items():
+            self._count(peer, commit.round, served=size)
         for signer, samples, size in _merged(commit):
             self._count(signer, commit.round, samples=samples, contributions=1, bytes=size)
         for signer in sorted({signer for signer, _, _ in _merged(commit)}):
             self._count(signer, commit.round, rounds=1)
         for rejected in commit.rejected:
             self._refuse(rejected.envelope, commit)
-        for signer in _attesters(commit):
+        attesters = _attesters(commit)
+        for signer in attesters:
             self._count(signer, commit.round - 1, checked=1)
+        for signer, runs in self._gate_runs.take(commit, attesters).items():
+            self._count(signer, commit.round - 1, gates=runs)
 
     def _refuse(self, envelope: bytes, commit: Commit) -> None:
         try:
@@ -75,27 +112,26 @@ class CreditBook:
         return Credit(peer=peer, **self._entries.get(peer, {}))
 
     def ranking(self) -> tuple[Credit, ...]:
-        """Return everybody's credit: by samples, then merges checked, then peer id."""
+        """Return everybody's credit: by samples, then merges checked, gates run, bytes served, peer id."""
         credits = [self.of(peer) for peer in self._entries]
-        return tuple(sorted(credits, key=lambda credit: (-credit.samples, -credit.checked, credit.peer)))
+        return tuple(sorted(credits, key=_place))
 
     def rank(self, peer: PeerId) -> int | None:
         """Return the peer's place in the ranking, from 1; None for who gave nothing."""
         return next((place for place, credit in enumerate(self.ranking(), 1) if credit.peer == peer), None)
 
 
-def credits(commits: Iterable[Commit]) -> tuple[Credit, ...]:
-    """Return everybody's credit after these commits (a chain from the root's child on), the greatest first."""
-    return CreditBook(commits).ranking()
+def credits(event: EventManifest, commits: Iterable[Commit]) -> tuple[Credit, ...]:
+    """Return everybody's credit after these commits (a chain from the root or its child on), the greatest first."""
+    return CreditBook(event, commits).ranking()
+
+
+def _place(credit: Credit) -> tuple[int, int, int, int, PeerId]:
+    return -credit.samples, -credit.checked, -credit.gates, -credit.served, credit.peer
 
 
 def _merged(commit: Commit) -> list[tuple[PeerId, int, int]]:
-    return [(signed.signer, claim.samples, _bytes(claim)) for signed, claim in commit.contributions()]
-
-
-def _bytes(claim: Contribution) -> int:
-    blobs: list[Blob] = [blob for blob in (claim.payload, claim.fisher) if blob is not None]
-    return sum(blob.size for blob in blobs)
+    return [(signed.signer, claim.samples, payload_bytes(claim)) for signed, claim in commit.contributions()]
 
 
 def _attesters(commit: Commit) -> list[PeerId]:

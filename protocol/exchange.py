@@ -8,11 +8,13 @@ from pydantic import Field
 
 from .amendments.amendment import LIMITS, MAX_NUMBER
 from .commit import Certificate
-from .messages import Blob
+from .messages import Blob, Envelope
 from .record import Digest, Record
 
 COMMITS_A_REPLY = 256
 AMENDMENTS_A_REPLY = 256
+VERDICTS_A_REPLY = 256
+VERDICTS_KNOWN = 1024
 
 
 class ManifestRequest(Record):
@@ -56,3 +58,16 @@ class AmendmentsReply(Record):
 
     amendments: Annotated[tuple[Annotated[bytes, Field(max_length=LIMITS.size)], ...], Field(max_length=AMENDMENTS_A_REPLY)]
     more: bool
+
+
+class VerdictsRequest(Record):
+    """Give me what peers said of versions of this event and no commit carries yet, but for these verdicts, which I have."""
+
+    event: Digest
+    known: Annotated[tuple[Digest, ...], Field(max_length=VERDICTS_KNOWN)]
+
+
+class VerdictsReply(Record):
+    """Verdicts, each in its signed envelope; there may be more."""
+
+    verdicts: Annotated[tuple[Envelope, ...], Field(max_length=VERDICTS_A_REPLY)]

@@ -35,6 +35,7 @@ class History:
         self._bodies = {self.root.digest: self.root}
         self._certificates: dict[bytes, Certificate] = {}
         self._admitted = {self.root.digest: NOBODY.after(event, self.root)}
+        self._versions = {self.root.state: 0}
         self._main = [self.root.digest]
 
     @property
@@ -109,6 +110,7 @@ class History:
             self._children.setdefault(parent, []).append(digest)
             self._bodies[digest] = commit
             self._admitted[digest] = admitted
+            self._versions[commit.state] = max(commit.round, self._versions.get(commit.state, 0))
         elif not better:
             return
         if self._main[-1] == parent:
@@ -142,6 +144,10 @@ class History:
     def at_round(self, round: int) -> bytes | None:
         """Return the digest of the main chain's commit of this round."""
         return self._main[round] if 0 <= round < len(self._main) else None
+
+    def round_with(self, state: bytes) -> int | None:
+        """Return the newest round after which the weights have this state hash, on any chain; None if none has."""
+        return self._versions.get(state)
 
     def is_ancestor(self, older: bytes, newer: bytes) -> bool:
         """Say whether `newer` is `older` or descends from it."""

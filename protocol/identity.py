@@ -32,6 +32,7 @@ def public_key_of(peer_id: str) -> bytes:
     return raw[len(_PREFIX) :]
 
 
+@lru_cache(maxsize=4096)
 def peer_id_of(public_key: bytes) -> str:
     """Return the peer id of a 32-byte Ed25519 public key."""
     text: bytes = base58.b58encode(_PREFIX + public_key)

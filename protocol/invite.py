@@ -12,7 +12,7 @@ from .errors import RemoteProtocolError
 from .record import Digest, Record, sha256
 from .tokens import Terms
 
-_PREFIX = "collab1-"
+PREFIX = "collab1-"
 _CHECKSUM_BYTES = 4
 _LIMITS = Limits(size=4096, depth=3, items=64)
 
@@ -48,16 +48,16 @@ class Invite(Record):
     def text(self) -> str:
         """Return the line: a prefix, then base64url of the canonical bytes and the first 4 bytes of their hash."""
         body = self.encode()
-        return _PREFIX + urlsafe_b64encode(body + sha256(body)[:_CHECKSUM_BYTES]).decode().rstrip("=")
+        return PREFIX + urlsafe_b64encode(body + sha256(body)[:_CHECKSUM_BYTES]).decode().rstrip("=")
 
     @classmethod
     def parse(cls, text: str) -> Invite:
         """Read an invite. Raises InviteError with a sentence for the person who pasted it."""
         compact = "".join(text.split())
-        if not compact.startswith(_PREFIX):
-            raise InviteError(f"an invite starts with {_PREFIX!r}; ask the coordinator for the line that `event invite` prints")
+        if not compact.startswith(PREFIX):
+            raise InviteError(f"an invite starts with {PREFIX!r}; ask the coordinator for the line that `event invite` prints")
         try:
-            encoded = compact.removeprefix(_PREFIX)
+            encoded = compact.removeprefix(PREFIX)
             raw = b64decode(encoded + "=" * (-len(encoded) % 4), altchars="-_", validate=True)
         except ValueError as error:
             raise InviteError("the invite has characters that do not belong; paste the whole line again") from error

@@ -17,12 +17,13 @@ from functools import cached_property
 from .admission import USED_UP, refusal, too_many
 from .amendments.event import AmendedEvent
 from .ancestry import Ancestry
+from .carried import verify_verdicts
 from .certificates import verify_certificate
 from .commit import Accepted, Certificate, Commit, Rejected, open_contribution
 from .errors import RemoteProtocolError
 from .event import EventManifest, MergeMethod
 from .gates import gate_of
-from .identity import PeerId
+from .identity import PeerId, public_key_of
 from .messages import Contribution, Goodbye, Signed
 from .roster import next_roster
 from .shares import shares, stale_samples
@@ -103,7 +104,8 @@ def claim_problem(
         return "stale"
     if ancestry.is_spent(signed.signer, claim.base):
         return "spent"
-    return refusal(event, signed.signer, claim.admission, ancestry.admitted) or _implausible(event, claim, payload_limit)
+    barred = refusal(event, signed.signer, claim.admission, ancestry.admitted)
+    return barred or _implausible(event, signed.signer, claim, payload_limit)
 
 
 def _rebases(event: EventManifest, made_for: int, used_in: int) -> bool:
@@ -113,7 +115,9 @@ def _rebases(event: EventManifest, made_for: int, used_in: int) -> bool:
     return same_kind and method_of(event, made_for) == method_of(event, used_in) and _decay(event) > 0
 
 
-def _implausible(event: EventManifest, claim: Contribution, payload_limit: int | None) -> str | None:
+def _implausible(event: EventManifest, signer: PeerId, claim: Contribution, payload_limit: int | None) -> str | None:
+    if public_key_of(signer) in (key for key, _ in claim.received):
+        return "implausible"  # nobody serves himself
     if claim.samples != claim.steps * event.inner.batch or claim.steps > event.inner.steps or abs(claim.loss) > _MAX_LOSS:
         return "implausible"
     if (claim.fisher is not None) != (method_of(event, claim.round + 1) == "fisher"):
@@ -134,13 +138,14 @@ def make_draft(
     certificate: Certificate | None,
     proposer: PeerId,
     amendment: bytes | None = None,
+    verdicts: Iterable[Signed] = (),
 ) -> Draft:
     """Return the commit after `ancestry.base` without its state hash, the same for any order of the arguments' items.
 
     `event` is the event with the amendments up to `amendment`, which the commit names.
 
     `accepted` holds (envelope, claim, clip), `rejected` (envelope, reason), `departed` the goodbyes of members; `certificate` is
-    what made the base final (None for the root).
+    what made the base final (None for the root); `verdicts` are about other commits, and only carried.
     """
     base = ancestry.base
     entries = sorted(accepted, key=lambda entry: entry[0].digest)
@@ -177,6 +182,7 @@ def make_draft(
         "time": 0,
         "parent_certificate": certificate,
         "amendment": amendment,
+        "verdicts": tuple(signed.encode() for signed in sorted(verdicts, key=lambda signed: signed.digest)),
     }
     return Draft(Commit.from_fields(fields))
 
@@ -232,6 +238,7 @@ def verify_commit(event: EventManifest, ancestry: Ancestry, commit: Commit, payl
         certificate=commit.parent_certificate,
         proposer=commit.proposer,
         amendment=commit.amendment,
+        verdicts=verify_verdicts(event, ancestry, commit),
     )
     _compare(draft.complete(commit.state, commit.time), commit)
 

@@ -6,9 +6,10 @@ A message names its event, so that a signature given in one event means nothing 
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Annotated, ClassVar, Literal, Self, TypeVar
+from itertools import pairwise
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeAlias, TypeVar
 
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from .canonical import encode
 from .errors import RemoteProtocolError
@@ -23,6 +24,12 @@ _DOMAIN = b"collab-node/message/1\0"
 Round = Annotated[int, Field(ge=0, lt=1 << 40)]
 View = Annotated[int, Field(ge=0, lt=1 << 20)]
 Envelope = Annotated[bytes, Field(max_length=64 * 1024)]
+MAX_NOTICED = 32
+MAX_RECEIPTS = 4
+"""So few that the largest commit, which holds its contributions, stays within a document's limit."""
+MAX_RECEIVED = (1 << 40) - 1
+Receipt: TypeAlias = tuple[Digest, Annotated[int, Field(ge=1, le=MAX_RECEIVED)]]
+"""The public key of a peer, and how many bytes of blobs the signer got from it."""
 
 
 class Message(Record):
@@ -58,6 +65,8 @@ class Contribution(Message):
     """The claim: trained on `base` (a commit) with this many samples, the update is `payload`.
 
     `admission` is what lets the signer into an event by invitation: a signature of the admission key, or a token's proof.
+    `received` says from whom the signer got payloads, commits and snapshots, as far as no merged contribution of it said so
+    before (`receipts`); in the order of the keys, and not mentioned while empty.
     """
 
     KIND = "contribution"
@@ -69,6 +78,18 @@ class Contribution(Message):
     steps: Annotated[int, Field(ge=1, lt=1 << 32)]
     loss: Finite
     admission: Signature | TokenProof | None
+    received: Annotated[tuple[Receipt, ...], Field(max_length=MAX_RECEIPTS)] = ()
+
+    @model_serializer(mode="wrap")
+    def _without_empty_additions(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields: dict[str, Any] = serialise(self)
+        return {name: value for name, value in fields.items() if name != "received" or value}
+
+    @model_validator(mode="after")
+    def _receipts_are_in_order(self) -> Contribution:
+        if any(first >= second for (first, _), (second, _) in pairwise(self.received)):
+            raise ValueError("receipts are in the order of their keys, each once")
+        return self
 
 
 class Proof(Record):
@@ -126,8 +147,16 @@ class AmendmentNotice(Message):
     amendment: Annotated[bytes, Field(max_length=32 * 1024)]
 
 
+class VerdictNotice(Message):
+    """What peers say that gates showed (`verdict.Verdict`), each in an envelope of its own; whoever passes them on signs this."""
+
+    KIND = "verdicts"
+    verdicts: Annotated[tuple[Envelope, ...], Field(min_length=1, max_length=MAX_NOTICED)]
+
+
 MESSAGES: dict[str, type[Message]] = {
-    message.KIND: message for message in (Progress, Contribution, Proposal, Attestation, Exhausted, Goodbye, AmendmentNotice)
+    message.KIND: message
+    for message in (Progress, Contribution, Proposal, Attestation, Exhausted, Goodbye, AmendmentNotice, VerdictNotice)
 }
 
 

@@ -14,6 +14,7 @@ from pydantic import AfterValidator, Field, field_validator
 
 from .canonical import Limits
 from .commit import Certificate
+from .exchange import SnapshotOffer
 from .messages import Blob
 from .module import MAX_PACKAGE_BYTES
 from .record import Digest, Record
@@ -90,6 +91,19 @@ class PathReply(Record):
     commits: Annotated[tuple[Blob, ...], Field(max_length=COMMITS_A_REPLY)]
     certificate: Certificate | None
     more: bool
+
+
+class StateRequest(Record):
+    """Which is the newest whole state at or before `tip` that you have?"""
+
+    event: Digest
+    tip: Digest
+
+
+class StateReply(Record):
+    """That one, as a blob to fetch; None if there is none."""
+
+    state: SnapshotOffer | None
 
 
 class RecordRequest(Record):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
@@ -99,13 +100,20 @@ def sign_verdict(identity: Identity, verdict: Verdict) -> Signed:
 def open_verdict(signed: Signed) -> Verdict:
     """Return the verdict in an envelope.
 
-    Verdicts are stored in the history and asked for, not gossiped, so `Signed.open` knows no such message. Raises
+    Verdicts are stored in the history, and gossiped inside a `VerdictNotice`, so `Signed.open` knows no such message. Raises
     RemoteProtocolError: "unexpected_kind", "bad_signature" or "malformed".
     """
     if signed.kind != Verdict.KIND:
         raise RemoteProtocolError("unexpected_kind", f"{signed.kind} where {Verdict.KIND} belongs")
     signed.check_signature()
     return Verdict.decode(signed.body)
+
+
+@lru_cache(maxsize=4096)
+def read_verdict(envelope: bytes) -> tuple[Signed, Verdict]:
+    """Decode an envelope and open the verdict in it. Raises RemoteProtocolError."""
+    signed = Signed.decode(envelope)
+    return signed, open_verdict(signed)
 
 
 def open_about(signed: Signed, event: bytes, state: bytes, against: bytes | None = None) -> tuple[PeerId, Verdict]:

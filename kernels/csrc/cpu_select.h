@@ -49,13 +49,19 @@ inline u32 count_reaching(const u32* keys, u32 count, u32 guess) {
 }
 
 // A key that `kept` or, for ties, more keys reach, and fewer exceed. All `count` >= `kept` keys are from `low` to `high`, and
-// followed by SLACK zeros.
+// followed by SLACK zeros. Every other step halves what is left, every other goes where the key would be if they lay evenly.
 inline u32 bisect(const u32* keys, u32 count, u32 kept, u32 low, u32 high) {
     if (count == kept) return low;
-    for (++high; high - low > 1;) {
-        const u32 middle = low + (high - low) / 2, reached = count_reaching(keys, count, middle);
+    u32 at_low = count, at_high = 0;  // how many keys reach them
+    ++high;
+    for (bool even = true; high - low > 1; even = !even) {
+        const u32 span = high - low;
+        const u32 share = static_cast<u32>(static_cast<u64>(span) * (at_low - kept) / (at_low - at_high));
+        const u32 middle = low + (even ? smaller(larger(share, 1), span - 1) : span / 2);
+        const u32 reached = count_reaching(keys, count, middle);
         if (reached == kept) return middle;
         (reached > kept ? low : high) = middle;
+        (reached > kept ? at_low : at_high) = reached;
     }
     return low;
 }

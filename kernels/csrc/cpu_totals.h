@@ -24,21 +24,10 @@ inline Chunk chunk_of(const Source& source, float decay, u64 start, u32 size) {
     return {delta, source.residual == nullptr ? nullptr : source.residual + start, source.out + start, size, decay, is_bf16};
 }
 
-inline float element(const float* delta, u32 i) { return delta[i]; }
-inline float element(const u16* delta, u32 i) { return bf16_value(delta[i]); }
-
 template <class Delta>
 inline void add_up(const Chunk& chunk, u32 at, u32 count) {
-    const Delta* delta = static_cast<const Delta*>(chunk.delta) + at;
-    float* totals = chunk.totals + at;
-    if (chunk.residual == nullptr) {
-        COLLAB_INDEPENDENT
-        for (u32 i = 0; i < count; ++i) totals[i] = element(delta, i);
-    } else {
-        const float* residual = chunk.residual + at;
-        COLLAB_INDEPENDENT
-        for (u32 i = 0; i < count; ++i) totals[i] = add(mul(chunk.decay, residual[i]), element(delta, i));
-    }
+    const float* residual = chunk.residual == nullptr ? nullptr : chunk.residual + at;
+    add_up(static_cast<const Delta*>(chunk.delta) + at, residual, chunk.decay, chunk.totals + at, count);
 }
 
 // totals = decay * residual + delta
@@ -80,38 +69,44 @@ inline void prefetch(const void* from, u64 elements, u64 size) {
     for (u64 i = 0; i < WORD * size; i += LINE) __builtin_prefetch(reinterpret_cast<const void*>(address + i));
 }
 
-template <class Delta>
-inline void add_up_ahead(const Chunk& chunk, u32 at, u32 count) {
-    prefetch(chunk.delta, at, sizeof(Delta));
-    prefetch(chunk.residual == nullptr ? chunk.totals : chunk.residual, at, sizeof(float));
-    add_up<Delta>(chunk, at, count);
-}
-
-// Those of a chunk, whose totals `before(at, count)` computes block by block.
-template <class Before>
-inline void collect(Candidates& candidates, const Chunk& chunk, float guess, Before before) {
+// Totals of a chunk that reach `guess`. `marks(at)` tells which of the 64 from `at` on do; before the last few are seen, fewer than
+// 64, `rest(at, count)` is called.
+template <class Marks, class Rest>
+inline void collect(Candidates& candidates, const Chunk& chunk, float guess, Marks marks, Rest rest) {
     candidates.count = 0;
     u32 at = 0;
-    for (; at + WORD <= chunk.size; at += WORD) {
-        before(at, WORD);
-        candidates.add(chunk.totals + at, at, reaching(chunk.totals + at, guess));
-    }
+    for (; at + WORD <= chunk.size; at += WORD) candidates.add(chunk.totals + at, at, marks(at));
     if (at == chunk.size) return;
-    before(at, chunk.size - at);
+    rest(at, chunk.size - at);
     const Padded last(chunk.totals + at, chunk.size - at);
     candidates.add(last.totals, at, last.reaching(guess));
 }
 
 inline void collect(Candidates& candidates, const Chunk& chunk, float guess) {
-    collect(candidates, chunk, guess, [](u32, u32) {});
+    collect(candidates, chunk, guess, [&](u32 at) { return reaching(chunk.totals + at, guess); }, [](u32, u32) {});
+}
+
+template <class Delta>
+inline void add_up_and_collect(Candidates& candidates, const Chunk& chunk, float guess) {
+    const Delta* delta = static_cast<const Delta*>(chunk.delta);
+    const float* residual = chunk.residual;
+    collect(
+        candidates, chunk, guess,
+        [&](u32 at) {
+            prefetch(delta, at, sizeof(Delta));
+            prefetch(residual == nullptr ? chunk.totals : residual, at, sizeof(float));
+            const float* before = residual == nullptr ? nullptr : residual + at;
+            return add_up_and_mark(delta + at, before, chunk.decay, chunk.totals + at, guess);
+        },
+        [&](u32 at, u32 count) { add_up<Delta>(chunk, at, count); });
 }
 
 // add_up and collect in one pass.
 inline void add_up_and_collect(Candidates& candidates, const Chunk& chunk, float guess) {
     if (chunk.is_bf16) {
-        collect(candidates, chunk, guess, [&](u32 at, u32 count) { add_up_ahead<u16>(chunk, at, count); });
+        add_up_and_collect<u16>(candidates, chunk, guess);
     } else {
-        collect(candidates, chunk, guess, [&](u32 at, u32 count) { add_up_ahead<float>(chunk, at, count); });
+        add_up_and_collect<float>(candidates, chunk, guess);
     }
 }
 

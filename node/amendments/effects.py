@@ -13,6 +13,7 @@ from ...protocol.amendments import InForce, SignedAmendment
 from ...protocol.errors import RemoteProtocolError
 from ...protocol.messages import AmendmentNotice, Signed
 from ..event.admitting import banned_error
+from ..finding import bootstrap
 from ..net.errors import NetworkError
 from .words import pause_words, standing_words
 
@@ -85,6 +86,9 @@ class Effects:
             await node.pausing.pause("coordinators", pause_words(state))
         else:
             node.pausing.resume("coordinators")
+        known = node.network.bootstrap[: len(state.bootstrap)] if before is None else before.bootstrap
+        if state.bootstrap and state.bootstrap != known:
+            node.network.find_at(bootstrap(node.store, state.bootstrap))
         if node.driver is not None and before is not None and before.last_round != state.last_round:
             node.driver.interrupt()  # the round that runs may be one too many, or there may be one again
         if before is not None and frozenset(state.banned) - self._banned:

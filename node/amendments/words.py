@@ -89,5 +89,7 @@ def standing_words(before: InForce, state: InForce) -> Iterator[str]:
         yield "the event goes on"
     if before.coordinators != state.coordinators or before.threshold != state.threshold:
         yield f"{len(state.coordinators)} coordinators, {state.threshold} of whom sign"
+    if before.bootstrap != state.bootstrap:
+        yield f"peers are found at {', '.join(state.bootstrap)}"
     for change in state.changes[len(before.changes) :]:
         yield f"a new recipe from round {change.from_round} on ({', '.join(change.values)})"

@@ -30,6 +30,7 @@ from . import (
     verdict,
     volunteer,
     weights,
+    workshop,
 )
 from .commands import Commands
 
@@ -111,8 +112,10 @@ app.add_typer(release.app, name="releases", rich_help_panel=_RELEASES)
 app.command("add", rich_help_panel=_RELEASES)(module.add)
 app.command("install", rich_help_panel=_RELEASES)(module.install)
 app.command("test-dependents", rich_help_panel=_RELEASES)(module.retest_dependents)
+workshop.add_to(module.app)
 app.add_typer(module.app, name="module", rich_help_panel=_RELEASES)
 
+app.command("clone", rich_help_panel=_REMOTES)(remote.clone)
 app.command("fetch", rich_help_panel=_REMOTES)(remote.fetch)
 app.command("push", rich_help_panel=_REMOTES)(remote.push)
 app.add_typer(remote.app, name="remote", rich_help_panel=_REMOTES)

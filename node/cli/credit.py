@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from ...protocol.credits import Credit
 
+_WIDE = 90
+
 certificate_app = typer.Typer(help="A signed statement of what a peer gave, to keep and to show.", no_args_is_help=True)
 
 
@@ -28,31 +30,25 @@ def credits(
 ) -> None:
     """List who gave what, computed from the signed history: every node finds the same."""
     from ..credit.leaderboard import count_credits, read_names
-    from ..credit.served import bytes_served, gates_run
     from ..reading import open_store
 
     node_home, folder = event_of(home, config, event)
+    manifest = folder.manifest().open()
     with open_store(folder) as store:
         head = store.head_commit()
-        ranking, names = count_credits(store, head).ranking(), read_names(store)
-        served, gates = bytes_served(store), gates_run(store)
+        ranking, names = count_credits(manifest, store, head).ranking(), read_names(store)
     if as_json:
         named = ((rank, credit, names.get(credit.peer, "")) for rank, credit in enumerate(ranking, 1))
-        rows = [{"rank": rank, "name": name, **credit.model_dump()} for rank, credit, name in named]
-        own = {"bytes_served": served, "gates_run": gates}
-        found = {"round": head.round, "commit": head.digest.hex(), "credits": rows[:limit], "this_node": own}
+        rows = [{"rank": rank, "name": name, **credit.row()} for rank, credit, name in named]
+        found = {"round": head.round, "commit": head.digest.hex(), "credits": rows[:limit]}
         typer.echo(json.dumps(found, ensure_ascii=False))
         return
     from rich.console import Console
 
-    from ..units import bytes_text
-
     console = Console()
-    console.print(f"{folder.manifest().open().name} after round {head.round}, {head.samples:,} samples in all", highlight=False)
-    console.print(_table(ranking[:limit], names, _own(node_home.identity_path), head.samples))
-    if served or gates:
-        helped = f"{bytes_text(served)} to others, ran {gates:,} gates"
-        console.print(f"this node also gave {helped}: its own count, which no commit proves", highlight=False)
+    console.print(f"{manifest.name} after round {head.round}, {head.samples:,} samples in all", highlight=False)
+    total = head.samples if console.width >= _WIDE else 0
+    console.print(_table(ranking[:limit], names, _own(node_home.identity_path), total))
 
 
 def _own(path: Path) -> str:
@@ -65,25 +61,27 @@ def _own(path: Path) -> str:
 
 
 def _table(ranking: tuple[Credit, ...], names: dict[str, str], own: str, samples: int) -> Table:
+    """`samples` in all, to say whose part is how large; 0 where there is no room for it."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
     from ..units import bytes_text
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=0)
     table.add_column("", justify="right", no_wrap=True)
-    table.add_column("who", no_wrap=True, overflow="ellipsis", min_width=16)
-    for heading in ("samples", "part", "merged", "refused", "checked", "sent"):
+    table.add_column("who", no_wrap=True, overflow="ellipsis", min_width=15)
+    part = ("part",) if samples else ()
+    for heading in ("samples", *part, "merged", "refused", "checked", "gates", "sent", "served"):
         table.add_column(heading, justify="right", no_wrap=True)
     for rank, credit in enumerate(ranking, 1):
         mine = credit.peer == own
         who = names.get(credit.peer) or f"…{credit.peer[-8:]}"
+        share = (f"{credit.samples / samples:.1%}",) if samples else ()
+        counts = (f"{count:,}" for count in (credit.contributions, credit.refused, credit.checked, credit.gates))
         table.add_row(
-            str(rank), Text(f"{who} (you)" if mine else who), f"{credit.samples:,}",
-            f"{credit.samples / samples:.1%}" if samples else "-",
-            f"{credit.contributions:,}", f"{credit.refused:,}", f"{credit.checked:,}", bytes_text(credit.bytes),
-            style="bold" if mine else None,
+            str(rank), Text(f"{who} (you)" if mine else who), f"{credit.samples:,}", *share, *counts,
+            bytes_text(credit.bytes), bytes_text(credit.served), style="bold" if mine else None,
         )  # fmt: skip
     return table
 
@@ -105,9 +103,28 @@ def issue_certificate(
         raise UserError(f"{out} is already there", "choose another name")
     node_home, folder = event_of(home, config, event)
     identity = keys.load(node_home.identity_path)
-    certificate = issue(folder, identity, peer or identity.peer_id)
+    certificate, missing = issue(folder, identity, peer or identity.peer_id)
     atomic_write(out, certificate.text().encode())
     typer.echo(f"wrote {out}; `collab-node certificate verify {out}` checks it")
+    if missing and certificate.open().credit.peer != identity.peer_id:
+        typer.echo(f"the event's own word it is once {missing} who sign for it run `collab-node certificate sign {out}`")
+
+
+@certificate_app.command()
+def sign(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A certificate that somebody else has issued.")],
+    home: HomeFlag = None,
+    config: ConfigFlag = None,
+) -> None:
+    """Sign a certificate too, once this home's history says the same: where several sign for the event."""
+    from .. import keys
+    from ..credit.certifying import sign as add_signature
+    from ..files import atomic_write
+
+    node_home = home_of(home, config)
+    certificate, missing = add_signature(file, node_home, keys.load(node_home.identity_path))
+    atomic_write(file, certificate.text().encode())
+    typer.echo(f"signed {file}; {missing} more must sign" if missing else f"signed {file}: it is the event's own word now")
 
 
 @certificate_app.command()
@@ -123,6 +140,6 @@ def verify(
     if found.agrees is False:
         raise UserError(f"{file} is signed by {found.statement.issuer}, but {found.history}")
     said, credit = found.statement, found.statement.credit
-    typer.echo(f"signature: good, by {found.role} ({said.issuer})")
+    typer.echo(f"signature: good, by {found.role} ({', '.join(found.signers)})")
     typer.echo(f"says: {credit.samples:,} samples of {credit.peer} in {said.title} up to round {said.round}")
     typer.echo(f"history: {found.history}")

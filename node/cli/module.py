@@ -1,4 +1,4 @@
-"""`add`, `install` and `module`: packages of adapters, heads and datastores, and what a project takes of them."""
+"""`add`, `install` and `module`: packages of adapters, experts, heads and datastores, and what a project takes of them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .flags import (
     settings_of,
 )  # fmt: skip
 
-app = typer.Typer(help="Packages: publish them, and LoRA adapters in and out.", no_args_is_help=True)
+app = typer.Typer(help="Packages: make, try and publish them; LoRA adapters in and out.", no_args_is_help=True)
 
 IndexFlag = Annotated[
     Path, typer.Option("--index", metavar="DIR", envvar="COLLAB_INDEX", help="The folder of packages; or set COLLAB_INDEX.")
@@ -65,7 +65,7 @@ def retest_dependents(
     home: HomeFlag = None, config: ConfigFlag = None, event: EventFlag = "", device: DeviceFlag = None,
     threads: ThreadsFlag = None, data_dir: DataFlag = None, as_json: JsonFlag = False,
 ) -> None:  # fmt: skip
-    """Re-test the packages that require the event's model on a new version of it: exit code 1 if one got worse."""
+    """Re-test the packages that require the event's model on a new version: exit code 1 if one got worse or does not fit."""
     from ..history.progress import shown_on_terminal
     from ..history.revisions import find_commit
     from ..modules.dependents import dependents_on, retest
@@ -125,7 +125,11 @@ def apply(
 ) -> None:
     """Write a base model's weights with a LoRA adapter merged into them."""
     from ..modules.adapter import apply_adapter
+    from ..modules.pack import MANIFEST, read_module
 
+    if (adapter / MANIFEST).exists() and (module := read_module(adapter)).kind != "adapter":
+        problem = f"{module.name} is of kind {module.kind}, which no weights of the base's own shape can hold"
+        raise UserError(problem, f"`collab-node module test {adapter}` puts it into the event's model")
     if out.exists() and not force:
         raise UserError(f"{out} is already there", "choose another name, or --force to replace it")
     typer.echo(f"wrote {out}: the adapter changed {apply_adapter(base, adapter, out)} tensors")

@@ -192,9 +192,11 @@ def renew(home: HomeFlag = None, config: ConfigFlag = None, event: EventFlag = "
     from ..releases import roles
 
     with _at_desk(home, config, event, write=True) as desk:
-        before = desk.files()
-        desk.keep(roles.renew(_some(before), _signer(home, config), _now()), before)
-    typer.echo(f"renewed for {roles.SHORT.days} days")
+        before, signer, now = desk.files(), _signer(home, config), _now()
+        files = roles.renew(desk.started(signer, now), signer, now)
+        desk.keep(files, before)
+        lacking = roles.missing(files)
+    typer.echo(f"{lacking} more must sign" if lacking else f"renewed for {roles.SHORT.days} days")
 
 
 @app.command()
@@ -208,8 +210,7 @@ def maintainers(
 
     if not peers:
         with _at_desk(home, config, event) as desk:
-            files = desk.files()
-            named, needed = roles.maintainers(roles.newest_root(files).signed) if files else ([desk.event.coordinator], 1)
+            named, needed = roles.maintainers(desk.files(), desk.signers()[-1])
         if as_json:
             typer.echo(json.dumps({"maintainers": named, "threshold": needed}))
         else:
@@ -267,7 +268,7 @@ def fields_of(made: Release) -> dict[str, Any]:
         "despite": made.despite, "dependents": [dependent_fields(each) for each in made.dependents], "tasks": list(made.tasks),
         "learned": list(made.evidence.learned) if made.evidence is not None else [],
         "message": made.message, "changelog": made.changelog, "licence": made.licence, "releaser": made.releaser,
-        "credits": [credit.model_dump() for credit in made.credits], "time": made.time,
+        "credits": [credit.row() for credit in made.credits], "time": made.time,
     }  # fmt: skip
 
 
@@ -276,12 +277,13 @@ def dependent_fields(dependent: Dependent) -> dict[str, Any]:
     gains = [
         {
             "gate": gain.compared.gate, "before": gain.before, "after": gain.after, "kept": gain.kept,
+            "measures": gain.measures.model_dump() if gain.measures is not None else None,
             "passed": gain.compared.passed, "compared": gain.compared.model_dump(),
         }
         for gain in dependent.gains
     ]  # fmt: skip
-    named = {"module": dependent.module, "version": dependent.version, "package": dependent.package.hex()}
-    return {**named, "problem": dependent.problem, "gains": gains}
+    named = {"module": dependent.module, "version": dependent.version, "kind": dependent.kind, "package": dependent.package.hex()}
+    return {**named, "fits": dependent.fits, "failed": dependent.failed, "problem": dependent.problem, "gains": gains}
 
 
 def _some(files: Files) -> Files:

@@ -1,4 +1,4 @@
-"""`remote`, `fetch` and `push`: histories, proposals, releases and packages between nodes."""
+"""`remote`, `clone`, `fetch` and `push`: histories, proposals, releases and packages between nodes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import UserError
-from .flags import ConfigFlag, EventFlag, HomeFlag, JsonFlag, event_of
+from .flags import ConfigFlag, EventFlag, HomeFlag, JsonFlag, event_of, home_of
 
 if TYPE_CHECKING:
     from ..home import EventFolder, Home
@@ -94,6 +94,27 @@ def forbid(peer: PeerArgument, home: HomeFlag = None, config: ConfigFlag = None,
     typer.echo(f"{peer} may not push to this node any more")
 
 
+def clone(
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help="An invite, another home's folder, or a bundle's file.")],
+    home: HomeFlag = None, config: ConfigFlag = None, event: EventFlag = "", as_json: JsonFlag = False,
+) -> None:  # fmt: skip
+    """Take over an event with all that SOURCE publishes of it, to read and check out. It is not joined, and nothing trains."""
+    from ..history.progress import shown_on_terminal
+    from ..remotes.cloning import clone as take
+    from ..remotes.cloning import origin_of
+    from .offline import offline
+
+    origin = origin_of(source, event)
+    with shown_on_terminal() as progress:
+        cloned = offline(take(home_of(home, config), origin, progress))
+    if as_json:
+        typer.echo(json.dumps(cloned.fields()))
+    else:
+        typer.echo("\n".join(cloned.report.lines()))
+        typer.echo(f"{cloned.name} ({cloned.event.hex()[:16]}) is here, with main at round {cloned.round}")
+    check_taken(cloned.report)
+
+
 def fetch(
     remote: Annotated[str, typer.Argument(metavar="[REMOTE]", help="Default: the only one, or origin.")] = "",
     refs: Annotated[list[str] | None, typer.Argument(metavar="[REF]…", help=RefsHelp)] = None,
@@ -131,7 +152,8 @@ def check_taken(report: Report) -> None:
     """Raise UserError if a name was refused."""
     if report.refused:
         count = sum(outcome.what == "refused" for outcome in report.outcomes)
-        raise UserError(f"{count} of {len(report.outcomes)} names refused by {report.where}", "the lines with ! say why")
+        names = {outcome.name for outcome in report.outcomes}
+        raise UserError(f"{count} of {len(names)} names refused by {report.where}", "the lines with ! say why")
 
 
 def _carry(home: Home, folder: EventFolder, what: str, name: str, refs: list[str], *, force: bool = False) -> Report:

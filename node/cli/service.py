@@ -14,21 +14,25 @@ if TYPE_CHECKING:
 
     from ..home import Home
 
+TrainFlag = Annotated[
+    bool | None, typer.Option("--train/--no-train", help="Train as well, or not; default: as `join` and `seed` do.")
+]
 app = typer.Typer(help="Run the node as a systemd user service.", no_args_is_help=True)
 
 DryRunFlag = Annotated[bool, typer.Option("--dry-run", help="Print what would be done, and do nothing.")]
 
 
 @app.command()
-def install(home: HomeFlag = None, config: ConfigFlag = None, event: EventFlag = "", dry_run: DryRunFlag = False) -> None:
-    """Write a unit that runs this home's node (`join` it once before), and start it now and with the machine."""
-    from ..event.joining import remembered_invite
+def install(
+    home: HomeFlag = None, config: ConfigFlag = None, event: EventFlag = "", train: TrainFlag = None, dry_run: DryRunFlag = False
+) -> None:
+    """Write a unit that runs this home's node, and start it now and with the machine: `seed` for an event that was created
+    here, `join` for one that was joined before."""
     from ..hosting.service import install as write
     from ..hosting.service import run_systemctl, unit_path, unit_text
 
     node_home = home_of(home, config)
-    remembered_invite(node_home, event)  # so that `join` needs none: the unit holds no token
-    text = unit_text(_command(node_home, config, event), node_home.path.absolute())
+    text = unit_text(_command(node_home, config, event, train), node_home.path.absolute())
     if dry_run:
         typer.echo(text, nl=False)
         return
@@ -47,11 +51,14 @@ def remove(dry_run: DryRunFlag = False) -> None:
         typer.echo(f"would stop the service and remove {unit_path()}")
         return
     take_away(unit_path(), run_systemctl)
-    typer.echo("stopped and removed; `collab-node join` runs the node without it")
+    typer.echo("stopped and removed; `collab-node join`, or `seed`, runs the node without it")
 
 
-def _command(home: Home, config: Path | None, event: str) -> list[str]:
-    command = [sys.executable, "-m", "collab.node", "join", "--home", str(home.path.absolute())]
-    command += ["--event", event] if event else []
+def _command(home: Home, config: Path | None, event: str, train: bool | None) -> list[str]:
+    from ..event.joining import taken_up_by
+
+    word, folder = taken_up_by(home, event)  # it needs no invite then: the unit holds no token
+    command = [sys.executable, "-m", "collab.node", word, "--home", str(home.path.absolute()), "--event", folder.path.name]
     command += ["--config", str(config.absolute())] if config is not None else []
+    command += [] if train is None else ["--train" if train else "--no-train"]
     return [*command, "--display", "plain", "--log-file", str(home.log_path.absolute())]

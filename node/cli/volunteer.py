@@ -80,7 +80,7 @@ def leave(
             call(path, "status")
     except NotRunning:
         _until_given_back(node_home)
-        typer.echo("left; `collab-node join` comes back, with the same key and all credit")
+        typer.echo("left; `collab-node join`, or `seed`, comes back, with the same key and all credit")
 
 
 def _until_given_back(home: Home) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from ...protocol.canonical import DOCUMENT_LIMITS, decode, encode
 from ...protocol.commit import Commit
 from ...protocol.credits import Credit, CreditBook
 from ...protocol.errors import RemoteProtocolError
+from ...protocol.event import EventManifest
 from ...protocol.identity import PeerId
 from ...protocol.names import check_name
 from ..store import Store
@@ -23,9 +24,12 @@ _MOST_NAMES = 4096
 class Leaderboard:
     """Follows the store's chain; a branch that lost is forgotten."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, event: EventManifest, store: Store, on_commit: Callable[[Commit], None] = lambda commit: None) -> None:
+        """`on_commit` hears of every commit of the chain when it is counted."""
+        self._event = event
         self._store = store
-        self._book = CreditBook()
+        self._on_commit = on_commit
+        self._book = CreditBook(event)
         self._last: bytes | None = None
         self._ranking: tuple[Credit, ...] = ()
         self._places: dict[PeerId, int] = {}
@@ -48,7 +52,7 @@ class Leaderboard:
     async def update(self) -> None:
         """Count the commits that are new, a few at a time: a long history does not hold the loop up."""
         if self._last is None or not self._store.on_chain(self._last):
-            self._book, self._last = CreditBook(), self._store.at_round(0)
+            self._book, self._last = CreditBook(self._event), self._store.at_round(0)
             self.losses.clear()
         if self._last is None:
             return
@@ -56,6 +60,7 @@ class Leaderboard:
         for number, digest in enumerate(new):
             commit = self._store.commit(digest)
             self._book.add(commit)
+            self._on_commit(commit)
             self._last = digest
             if commit.loss is not None:
                 self.losses.append(commit.loss)
@@ -66,12 +71,12 @@ class Leaderboard:
             self._places = {credit.peer: place for place, credit in enumerate(self._ranking, 1)}
 
 
-def count_credits(store: Store, last: Commit) -> CreditBook:
+def count_credits(event: EventManifest, store: Store, last: Commit) -> CreditBook:
     """Return the credit after the chain's commits up to `last`."""
     start = store.at_round(0)
     assert start is not None
     digests = store.digests_after(start, last.round)
-    return CreditBook(store.commit(digest) for digest in digests)
+    return CreditBook(event, (store.commit(digest) for digest in digests))
 
 
 def read_names(store: Store) -> dict[PeerId, str]:
@@ -84,9 +89,9 @@ def read_names(store: Store) -> dict[PeerId, str]:
         return {}
 
 
-def remember_names(store: Store, heard: Iterable[tuple[PeerId, str]], roster: Iterable[PeerId]) -> Mapping[PeerId, str]:
-    """Keep the names of those on the roster, beside those known; an empty name takes a name back."""
-    members = set(roster)
+def remember_names(store: Store, heard: Iterable[tuple[PeerId, str]], credited: Iterable[PeerId]) -> Mapping[PeerId, str]:
+    """Keep the names of those whom the history knows (`credited`), beside those known; an empty name takes a name back."""
+    members = set(credited)
     known = read_names(store)
     names = dict(known)
     for peer, name in heard:

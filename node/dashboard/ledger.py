@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from ...protocol.commit import Commit
 from ...protocol.credits import Credit, CreditBook
+from ...protocol.event import EventManifest
 from ...protocol.gates import gate_of
 from .facts import RoundFacts, facts_of
 
@@ -41,21 +42,23 @@ class RoundLine:
 
 @dataclass
 class Ledger:
-    """The sums so far; `newest` is the last commit that went in."""
+    """The sums so far of a history of `event`; `newest` is the last commit that went in."""
 
+    event: EventManifest
     lines: list[RoundLine] = field(default_factory=list)
     reasons: Counter[str] = field(default_factory=Counter)
     recent: deque[tuple[int, str, str]] = field(default_factory=lambda: deque(maxlen=_RECENT))
     newest: RoundFacts | None = None
-    _book: CreditBook = field(default_factory=CreditBook)
     _ranking: tuple[Credit, ...] = ()
+
+    def __post_init__(self) -> None:
+        self._book = CreditBook(self.event)
 
     def take(self, commit: Commit) -> None:
         """Add the commit that follows the newest."""
         facts = facts_of(commit)
         self.lines.append(self._line(facts))
-        if commit.parents:
-            self._book.add(commit)
+        self._book.add(commit)
         self._ranking = ()
         for refusal in facts.refusals:
             self.reasons[refusal.reason] += 1

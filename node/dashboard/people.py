@@ -46,10 +46,10 @@ def peer_rows(ledger: Ledger, swarm: Mapping[str, Any], me: str, names: Mapping[
 
 def _given(credit: Credit | None) -> dict[str, int]:
     if credit is None:
-        return dict.fromkeys(("accepted", "refused", "checked", "samples", "size"), 0)
+        return dict.fromkeys(("accepted", "refused", "checked", "samples", "size", "gates", "served"), 0)
     return {
         "accepted": credit.contributions, "refused": credit.refused, "checked": credit.checked, "samples": credit.samples,
-        "size": credit.bytes,
+        "size": credit.bytes, "gates": credit.gates, "served": credit.served,
     }  # fmt: skip
 
 

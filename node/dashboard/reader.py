@@ -71,7 +71,7 @@ class Reader:
         self._folder = folder
         self._event = folder.manifest().open()
         self._store: Store | None = None
-        self._ledger = Ledger()
+        self._ledger = Ledger(self._event)
         self._notes = Notes()
         self._released = Released(folder, self._event)
         self._verdicts: tuple[bytes | None, Measured] = (None, {})
@@ -143,7 +143,7 @@ class Reader:
         """Fold in commits for a moment; return how many are left."""
         ledger, newest = self._ledger, self._ledger.newest
         if newest is not None and store.at_round(newest.round) != newest.commit:  # another branch won
-            ledger = self._ledger = Ledger()
+            ledger = self._ledger = Ledger(self._event)
             newest = None
         left = store.digests_after(newest.commit) if newest is not None else store.digests()[::-1]
         ends = time.monotonic() + _FOLD_SECONDS

@@ -25,6 +25,7 @@ from ...protocol.proposal import ModelProposal, open_merge
 from ...protocol.record import Record, sha256
 from ...protocol.statement import verify_unsigned
 from ..errors import UserError
+from ..failpoints import failpoint
 from ..files import atomic_write
 from ..store import Store
 from ..units import short
@@ -89,6 +90,7 @@ def write_draft(path: Path, draft: Draft, store: Store) -> None:
     record = _Drafted(branch=draft.branch, commit=draft.commit.encode()).encode()
     blobs = [store.blobs.read(blob.sha256) or b"" for _, proposal in draft.proposals() for blob in proposal.blobs()]
     atomic_write(path, _LENGTH.pack(len(record)) + record + b"".join(blobs))
+    failpoint("draft-written")
 
 
 def read_draft(path: Path) -> tuple[Draft, list[tuple[Signed, list[bytes]]]]:

@@ -9,6 +9,7 @@ from ...protocol.event import EventManifest
 from ...protocol.identity import Identity
 from ...protocol.messages import Signed
 from ..errors import UserError
+from ..failpoints import failpoint
 from ..history.replay import replaying
 from ..history.revert import branch_to_take, keep_revert
 from ..proposals.board import keep
@@ -36,6 +37,7 @@ def keep_draft(store: Store, draft: Draft) -> bool:
     if parent.digest != draft.commit.base:
         raise UserError(f"{draft.branch} moved since the draft was made", "make another one: it would follow another version")
     (keep_revert if draft.commit.method == "revert" else keep_merge)(store, name, now, draft.commit)
+    failpoint("draft-kept")
     return True
 
 

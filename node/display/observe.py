@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from ...protocol.merging import parts
 from ..amendments.words import ANNOUNCEMENTS, end_words
-from ..credit.served import gates_run
 from .view import NodeView
 
 if TYPE_CHECKING:
@@ -38,8 +37,6 @@ def observe(node: Node) -> NodeView:
         "samples": node.trained_samples,
         "addresses": node.addresses,
         "name": node.options.settings.name,
-        "served": node.served.bytes,
-        "gates_run": gates_run(node.store),
         "warning": node.warning,
     }
     if node.driver is not None:
@@ -75,6 +72,7 @@ def _round(node: Node) -> dict[str, object]:
     found |= {
         "rank": rank, "ranked": len(board.ranking), "losses": tuple(board.losses), "board": tuple(board.first(_BOARD)),
         "credit_samples": credit.samples, "credit_contributions": credit.contributions,
+        "credit_checked": credit.checked, "credit_gates": credit.gates, "credit_served": credit.served,
     }  # fmt: skip
     if training is not None:
         found |= {

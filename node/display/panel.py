@@ -143,7 +143,6 @@ def _machine(view: NodeView) -> Iterator[Text]:
     if not view.trains:
         yield Text(f"{device} · helps without training:")
         yield Text("checks merges, runs gates, serves and relays")
-        yield Text(_helped(view))
     elif view.paused:
         yield Text(f"{device} · its memory is yours{done}")
     else:
@@ -153,21 +152,29 @@ def _machine(view: NodeView) -> Iterator[Text]:
     yield Text(f"{bytes_text(view.bytes_sent)} sent · {bytes_text(view.bytes_received)} received{restarts}")
 
 
-def _helped(view: NodeView) -> str:
-    """Say what a node gave that does not train."""
-    gates = f" · {view.gates_run:,} gates run" if view.gates_run else ""
-    return f"{bytes_text(view.served)} served to others{gates}"
-
-
 def _credit(view: NodeView) -> RenderableType:
     if view.rank is None:
-        waits = "it comes with the first contribution that is merged" if view.trains else "samples and votes count, help does not"
+        waits = "it comes with the first contribution that is merged" if view.trains else "it comes when others say what they got"
         return Text(f"none yet: {waits}" if view.running else "none yet")
     part = f" · {view.credit_samples / view.swarm_samples:.1%} of all" if view.swarm_samples else ""
-    lines = [Text(f"{view.credit_samples:,} samples in {view.credit_contributions:,} contributions{part}")]
+    lines = [Text(text) for text in (_given(view, part), _helped(view)) if text]
     share = f" · {view.share:.0%} of round {view.round}" if view.share else ""
     lines.append(Text.assemble((f"place {view.rank} of {view.ranked}", "bold"), share))
     return Group(*lines)
+
+
+def _given(view: NodeView, part: str) -> str:
+    if not view.credit_contributions:
+        return ""
+    return f"{view.credit_samples:,} samples in {view.credit_contributions:,} contributions{part}"
+
+
+def _helped(view: NodeView) -> str:
+    """Say what a node gave beside samples."""
+    checked = f"{view.credit_checked:,} merges checked" if view.credit_checked else ""
+    gates = f"{view.credit_gates:,} gates run" if view.credit_gates else ""
+    served = f"{bytes_text(view.credit_served)} served" if view.credit_served else ""
+    return " · ".join(text for text in (checked, gates, served) if text)
 
 
 def _following(view: NodeView) -> str:

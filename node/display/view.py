@@ -15,8 +15,8 @@ class NodeView:
     `round` is the newest commit's, `commit` its digest in hex, `contributors` and `share` how many made it and which part of it
     (0 to 1) was this node's. `phase_seconds_left` and the losses are None while unknown. `message` is one line for people,
     `warning` one that tells what to mend, `paused` why the node rests, if it does, and `pauser` who has the reason: owner or
-    manners. `losses` are those of the newest commits, oldest first; `rank` and `credit_…` this peer's in the history, `board` the
-    first peers' names and samples. `served` (bytes) and `gates_run` are what this node counted itself, over all its runs.
+    manners. `losses` are those of the newest commits, oldest first; `rank` and `credit_…` this peer's in the history
+    (`credit_served` in bytes), `board` the first peers' names and samples.
     """
 
     event: str
@@ -49,8 +49,6 @@ class NodeView:
     gossip_peers: int = 0
     bytes_sent: int = 0
     bytes_received: int = 0
-    served: int = 0
-    gates_run: int = 0
     restarts: int = 0
     device: str = ""
     metrics_port: int = 0
@@ -61,6 +59,9 @@ class NodeView:
     ranked: int = 0
     credit_samples: int = 0
     credit_contributions: int = 0
+    credit_checked: int = 0
+    credit_gates: int = 0
+    credit_served: int = 0
     losses: tuple[float, ...] = ()
     board: tuple[tuple[str, int], ...] = ()
 

@@ -15,7 +15,7 @@ from ...protocol.identity import Identity
 from ...protocol.manifest import SignedManifest
 from .. import keys
 from ..errors import UserError, disk_errors
-from ..files import is_running, sync
+from ..files import is_running, make_folder, sync
 from ..home import EventFolder, Home
 from ..store import Store, file_digest
 from .start import make_start
@@ -78,7 +78,29 @@ def staging(home: Home) -> Iterator[EventFolder]:
             shutil.rmtree(path, ignore_errors=True)
 
 
+@contextmanager
+def half_made(target: EventFolder) -> Iterator[EventFolder]:
+    """As `staging`, for what takes long: until it is published it stays for the next attempt, unless not even the event came."""
+    folder = _half_made(target)
+    with disk_errors(folder.path):
+        make_folder(folder.path)
+        try:
+            yield folder
+        finally:
+            folder.remove_unless_joined()
+
+
+def forget_half_made(target: EventFolder) -> None:
+    """Remove what an attempt left of an event that came in another way meanwhile."""
+    shutil.rmtree(_half_made(target).path, ignore_errors=True)
+
+
+def _half_made(target: EventFolder) -> EventFolder:
+    return EventFolder(target.path.with_name(f".half-made-{target.path.name}"))
+
+
 def publish(folder: EventFolder, target: EventFolder) -> None:
     """Give a staged folder its place, whole and durably."""
+    target.remove_unless_joined()  # what a killed `join` left there
     os.rename(folder.path, target.path)
     sync(target.path.parent)

@@ -1,10 +1,13 @@
-"""The invite that a volunteer pastes, and the one that this node used the last time."""
+"""The invite that a volunteer pastes, and how a node takes up again an event that it knows."""
 
 from __future__ import annotations
 
-from ...protocol.invite import Invite, InviteError
+from typing import Literal
+
+from ...protocol.invite import PREFIX, Invite, InviteError
+from .. import keys
 from ..errors import UsageError, UserError
-from ..home import Home
+from ..home import EventFolder, Home
 from .admitting import check_expiry
 
 
@@ -14,6 +17,11 @@ def read_invite(text: str) -> Invite:
         return Invite.parse(text)
     except InviteError as error:
         raise UserError(str(error)) from error
+
+
+def is_invite(text: str) -> bool:
+    """Say whether the text is meant to be an invite."""
+    return text.lstrip().startswith(PREFIX)
 
 
 def check_usable(home: Home, invite: Invite, now: float) -> None:
@@ -32,3 +40,22 @@ def remembered_invite(home: Home, event: str) -> Invite:
         return read_invite(folder.invite_path.read_text(encoding="ascii", errors="replace"))
     except OSError as error:
         raise UserError(f"the invite of this event is not kept here: {error.strerror}", "paste it again") from error
+
+
+def taken_up_by(home: Home, event: str) -> tuple[Literal["seed", "join"], EventFolder]:
+    """Return the command that takes an event of this home up again without being told more, and where the event is.
+
+    `join` with the invite that is kept, `seed` where the event was created. Raises UserError.
+    """
+    folder = home.find_event(event)
+    if not folder.invite_path.is_file() and _created_here(home, folder):
+        return "seed", folder
+    remembered_invite(home, folder.path.name)
+    return "join", folder
+
+
+def _created_here(home: Home, folder: EventFolder) -> bool:
+    try:
+        return keys.load(home.identity_path).peer_id == folder.manifest().open().coordinator
+    except FileNotFoundError:
+        return False

@@ -11,7 +11,7 @@ from typing import Any
 from ...protocol.canonical import encode
 from ...protocol.commit import Commit
 from ...protocol.event import EventManifest
-from ...protocol.gates import CommandGate, EventGate, HeadGate, LossGate, OwnGate
+from ...protocol.gates import CommandGate, EventGate, OwnGate
 from ...protocol.identity import Identity
 from ...protocol.messages import Signed
 from ...protocol.record import sha256
@@ -24,8 +24,6 @@ from ..store import Store
 from ..trainer import messages
 from ..trainer.messages import VersionRef
 from .command import measure_command
-
-_NEVER_CLEAR = 1e-9
 
 
 @dataclass(frozen=True)
@@ -126,11 +124,11 @@ def result_of(answer: messages.GateRun) -> Result:
     return Result(Measurement.decode(answer.measurement), answer.data, answer.hardware)
 
 
-def to_the_end(gate: EventGate) -> EventGate:
-    """Return the gate, certain of nothing: it looks at all samples that it may, so that its measures can be compared."""
-    return gate.model_copy(update={"significance": _NEVER_CLEAR}) if isinstance(gate, LossGate | HeadGate) else gate
+def request_for(
+    gate: EventGate, candidate: VersionRef, seed: bytes, base: VersionRef | None = None, *, whole: bool = False
+) -> messages.RunGate:
+    """Return what the worker is asked; without `base` the candidate is compared with the worker's base.
 
-
-def request_for(gate: EventGate, candidate: VersionRef, seed: bytes, base: VersionRef | None = None) -> messages.RunGate:
-    """Return what the worker is asked; without `base` the candidate is compared with the worker's base."""
-    return messages.RunGate(gate=gate.encode(), base=base or VersionRef(), candidate=candidate, seed=seed)
+    `whole`: all samples that the gate may look at, so that measures can be compared.
+    """
+    return messages.RunGate(gate=gate.encode(), base=base or VersionRef(), candidate=candidate, seed=seed, whole=whole)

@@ -13,7 +13,7 @@ from ...protocol.errors import RemoteProtocolError
 from ...protocol.event import EventManifest
 from ...protocol.identity import PeerId
 from ...protocol.messages import Signed
-from ...protocol.verdict import Verdict, open_verdict
+from ...protocol.verdict import Verdict, open_verdict, read_verdict
 from ..errors import UserError
 from ..store import Store
 
@@ -69,8 +69,9 @@ def add_verdicts(event: EventManifest, store: Store, verdicts: Sequence[Signed])
 
 
 def verdicts_of(store: Store, commit: Commit, against: bytes | None = None) -> list[Held]:
-    """Return what is known of a commit (only against this state, if one is given): kept here, or in the commit itself."""
-    signed = {each.digest: each for each in (*map(Signed.decode, commit.verdicts), *store.verdicts.about(commit.state))}
-    held = [Held(each, open_verdict(each)) for each in signed.values()]
+    """Return what counts of what is known of a commit (only against this state, if one is given): kept here, or in a commit."""
+    own = [signed for signed, verdict in map(read_verdict, commit.verdicts) if verdict.candidate == commit.state]
+    known = {each.digest: each for each in (*own, *store.verdicts.about(commit.state))}
+    held = [Held(each, open_verdict(each)) for each in known.values() if not store.verdicts.is_dropped(each.digest)]
     chosen = [each for each in held if against in (None, each.verdict.against)]
     return sorted(chosen, key=lambda each: (each.verdict.measurement.gate, each.peer, each.signed.digest))

@@ -12,7 +12,6 @@ from ...protocol.commit import Commit
 from ...protocol.event import EventManifest
 from ...protocol.history import History
 from ...protocol.identity import Identity
-from ..credit.served import GATES_RUN
 from ..processes.ipc import ChannelClosed, RemoteFailure
 from ..rounds.fetching import Unavailable
 from ..store import Store
@@ -46,4 +45,5 @@ class Witness:
         if shown:
             made = [result.sign(self._identity, self._event, commit, ancestry.base) for result in shown]
             own_verdicts.keep(self._store, made)
-            self._store.count(GATES_RUN, len(shown))
+            for signed in made:
+                self._store.verdicts.hear(signed)

@@ -15,6 +15,7 @@ from ...protocol.commit import Certificate, Commit, decode_commit, root_commit
 from ...protocol.errors import RemoteProtocolError
 from ...protocol.event import EventManifest
 from ...protocol.messages import Contribution, Signed
+from ...protocol.verdict import read_verdict
 from ..errors import UserError
 from ..store import Blobs, Store, file_digest
 from ..store.index import Index
@@ -80,7 +81,7 @@ class _Checks:
         """Return what every check finds."""
         checks = (
             self._database, self._rows_of_commits, self._chain, self._certificates, self._tags, self._snapshots,
-            self._payloads, self._contributions, self._garbage,
+            self._payloads, self._contributions, self._verdicts, self._garbage,
         )  # fmt: skip
         return [finding for check in checks for finding in check()]
 
@@ -123,6 +124,10 @@ class _Checks:
         for parent in commit.parents:
             if not self._store.has_commit(parent):
                 text = f"{name} has a parent that is not here, {short(parent)}"
+                yield Finding("commit", text, GET_COMMIT, commit=digest, round=round)
+        for envelope in commit.verdicts:
+            if problem := _verdict_problem(envelope):
+                text = f"{name} carries a verdict that is none: {problem}"
                 yield Finding("commit", text, GET_COMMIT, commit=digest, round=round)
 
     def _chain(self) -> Iterator[Finding]:
@@ -196,6 +201,16 @@ class _Checks:
             except RemoteProtocolError as error:
                 yield Finding("contribution", f"contribution {short(digest)} cannot be read: {error}", JOIN_AGAIN)
 
+    def _verdicts(self) -> Iterator[Finding]:
+        for digest, candidate, envelope in self._index.rows("SELECT digest, candidate, envelope FROM verdicts"):
+            if problem := _verdict_problem(envelope, (digest, candidate)):
+                yield Finding("verdict", f"verdict {short(digest)} is none: {problem}", JOIN_AGAIN)
+        for candidate, digest, carrier in self._index.rows('SELECT candidate, digest, "commit" FROM carried'):
+            commit = self._commits.get(carrier)
+            if commit is not None and all(_verdict_problem(envelope, (digest, candidate)) for envelope in commit.verdicts):
+                text = f"the index says that commit {short(carrier)} carries verdict {short(digest)}, which it does not"
+                yield Finding("index", text, JOIN_AGAIN, commit=carrier)
+
     def _garbage(self) -> Iterator[Finding]:
         try:
             kept = reach(self._event, self._store, self._index)
@@ -207,3 +222,12 @@ class _Checks:
         if blobs := [digest for digest in self._blobs if digest not in kept.blobs]:
             size = bytes_text(sum(self._store.blobs.size(digest) or 0 for digest in blobs))
             yield Finding("unreachable", f"{len(blobs)} blobs, {size} in all, are needed by nothing", GC, severity="note")
+
+
+def _verdict_problem(envelope: bytes, row: tuple[bytes, bytes] | None = None) -> str:
+    """Return what is wrong with a verdict; with a `row` (its digest, and the version that it is about) that it is another one."""
+    try:
+        signed, verdict = read_verdict(envelope)
+    except RemoteProtocolError as error:
+        return str(error)
+    return "" if row in (None, (signed.digest, verdict.candidate)) else "it is another one"

@@ -77,7 +77,7 @@ def _rows(event: EventManifest, store: Store, index: Index, kept: Reach, found: 
     for digest in closed:
         index.write("DELETE FROM contributions WHERE digest = ?", (digest,))
     for digest in lost:
-        for table in ("snapshots", "certificates", "merged"):
+        for table in ("snapshots", "certificates", "merged", "carried"):
             index.write(f'DELETE FROM {table} WHERE "commit" = ?', (digest,))
         index.write("DELETE FROM commits WHERE digest = ?", (digest,))
 

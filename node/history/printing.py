@@ -32,7 +32,7 @@ from .log import by_contributor, log_fields, log_line, ref_labels, spans
 from .moves import Move, matching, moves_of, summed
 from .payloads import Payloads
 from .revisions import find_commits, read_commit
-from .show import certificate_fields, departed_of, revert_lines, show_fields
+from .show import carried_of, certificate_fields, departed_of, revert_lines, show_fields
 
 if TYPE_CHECKING:
     from ...kernels import Layout
@@ -175,6 +175,9 @@ def _headers(store: Store, shown: Commit) -> Iterator[str]:
     yield f"roster {len(shown.roster)} members"
     if departed := departed_of(shown):
         yield f"left   {', '.join(map(peer_text, departed))}"
+    if shown.statement is None and (said := carried_of(shown)):
+        peers = len({each.peer for each in said})
+        yield f"tests  {len(said)} verdict{'s'[: len(said) > 1]} of {peers} peer{'s'[: peers > 1]} on earlier versions"
     if (proof := certificate_fields(store, shown)) is not None:
         signers = ", ".join(map(peer_text, proof["signers"]))
         yield f"final  epoch {proof['epoch']}, view {proof['view']}, signed by {signers}"

@@ -93,6 +93,10 @@ class Replay(Weights):
         """See messages.Measure. Raises RemoteFailure."""
         return await self._call(lambda worker: worker.measure(request))
 
+    async def make_module(self, request: messages.MakeModule) -> messages.MadeModule:
+        """See messages.MakeModule. Raises RemoteFailure."""
+        return await self._call(lambda worker: worker.make_module(request))
+
     async def loss(self, samples: int = 0, candidate: str = "") -> float:
         """Return the held-out loss in nats a token, of where we are or of a merge by its key.
 

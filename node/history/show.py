@@ -9,7 +9,9 @@ from ...protocol.commit import Certificate, Commit, open_attestation
 from ...protocol.errors import RemoteProtocolError
 from ...protocol.messages import Signed
 from ...protocol.revert import open_revert
+from ...protocol.verdict import read_verdict
 from ..errors import UserError
+from ..gates.verdicts import Held
 from ..proposals.merged import merged_fields
 from ..store import Store
 from ..units import peer_text, short
@@ -40,6 +42,14 @@ def certificate_fields(store: Store, commit: Commit) -> dict[str, Any] | None:
 def departed_of(commit: Commit) -> list[str]:
     """Return who said goodbye."""
     return [Signed.decode(envelope).signer for envelope in commit.departed]
+
+
+def carried_of(commit: Commit) -> list[Held]:
+    """Return the verdicts in a commit. Raises UserError if one of them is none."""
+    try:
+        return [Held(*read_verdict(envelope)) for envelope in commit.verdicts]
+    except RemoteProtocolError as error:
+        raise UserError(f"the commit {short(commit.digest)} carries what is no verdict ({error})", FSCK) from error
 
 
 def revert_fields(commit: Commit) -> dict[str, Any] | None:
@@ -81,6 +91,7 @@ def show_fields(
         **log_fields(commit, ref_labels(store)),
         "revert": revert_fields(commit),
         "departed": departed_of(commit),
+        "carried": [each.fields() | {"candidate": each.verdict.candidate.hex()} for each in carried_of(commit)],
         "certificate": certificate_fields(store, commit),
         "tensors": None if moves is None else [move.to_dict() for move in moves],
         **({"merged": merged} if merged is not None else {}),

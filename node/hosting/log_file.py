@@ -16,7 +16,7 @@ _POLL_SECONDS = 0.25
 def last_lines(path: Path, count: int) -> list[str]:
     """Return the last `count` lines of the log at `path`, older files (`.1`, `.2` …) included. Raises UserError."""
     if not path.exists():
-        hint = "a node that runs in a terminal logs there; `join --detach` and the service write one"
+        hint = "a node that runs in a terminal logs there; `--detach` and the service write one"
         raise UserError(f"there is no log {path}", hint)
     lines: list[str] = []
     number = 0

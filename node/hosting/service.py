@@ -98,7 +98,7 @@ def remove(path: Path, run: Run) -> None:
 def run_systemctl(command: Sequence[str]) -> None:
     """Run a command of systemd. Raises UserError with its words if it fails."""
     if shutil.which(command[0]) is None:
-        raise UserError("this machine has no systemd", "`--dry-run` prints the unit; `join --detach` needs none")
+        raise UserError("this machine has no systemd", "`--dry-run` prints the unit; `--detach` needs none")
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         said = " ".join(done.stderr.split()) or f"exit code {done.returncode}"

@@ -23,12 +23,14 @@ REASONS = frozenset({
     "fisher_size", "fisher_unexpected", "gate", "implausible", "invite_expired", "invite_revoked", "invite_used_up", "late",
     "lost", "malformed", "no_such_view", "non_finite", "not_a_member", "not_allowed", "not_invited", "not_the_proposer",
     "omitted", "out_of_range", "oversized", "payload_codec", "payload_empty", "payload_malformed", "payload_size",
-    "rate_limited", "refused", "spent", "stale", "stalled", "state_mismatch", "too_many_records", "unavailable",
+    "rate_limited", "refused", "spent", "stale", "stalled", "state_mismatch", "too_many_records", "too_many_verdicts",
+    "unavailable",
     "unexpected_kind",
-    "unknown_base", "unknown_call", "unknown_event", "unknown_kind", "unknown_parent", "wrong_accepted",
+    "unknown_base", "unknown_call", "unknown_event", "unknown_gate", "unknown_kind", "unknown_parent",
+    "unknown_version", "wrong_accepted",
     "wrong_author", "wrong_bytes", "wrong_departed", "wrong_event", "wrong_expiration", "wrong_key",
     "wrong_parents", "wrong_proposer", "wrong_rejected", "wrong_round", "wrong_shares", "wrong_state",
-    "wrong_topic",
+    "wrong_topic", "wrong_verdicts",
 })  # fmt: skip
 
 

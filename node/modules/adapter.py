@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from safetensors import SafetensorError, safe_open
+from pydantic import BaseModel, ConfigDict, Field
+from safetensors import SafetensorError
 
 from ..errors import UserError
+from .reading import read_config, read_headers
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -24,7 +26,7 @@ CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
 PREFIX = "base_model.model."
 _A, _B = ".lora_A.weight", ".lora_B.weight"
-_MOST_BYTES = 1024 * 1024
+_HINT = "peft's save_pretrained writes it"
 
 
 class LoraConfig(BaseModel):
@@ -57,8 +59,8 @@ class Adapter:
 
 def check_adapter(folder: Path) -> Adapter:
     """Read an adapter's configuration and its tensors' shapes, none of its weights. Raises UserError."""
-    config = _config(folder / CONFIG)
-    shapes = _shapes(folder / WEIGHTS)
+    config = read_config(folder / CONFIG, LoraConfig, _HINT)
+    shapes = {name: header.shape for name, header in read_headers(folder / WEIGHTS, _HINT).items()}
     names = {name.removesuffix(_A).removesuffix(_B) for name in shapes}
     pairs = {}
     for name in sorted(names):
@@ -71,25 +73,6 @@ def check_adapter(folder: Path) -> Adapter:
     return Adapter(config, pairs)
 
 
-def _config(path: Path) -> LoraConfig:
-    try:
-        with path.open("rb") as file:
-            return LoraConfig.model_validate_json(file.read(_MOST_BYTES))
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}", "peft's save_pretrained writes it") from error
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        raise UserError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
-
-
-def _shapes(path: Path) -> dict[str, tuple[int, ...]]:
-    try:
-        with safe_open(path, framework="numpy") as file:
-            return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
-    except (OSError, SafetensorError) as error:
-        raise UserError(f"cannot read {path}: {error}", "peft's save_pretrained writes it") from error
-
-
 def apply_adapter(base: Path, folder: Path, out: Path) -> int:
     """Write the safetensors file `base` with the adapter in it to `out`; return how many tensors changed. Raises UserError."""
     from safetensors.torch import load_file, save_file
@@ -98,18 +81,28 @@ def apply_adapter(base: Path, folder: Path, out: Path) -> int:
 
     adapter = check_adapter(folder)
     try:
-        weights, matrices = load_file(base), load_file(folder / WEIGHTS)
+        weights = load_file(base)
     except (OSError, SafetensorError) as error:
         raise UserError(f"cannot read {base}: {error}") from error
-    for name, shape in adapter.pairs.items():
-        if name not in weights or tuple(weights[name].shape) != _stored(shape, adapter.config):
-            raise UserError(f"{base} has no {name} of shape {shape}, which the adapter changes")
-        change = _change(matrices, name, adapter.config)
-        weights[name] = (weights[name].float() + change).to(weights[name].dtype)
+    weights |= changed_by(adapter, folder, weights)
     with replacing(out) as temporary:
         save_file(weights, temporary, {"format": "pt"})
         temporary.chmod(0o644)
     return len(adapter.pairs)
+
+
+def changed_by(adapter: Adapter, folder: Path, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the weights that the adapter in `folder` changes, as they are with it. Raises UserError if it is not for them."""
+    from safetensors.torch import load_file
+
+    matrices = load_file(folder / WEIGHTS)
+    changed = {}
+    for name, shape in adapter.pairs.items():
+        if name not in weights or tuple(weights[name].shape) != _stored(shape, adapter.config):
+            raise UserError(f"the base has no {name} of shape {shape}, which the adapter changes")
+        change = _change(matrices, name, adapter.config)
+        changed[name] = (weights[name].float() + change).to(weights[name].dtype)
+    return changed
 
 
 def _stored(shape: tuple[int, int], config: LoraConfig) -> tuple[int, int]:

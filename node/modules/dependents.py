@@ -1,7 +1,8 @@
 """A new version of a base re-tests the modules that were published against the old one, each by its own gates.
 
-Only adapters can be put into a base here, so other kinds are listed as not tested. Gains are measured on the same samples for
-both bases, all that a gate may look at; the new base with the module is compared with the old one with it as any candidate is.
+A module of any kind is put into both bases (`trainer.modules`). Gains are measured on the same samples for both, all that a gate
+may look at; the new base with the module is compared with the old one with it as any candidate is. What the new base has no place
+for has failed; what cannot be tested at all (no gates, no data, a damaged package) is listed with the reason.
 """
 
 from __future__ import annotations
@@ -13,19 +14,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...protocol.commit import Commit
-from ...protocol.dependent import MAX_DEPENDENTS, Dependent, Gain
+from ...protocol.dependent import MAX_DEPENDENTS, Dependent, Gain, Measures
 from ...protocol.event import EventManifest
 from ...protocol.gates import EventGate
 from ...protocol.versions import Version
 from ..errors import UserError
-from ..gates.run import run_on_files, seed_of, to_the_end
+from ..gates.run import seed_of
 from ..history.progress import Progress
-from ..history.replay import Replay, replaying
+from ..history.replay import replaying
 from ..processes.ipc import RemoteFailure
 from ..settings import Settings
 from ..store import Store
-from .adapter import apply_adapter
+from ..trainer.messages import ModuleRef, VersionRef
+from .fit import Unfit, fitting
 from .index import Held, Index
+from .trial import Bench, equipped
 
 _MOST_PROBLEM = 300
 
@@ -52,59 +55,58 @@ async def retest(
     if not modules:
         return []
     with tempfile.TemporaryDirectory(prefix="collab-dependents-") as folder:
-        bases = Path(folder) / "older.safetensors", Path(folder) / "newer.safetensors"
         async with replaying(event, store, settings, data=True) as replay:
-            for commit, file in zip((older, newer), bases, strict=True):
-                await replay.go_to(commit)
-                await replay.write(file)
-            bench = _Bench(replay, index, bases, seed_of(older.state, newer.state))
+            bench = Bench(replay, seed_of(older.state, newer.state))
+            bases = [await bench.write(commit, Path(folder) / f"{commit.digest.hex()}.base") for commit in (older, newer)]
+            tests = _Tests(event, index, bench, *bases)
             found = []
             for at, held in enumerate(modules):
                 progress(held.package.module.name, at, len(modules))
-                found.append(await bench.test(held, Path(folder) / str(at)))
+                found.append(await tests.run(held, Path(folder) / str(at)))
             return found
 
 
 @dataclass(frozen=True)
-class _Bench:
+class _Tests:
     """Two bases, and what modules are tested with."""
 
-    replay: Replay
+    event: EventManifest
     index: Index
-    bases: tuple[Path, Path]
-    seed: bytes
+    bench: Bench
+    older: VersionRef
+    newer: VersionRef
 
-    async def test(self, held: Held, folder: Path) -> Dependent:
+    async def run(self, held: Held, folder: Path) -> Dependent:
         module = held.package.module
-        tested = Dependent(module=module.name, version=module.version, package=held.digest)
+        tested = Dependent(module=module.name, version=module.version, package=held.digest, kind=module.kind)
         try:
-            adapted = await asyncio.to_thread(self._adapted, held, folder)
-            gains = tuple([await self._gain(gate, adapted) for gate in module.gate])
-        except (UserError, RemoteFailure) as error:
-            text = error.message if isinstance(error, UserError) else error.text
-            return tested.model_copy(update={"problem": text.replace(str(folder), held.package.module.name)[:_MOST_PROBLEM]})
-        return tested.model_copy(update={"gains": gains})
+            put_in = await asyncio.to_thread(self._taken_out, held, folder)
+            gains = tuple([await self._gain(gate, put_in) for gate in module.gate])
+        except UserError as error:
+            problem, fits = error.message, not isinstance(error, Unfit)
+        except RemoteFailure as error:
+            problem, fits = error.text, error.code != "unfit"
+        else:
+            return tested.model_copy(update={"gains": gains})
+        problem = problem.replace(str(folder), module.name)[:_MOST_PROBLEM]
+        return tested.model_copy(update={"problem": problem, "fits": fits})
 
-    def _adapted(self, held: Held, folder: Path) -> tuple[Path, Path]:
-        """Write both bases with the module in them. Raises UserError."""
-        if held.package.module.kind != "adapter":
-            raise UserError(f"a module of kind {held.package.module.kind} cannot be put into a base here")
-        if not held.package.module.gate:
-            raise UserError("it has no gates")
+    def _taken_out(self, held: Held, folder: Path) -> ModuleRef:
+        """Take the package's files out of the index. Raises UserError."""
         for file in held.package.files:
             self.index.copy(file, folder / file.path)
-        files = folder.with_suffix(".older"), folder.with_suffix(".newer")
-        for base, out in zip(self.bases, files, strict=True):
-            apply_adapter(base, folder, out)
-        return files
+        return fitting(held.package.module, folder, self.event)
 
-    async def _gain(self, gate: EventGate, adapted: tuple[Path, Path]) -> Gain:
-        before, after = [
-            (await run_on_files(self.replay, [to_the_end(gate)], base, file, self.seed))[0].measurement.change
-            for base, file in zip(self.bases, adapted, strict=True)
-        ]
-        (compared,) = await run_on_files(self.replay, [gate], *adapted, self.seed)
-        return Gain(before=_better(before), after=_better(after), compared=compared.measurement)
+    async def _gain(self, gate: EventGate, module: ModuleRef) -> Gain:
+        bases = self.older, self.newer
+        before, after = [await self.bench.compare(gate, base, equipped(base, module), whole=True) for base in bases]
+        compared = await self.bench.compare(gate, *(equipped(base, module) for base in bases))
+        return Gain(
+            before=_better(before.change), after=_better(after.change), compared=compared,
+            measures=Measures(
+                older=before.base, older_with=before.candidate, newer=after.base, newer_with=after.candidate
+            ),
+        )  # fmt: skip
 
 
 def _better(change: float | None) -> float | None:

@@ -13,8 +13,8 @@ from ...protocol.messages import Blob
 from ...protocol.module import MAX_FILES, Module, Package, PackageFile, SignedPackage
 from ..errors import UserError, disk_errors
 from ..store.blobs import file_digest
-from .adapter import check_adapter
 from .index import Held, Index
+from .kinds import check_module
 
 MANIFEST = "module.toml"
 _MOST_BYTES = 256 * 1024
@@ -58,8 +58,7 @@ def _frozen(value: Any, key: str = "") -> Any:
 def pack(folder: Path, index: Index, signer: Identity) -> Held:
     """Publish the folder as a package of the index. Raises UserError."""
     module = read_module(folder)
-    if module.kind == "adapter":
-        check_adapter(folder)
+    check_module(module, folder)
     with disk_errors(folder):
         files = tuple(_file(folder, path) for path in _paths(folder))
     try:

@@ -3,3 +3,7 @@
 
 class NetworkError(Exception):
     """Something on the network, or in reaching it, did not work; the text is one line for a person."""
+
+
+class Absent(NetworkError):
+    """Everybody who was asked for a blob said that he does not have it."""

@@ -11,8 +11,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
-from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections import Counter, deque
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -20,7 +20,7 @@ from pathlib import Path
 from . import blobs, wire
 from .blob_limits import BlobLimits
 from .blobs import BlobSink, BlobSource, Status
-from .errors import NetworkError
+from .errors import Absent, NetworkError
 from .p2p import P2PHost
 from .pacing import Pacer
 from .parts import Part, Plan, ResumeMap, cut
@@ -30,9 +30,10 @@ _BUFFER = 1024 * 1024
 _BUSY_SECONDS = 0.25
 _BUSY_TRIES = 40
 _IDLE_SECONDS = 0.2
+_ABSENT = "does not have it"
 
 OnFault = Callable[[str, str], None]
-OnFetched = Callable[[bytes, int, frozenset[str]], None]
+OnFetched = Callable[[bytes, int, Mapping[str, int]], None]
 
 
 class _PeerFault(Exception):
@@ -51,7 +52,8 @@ class BlobFetcher:
     """Fetches blobs into `sink`.
 
     `on_fault(peer, reason)` hears of `wrong_bytes`, `stalled`, `lost` and `malformed`; `on_fetched(digest, size, donors)`, an
-    attribute to be set, of every blob that came. Parts are asked for as fast as the `pacer` lets them.
+    attribute to be set, of every blob that came and was right, with the bytes that each donor gave. Parts are asked
+    for as fast as the `pacer` lets them.
     """
 
     def __init__(
@@ -79,7 +81,7 @@ class BlobFetcher:
         """Fetch the blob of `size` bytes with this SHA-256 from `peers`, and return its place in the store.
 
         Returns at once if the store has it. Raises NetworkError if it is larger than `limit`, if no peer could serve it whole
-        (what was fetched is kept, and the next call goes on from there), or if the disk failed.
+        (what was fetched is kept, and the next call goes on from there; Absent if none has it), or if the disk failed.
         """
         if not 0 < size <= limit:
             raise NetworkError(f"blob {digest.hex()[:12]} has {size} bytes, where {limit} are allowed")
@@ -109,7 +111,7 @@ class BlobFetcher:
             raise
         except OSError as error:
             raise DiskError(f"cannot write {path}: {error.strerror}") from error
-        self.on_fetched(digest, size, frozenset(attempt.plan.sources.values()))
+        self.on_fetched(digest, size, attempt.donors())
         return stored
 
     async def _fetch_singly(self, attempt: _Attempt, peers: list[str]) -> None:
@@ -169,7 +171,8 @@ class _Attempt:
             os.close(descriptor)
         if not self.plan.complete:
             why = ", ".join(f"{peer[-6:]} {reason}" for peer, reason in dropped.items()) or "nobody to ask"
-            raise NetworkError(f"cannot fetch blob {self.digest.hex()[:12]}: {why}")
+            kind = Absent if set(dropped.values()) == {_ABSENT} else NetworkError
+            raise kind(f"cannot fetch blob {self.digest.hex()[:12]}: {why}")
         return set(dropped)
 
     async def _run_workers(self, descriptor: int, peers: list[str], dropped: dict[str, str]) -> None:
@@ -246,7 +249,7 @@ class _Attempt:
             if status == Status.OK and length == part.length:
                 return
             if status == Status.ABSENT:
-                raise _Unhelpful("does not have it")
+                raise _Unhelpful(_ABSENT)
             if status != Status.BUSY:
                 raise _PeerFault("malformed")
             await asyncio.sleep(_BUSY_SECONDS)
@@ -277,6 +280,14 @@ class _Attempt:
     async def verified(self) -> bool:
         """Whether the whole file has the right SHA-256."""
         return await asyncio.to_thread(_hash_range, self.path, 0, self.size) == self.digest
+
+    def donors(self) -> Counter[str]:
+        """Return how many bytes each peer gave in this pass."""
+        given = Counter[str]()
+        for part in self.parts:
+            if (peer := self.plan.sources.get(part.index)) is not None:
+                given[peer] += part.length
+        return given
 
     async def part_digests(self) -> dict[int, tuple[str, bytes]]:
         """Return, for each part fetched in this pass, who served it and its SHA-256."""

@@ -7,7 +7,8 @@ the directory about us, one looks there for peers to gossip with, and one keeps 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -100,7 +101,8 @@ class Network:
         self.traffic = Traffic()
         self.callbacks = callbacks or NetworkCallbacks()
         self._random = random or Random()
-        self._bootstrap_peers = {addresses.split(address)[1] for address in options.bootstrap}
+        self._bootstrap_peers = _peers_at(options.bootstrap)
+        self._moved = asyncio.Event()
         self.topics = options.topics or (event.hex(),)
         self.host = P2PHost(
             identity,
@@ -134,7 +136,7 @@ class Network:
             raise
         self._tasks.spawn(self._every(self.options.announce_seconds, self.announce), "announce")
         self._tasks.spawn(self._discover(), "discover")
-        self._tasks.spawn(self._every(self.options.rejoin_seconds, self._rejoin), "rejoin")
+        self._tasks.spawn(self._every(self.options.rejoin_seconds, self._rejoin, self._moved), "rejoin")
 
     async def _start_host(self) -> None:
         await self.host.start()
@@ -144,7 +146,7 @@ class Network:
 
     async def _reach_bootstrap(self) -> list[str]:
         reached = await self.host.dial_bootstrap()
-        others = [address for address in self.options.bootstrap if addresses.split(address)[1] != self.identity.peer_id]
+        others = [address for address in self.bootstrap if addresses.split(address)[1] != self.identity.peer_id]
         if others and not reached and self.options.wait_for_bootstrap:
             raise NetworkError(f"none of the bootstrap peers answers: {', '.join(others)}")
         return reached
@@ -165,6 +167,25 @@ class Network:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._tasks.failed())
             group.create_task(self.gossip.failed())
+
+    # Where the event is found
+
+    @property
+    def bootstrap(self) -> tuple[str, ...]:
+        """The addresses of the bootstrap peers."""
+        return self.host.bootstrap
+
+    def find_at(self, bootstrap: Sequence[str]) -> None:
+        """Find the event at these addresses from now on: they are dialed at once, those before are not dialed again.
+
+        Connections with those before stay while they last. Raises NetworkError for what is no address.
+        """
+        before, self._bootstrap_peers = self._bootstrap_peers, _peers_at(bootstrap)
+        self.host.bootstrap = tuple(bootstrap)
+        for address in self.gossip.remembered:
+            if addresses.split(address)[1] in before - self._bootstrap_peers:
+                self.gossip.forget(address)
+        self._moved.set()
 
     # What the daemon does with it
 
@@ -269,14 +290,23 @@ class Network:
             await self.directory.rejoin(reached)
         else:
             await self.directory.restart(reached)
+        if len(self.gossip.peers) < self.options.gossip_peers:
+            known = self.gossip.peers | self.host.banned
+            await self._greet([address for address in reached if addresses.split(address)[1] not in known])
 
-    async def _every(self, seconds: float, action: Callable[[], Awaitable[None]]) -> None:
+    async def _every(
+        self, seconds: float, action: Callable[[], Awaitable[None]], at_once: asyncio.Event | None = None
+    ) -> None:
+        at_once = at_once or asyncio.Event()
         while True:
+            at_once.clear()
             try:
                 await action()
             except NetworkError as error:
                 self.callbacks.on_line(f"network: {error}")
-            await asyncio.sleep(seconds * (0.9 + 0.2 * self._random.random()))
+            with suppress(TimeoutError):
+                async with asyncio.timeout(seconds * (0.9 + 0.2 * self._random.random())):
+                    await at_once.wait()
 
     # Finding peers to gossip with
 
@@ -337,6 +367,10 @@ class Network:
                 if await self.gossip.connect(address):
                     return
                 self.gossip.forget(address)  # whoever makes keys can fill the directory with addresses of nobody
+
+
+def _peers_at(bootstrap: Iterable[str]) -> set[str]:
+    return {addresses.split(address)[1] for address in bootstrap}
 
 
 def _gossip_of(greeting: object, event: bytes, peer_id: str) -> list[str]:

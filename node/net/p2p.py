@@ -68,7 +68,7 @@ class _Daemon:
 
 
 class P2PHost:
-    """Our place on the libp2p network."""
+    """Our place on the libp2p network. `bootstrap` are the addresses that it dials whenever it starts; they may change."""
 
     def __init__(
         self,
@@ -83,6 +83,7 @@ class P2PHost:
         self.peer_id = identity.peer_id
         self.options = options
         self.on_restart: list[Hook] = []
+        self.bootstrap = options.bootstrap
         self.banned: set[str] = set()
         self._identity = identity
         self._identity_path = identity_path
@@ -168,8 +169,8 @@ class P2PHost:
             arguments.update(host_maddrs=None, force_reachability="private")
         elif local or options.reachability == "public":
             arguments["force_reachability"] = "public"
-        if arguments["use_auto_relay"] and options.bootstrap:
-            arguments["trusted_relays"] = list(options.bootstrap)
+        if arguments["use_auto_relay"] and self.bootstrap:
+            arguments["trusted_relays"] = list(self.bootstrap)
         return arguments
 
     async def _on_ready(self, daemon: _Daemon) -> None:
@@ -237,7 +238,7 @@ class P2PHost:
 
     async def dial_bootstrap(self) -> list[str]:
         """Dial all bootstrap peers at once and return the addresses that answered; those of ourselves are left out."""
-        others = [address for address in self.options.bootstrap if addresses.split(address)[1] != self.peer_id]
+        others = [address for address in self.bootstrap if addresses.split(address)[1] != self.peer_id]
         results = await asyncio.gather(*(self._dial(address) for address in others))
         return [address for address, reached in zip(others, results, strict=True) if reached]
 

@@ -18,7 +18,7 @@ from ...protocol.gates import EventGate
 from ...protocol.proposal import ProposalMerge, Tried
 from ...protocol.verdict import Measurement
 from ..errors import UserError
-from ..gates.run import request_for, result_of, seed_of, to_the_end
+from ..gates.run import request_for, result_of, seed_of
 from ..history.replay import Replay
 from ..processes.ipc import RemoteFailure
 from ..rounds.weights import changes_key
@@ -93,7 +93,7 @@ async def _judge(
 
 
 async def _measure(replay: Replay, gate: EventGate, parent: Commit, key: str) -> Measurement:
-    request = request_for(to_the_end(gate), VersionRef(of="candidate", key=key), seed_of(parent.state, parent.state))
+    request = request_for(gate, VersionRef(of="candidate", key=key), seed_of(parent.state, parent.state), whole=True)
     return result_of(await replay.gate(request)).measurement
 
 

@@ -10,7 +10,7 @@ from ...protocol.commit import Commit
 from ...protocol.event import EventManifest
 from ...protocol.gates import CommandGate, OwnGate
 from ...protocol.identity import Identity
-from ...protocol.proposal import MAX_DESPITE, MAX_PROPOSALS, ProposalMerge, merge_commit, open_merge
+from ...protocol.proposal import MAX_DESPITE, MAX_PROPOSALS, ProposalMerge, merge_commit
 from ...protocol.verdict import unmet_gate
 from ..errors import UsageError, UserError
 from ..failpoints import failpoint
@@ -120,12 +120,8 @@ def commit_of(event: EventManifest, store: Store, maintainer: Identity, tested: 
 
 
 def keep_merge(store: Store, name: str, expected: bytes | None, commit: Commit) -> None:
-    """Keep the commit, move the branch to it and note which proposals it merged: all of it or nothing.
-
-    Raises RefMoved, StoreFull.
-    """
+    """Keep the commit and move the branch to it: all of it or nothing. Raises RefMoved, StoreFull."""
     with store.transaction():
         digest = store.add_commit(commit)
         failpoint("merge-commit")
         store.refs.update(name, digest, expected)
-        store.proposals.mark_merged((signed.digest for signed, _ in open_merge(commit)[1].opened()), digest)

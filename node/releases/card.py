@@ -118,8 +118,12 @@ def _modules(release: Release) -> str:
 def _people(release: Release) -> str:
     if not release.credits:
         return "Nobody but its coordinator yet."
-    rows = [f"| `{each.peer}` | {each.samples:,} | {each.contributions:,} | {each.checked:,} |" for each in release.credits]
-    return "\n".join(["| peer | samples | contributions | merges checked |", "| --- | --- | --- | --- |", *rows])
+    heads = ["| peer | samples | contributions | merges checked | gates run | bytes served |", "| --- " * 6 + "|"]
+    rows = [
+        f"| `{each.peer}` | {each.samples:,} | {each.contributions:,} | {each.checked:,} | {each.gates:,} | {each.served:,} |"
+        for each in release.credits
+    ]
+    return "\n".join([*heads, *rows])
 
 
 def _number(value: float | None) -> str:

@@ -8,7 +8,7 @@ from ...protocol.commit import Commit
 from ...protocol.credits import Credit
 from ...protocol.proposal import open_merge
 from ...protocol.revert import open_revert
-from ..units import peer_text, short
+from ..units import bytes_text, peer_text, short
 
 MOST_LINES = 1000
 
@@ -52,4 +52,6 @@ def _statement(commit: Commit) -> str:
 
 
 def _work(credit: Credit) -> str:
-    return f"{credit.samples:,} samples in {credit.contributions:,} contributions, {credit.checked:,} merges checked"
+    work = f"{credit.samples:,} samples in {credit.contributions:,} contributions, {credit.checked:,} merges checked"
+    gates = f", {credit.gates:,} gates run" if credit.gates else ""
+    return work + gates + (f", {bytes_text(credit.served)} served" if credit.served else "")

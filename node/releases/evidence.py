@@ -13,10 +13,10 @@ from ...protocol.event import EventManifest
 from ...protocol.gates import OwnGate
 from ...protocol.identity import Identity
 from ...protocol.messages import Signed
-from ...protocol.record import sha256
 from ...protocol.release import Release
 from ...protocol.verdict import Measurement, open_about
-from ...protocol.versions import Evidence, Interface, architecture_relation
+from ...protocol.versions import Evidence, architecture_relation
+from ..event.interface import interface_of
 from ..export import export_versions
 from ..gates.run import run_gates
 from ..history.compare import diff_files
@@ -24,12 +24,6 @@ from ..history.diff import combined
 from ..history.progress import Progress
 from ..settings import Settings
 from ..store import Store
-
-
-def interface_of(event: EventManifest) -> Interface:
-    """Return what a user of the event's model relies on."""
-    tokenizer = sha256(b"collab-node/tokenizer/1\0" + event.data.tokenizer.encode())
-    return Interface(tokenizer=tokenizer, inputs=("input_ids",), outputs=("logits",))
 
 
 async def compare(event: EventManifest, store: Store, last: Release, commit: Commit, tasks: Sequence[Measurement]) -> Evidence:

@@ -66,7 +66,7 @@ def check_sizes(sizes: Mapping[str, int]) -> None:
 
 def read_folder(folder: Path) -> Files:
     """Return the files of a directory that `write_folder` made; sizes are limited before anything is read. Raises UserError."""
-    if not (folder / "timestamp.json").is_file() and not (folder / "1.root.json").is_file():
+    if not any((folder / name).is_file() for name in ("timestamp.json", "1.root.json", PENDING_ROOT)):
         raise UserError(f"{folder} holds no releases", "`collab-node releases push DIR` writes such a directory")
     found: Files = {}
     with disk_errors(folder):

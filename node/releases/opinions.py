@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 
 from ...protocol.commit import Commit
 from ...protocol.errors import RemoteProtocolError
 from ...protocol.event import EventManifest
 from ...protocol.gates import OwnGate
-from ...protocol.identity import Identity
+from ...protocol.identity import Identity, PeerId
 from ...protocol.messages import Signed
 from ...protocol.release import MAX_DESPITE, MAX_RELEASE_VERDICTS
 from ...protocol.verdict import contradictions, open_about, open_verdict, too_few
@@ -42,18 +43,37 @@ def gathered(event: EventManifest, store: Store, commit: Commit, against: bytes,
     """Return the verdicts on a commit against the state of the last release: those given, and those that the store has.
 
     Each once, in the order of their digests; those of banned peers do not count. Raises UserError for one about something else.
+    Of more than a record has room for, those given are in it, then what failed, then peers in turn on each gate.
     """
     found = {held.signed.digest: held.signed for held in verdicts_of(store, commit, against)}
-    for signed in given:
+    named = {signed.digest: signed for signed in given}
+    for signed in named.values():
         try:
             open_about(signed, event.digest, commit.state, against)
         except RemoteProtocolError as error:
             raise UserError(f"a verdict does not count: {error}") from error
-        found[signed.digest] = signed
+    found |= named
+    if len(named) > MAX_RELEASE_VERDICTS:
+        raise UserError(f"there are {len(named)} verdicts, a release has at most {MAX_RELEASE_VERDICTS}", "give fewer files")
     chosen = [found[digest] for digest in sorted(found) if found[digest].signer not in event.admission.banned]
-    if len(chosen) > MAX_RELEASE_VERDICTS:
-        raise UserError(f"there are {len(chosen)} verdicts, a release has at most {MAX_RELEASE_VERDICTS}", "`verdict drop` some")
-    return chosen
+    return sorted(sorted(chosen, key=_Turns(named))[:MAX_RELEASE_VERDICTS], key=lambda signed: signed.digest)
+
+
+class _Turns:
+    """A key that sorts verdicts by how much a record needs them; `named` are the digests of those that it must have."""
+
+    def __init__(self, named: Container[bytes]) -> None:
+        self._named = named
+        self._words: Counter[tuple[PeerId, str]] = Counter()
+        self._peers: Counter[tuple[str, int]] = Counter()
+
+    def __call__(self, signed: Signed) -> tuple[bool, bool, int, int]:
+        measured = open_verdict(signed).measurement
+        word = self._words[signed.signer, measured.gate]
+        peer = self._peers[measured.gate, word]
+        self._words[signed.signer, measured.gate] += 1
+        self._peers[measured.gate, word] += 1
+        return signed.digest not in self._named, measured.passed, word, peer
 
 
 def check_opinions(event: EventManifest, verdicts: Sequence[Signed], wish: Wish, coming: Identity | None = None) -> None:

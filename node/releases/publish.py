@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 from ...protocol import refs
+from ...protocol.amendments import Amendments, Signers
 from ...protocol.commit import Commit
 from ...protocol.credits import credits
 from ...protocol.dependent import Dependent
@@ -19,7 +22,9 @@ from ...protocol.messages import Signed
 from ...protocol.release import MAX_CREDITS, Release
 from ...protocol.verdict import contradictions, open_verdict
 from ...protocol.versions import Evidence, Version, next_version
+from ..amendments.making import standing
 from ..errors import UserError
+from ..event.interface import interface_of
 from ..gates.run import all_gates
 from ..history.graph import StoreGraph
 from ..history.progress import Progress
@@ -31,12 +36,10 @@ from ..store import Store
 from . import files as shelf
 from . import roles
 from .changelog import changelog
-from .evidence import compare, interface_of, own_verdicts, tasks_of
+from .evidence import compare, own_verdicts, tasks_of
 from .files import Files
 from .opinions import Wish, check_opinions, gathered
 from .trust import believed, trusted_releases
-
-_FIRST_ROOT = "1.root.json"
 
 
 @dataclass(frozen=True)
@@ -59,13 +62,44 @@ class Desk:
         """Return the releases that `files` prove to this node. Raises UserError."""
         if not files:
             return []
-        found = trusted_releases(files, self.event.digest, self.event.coordinator, self._memory)
+        with tempfile.TemporaryDirectory(prefix="collab-releases-") as folder:  # what is refused leaves no trace in the memory
+            rehearsal = Path(folder) / "memory"
+            if self._memory.is_dir():
+                shutil.copytree(self._memory, rehearsal, symlinks=True)
+            self._check(files, rehearsal)
+        return self._check(files, self._memory)
+
+    def _check(self, files: Files, memory: Path) -> list[Release]:
+        signers = self.signers()
+        found, vouching = trusted_releases(files, self.event.digest, signers, memory)
         for release in found:
             try:
                 release.check_verdicts(self.event)
+                if vouching != signers[-1]:
+                    self._check_made_under(release, vouching, signers)
             except (LocalProtocolError, RemoteProtocolError) as error:
                 raise UserError(f"release {release.version} is not to be trusted: {error}") from error
         return found
+
+    def _check_made_under(self, release: Release, vouching: Signers, signers: Sequence[Signers]) -> None:
+        """Raise UserError unless those who vouch for a release, and sign no more, still did when its commit was made.
+
+        Raises RemoteProtocolError if that cannot be told.
+        """
+        if not self.store.has_commit(release.commit):
+            problem = f"release {release.version} is signed by former coordinators, and its commit is not here"
+            raise UserError(problem, "fetch the history first")
+        at = self._amendments().signers(self.store.commit(release.commit).amendment)[-1]
+        if at not in signers[: signers.index(vouching) + 1]:
+            problem = f"release {release.version} is signed by those who did not coordinate the event any more at its commit"
+            raise UserError(problem, f"from there on it takes {_said(signers[-1])}")
+
+    def _amendments(self) -> Amendments:
+        return self.store.amendments.of(self.event)
+
+    def signers(self) -> list[Signers]:
+        """Return who signs for the event now, last, and who did in turn before, as far as this home knows. Raises UserError."""
+        return self._amendments().signers(standing(self.folder, self.store).in_force.digest)
 
     def known(self) -> list[Release]:
         """Return the releases, the newest version first. Raises UserError if they cannot be trusted."""
@@ -91,14 +125,15 @@ class Desk:
         return commit, versions[0] if versions else None
 
     def started(self, signer: Identity, now: datetime) -> Files:
-        """Return the files, which begin with the coordinator's root. Raises UserError."""
-        found = self.files()
-        if found:
+        """Return the files, with an unsigned root of those who sign for the event where they have none. Raises UserError."""
+        found, signers = self.files(), self.signers()[-1]
+        if found and roles.are_appointed(found, signers):
             return found
-        if signer.peer_id != self.event.coordinator:
-            hint = "they come with `collab-node releases pull DIR`"
-            raise UserError("the event's coordinator, who appoints maintainers, has released nothing yet", hint)
-        return roles.renew({_FIRST_ROOT: roles.first_root(signer, now)}, signer, now)
+        if signer.peer_id not in signers.keys:
+            since = "since its coordinators changed" if signers.since else "and no release has come here yet"
+            hint = f"it takes {_said(signers)}; fetch what they release"
+            raise UserError(f"this key does not sign for the event, {since}", hint)
+        return roles.appoint(found, signers, now)
 
     def keep(self, files: Files, before: Files) -> list[Release]:
         """Keep files once they are trusted, and tag their releases; return those. Raises UserError."""
@@ -115,6 +150,11 @@ class Desk:
             raise UserError(f"the tag {release.tag} is at another commit than the release", f"`collab-node tag -d {release.tag}`")
         if at is None and self.store.has_commit(release.commit):
             self.store.refs.update(name, release.commit, None)
+
+
+def _said(signers: Signers) -> str:
+    few = ", ".join(signers.keys)
+    return few if signers.threshold == len(signers.keys) else f"{signers.threshold} of {few}"
 
 
 async def prepare(
@@ -138,7 +178,7 @@ async def prepare(
     except LocalProtocolError as error:
         raise UserError(str(error)) from error
     dependents = [] if last is None else await _dependents(desk, last, commit, wish, settings, progress)
-    given = credits(_path(desk.store, commit, None))[:MAX_CREDITS]
+    given = credits(desk.event, _path(desk.store, commit, None))[:MAX_CREDITS]
     return Release(
         event=desk.event.digest, title=desk.event.name, version=str(version), commit=commit.digest, state=commit.state,
         round=commit.round, previous=None if last is None else last.digest, interface=interface_of(desk.event),

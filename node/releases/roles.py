@@ -3,6 +3,9 @@
 `root` names the maintainers and how many of them must sign; `targets` names the releases and is signed like the root; `snapshot`
 and `timestamp` say which is the newest, and any one maintainer signs them. A root or targets that lacks signatures is pending,
 under a name of its own, and maintainers hand it round until enough have signed. These functions return new files, and keep none.
+
+The event appoints the first maintainers, and an amendment that changes its coordinators appoints others: a root of theirs names
+that amendment, whose signatures stand in for those of the maintainers before. Every other root is signed by both.
 """
 
 from __future__ import annotations
@@ -14,12 +17,13 @@ from typing import Any, TypeVar
 from tuf.api.exceptions import RepositoryError
 from tuf.api.metadata import Metadata, MetaFile, Role, Root, Snapshot, TargetFile, Targets, Timestamp
 
+from ...protocol.amendments import Signers
 from ...protocol.identity import Identity
 from ...protocol.record import sha256
 from ...protocol.release import Release
 from ..errors import UserError
 from .files import PENDING_ROOT, PENDING_TARGETS, TARGETS, Files
-from .signing import IdentitySigner, key_of
+from .signing import IdentitySigner, appointment, is_appointed, key_of
 
 LONG = timedelta(days=730)
 """How long the maintainers' word for keys and releases holds."""
@@ -28,27 +32,46 @@ SHORT = timedelta(days=30)
 T = TypeVar("T", Root, Targets)
 
 
-def first_root(coordinator: Identity, now: datetime) -> bytes:
-    """Return the root that an event begins with: its coordinator is the one maintainer."""
-    root = Root(version=1, expires=_after(now, LONG), consistent_snapshot=True)
-    _appoint(root, [coordinator.peer_id], 1)
-    metadata = Metadata(root)
-    metadata.sign(IdentitySigner(coordinator))
-    return metadata.to_bytes()
+def appoint(files: Files, signers: Signers, now: datetime) -> Files:
+    """Return the files in effect and a root, unsigned, of those who sign for the event from now on.
+
+    It takes effect with what they sign first: a release, or `renew`.
+    """
+    version = _newest(files, Root.type) + 1
+    root = Root(version, expires=_after(now, LONG), consistent_snapshot=True, unrecognized_fields=appointment(signers))
+    _appoint(root, signers.keys, signers.threshold)
+    return {**without_pending(files), PENDING_ROOT: Metadata(root).to_bytes()}
+
+
+def are_appointed(files: Mapping[str, bytes], signers: Signers) -> bool:
+    """Say whether whoever signs next was appointed as `signers` were, or by them."""
+    return is_appointed(_coming_root(files).signed, appointment(signers))
 
 
 def newest_root(files: Mapping[str, bytes]) -> Metadata[Root]:
-    """Return the newest root in the files, which must have one."""
-    return _read(files[f"{_newest(files, Root.type)}.root.json"], Root)
+    """Return the newest root in effect. Raises UserError if there is none."""
+    root = _root_in_effect(files)
+    if root is None:
+        raise UserError("these releases are not in effect yet", "`collab-node releases sign`, or `drop`")
+    return root
 
 
-def maintainers(root: Root) -> tuple[list[str], int]:
-    """Return the maintainers and how many of them must sign."""
-    return sorted(root.roles[Root.type].keyids), root.roles[Root.type].threshold
+def maintainers(files: Mapping[str, bytes], signers: Signers) -> tuple[list[str], int]:
+    """Return who signs releases, and how many of them must: `signers`, who sign for the event, or whom they have appointed."""
+    root = _root_in_effect(files)
+    if root is None or not is_appointed(root.signed, appointment(signers)):
+        return list(signers.keys), signers.threshold
+    role = root.signed.roles[Root.type]
+    return sorted(role.keyids), role.threshold
 
 
 def change_maintainers(files: Files, peers: Sequence[str], threshold: int, signer: Identity, now: datetime) -> Files:
     """Return the files with a root, not in effect yet, in which `peers` are the maintainers. Raises UserError."""
+    if _unsigned_yet(files):
+        files = renew(files, signer, now)
+        if lacking := missing(files):
+            hint = "`collab-node releases renew` begins it, the others `releases sign`"
+            raise UserError(f"the event's own signers have to begin the releases first: {lacking + 1} of them", hint)
     _nothing_pending(files)
     for peer in peers:
         try:
@@ -84,16 +107,17 @@ def sign(files: Files, signer: Identity, now: datetime) -> Files:
     if targets is None:
         raise UserError("nothing waits for a signature")
     _check_what_is_signed(files, targets)
-    may_sign: list[tuple[str, Metadata[Any], set[str]]] = [(PENDING_TARGETS, targets, _keys(root or newest_root(files)))]
+    may_sign: list[tuple[str, Metadata[Any], set[str]]] = [(PENDING_TARGETS, targets, _keys(_coming_root(files)))]
     if root is not None:
-        may_sign.append((PENDING_ROOT, root, _keys(root) | _keys(newest_root(files))))
+        before = _root_in_effect(files)
+        may_sign.append((PENDING_ROOT, root, _keys(root) | (_keys(before) if before is not None else set())))
     if not any(signer.peer_id in keys for _, _, keys in may_sign):
         raise _no_maintainer(signer)
     for name, metadata, keys in may_sign:
         if signer.peer_id in keys:
             metadata.sign(IdentitySigner(signer), append=True)
             files = {**files, name: metadata.to_bytes()}
-    in_charge = signer.peer_id in _keys(root or newest_root(files))
+    in_charge = signer.peer_id in _keys(_coming_root(files))
     return renew(_in_effect(files), signer, now) if in_charge and not missing(files) else files
 
 
@@ -110,7 +134,7 @@ def _check_what_is_signed(files: Mapping[str, bytes], targets: Metadata[Targets]
 
 def check_signer(files: Mapping[str, bytes], signer: Identity) -> None:
     """Raise UserError unless `signer` is a maintainer and nothing waits for signatures: before work that needs both."""
-    if signer.peer_id not in _keys(newest_root(files)):
+    if signer.peer_id not in _keys(_coming_root(files)):
         raise _no_maintainer(signer)
     _nothing_pending(files)
 
@@ -125,13 +149,12 @@ def without_pending(files: Files) -> Files:
 def missing(files: Mapping[str, bytes]) -> int:
     """Return how many more maintainers have to sign what is pending: of the old ones or of the new ones, whichever are more."""
     root, targets = _pending(files)
-    current = newest_root(files).signed
     lacking = [0]
     if root is not None:
-        result = root.signed.get_root_verification_result(current, root.signed_bytes, root.signatures)
+        result = root.signed.get_root_verification_result(_who_agrees(files, root), root.signed_bytes, root.signatures)
         lacking += [result.first.missing, result.second.missing]
     if targets is not None:
-        judge = root.signed if root is not None else current
+        judge = _coming_root(files).signed
         lacking.append(judge.get_verification_result(Targets.type, targets.signed_bytes, targets.signatures).missing)
     return max(lacking)
 
@@ -145,22 +168,22 @@ def pending_release(files: Mapping[str, bytes]) -> str | None:
 
 
 def renew(files: Files, signer: Identity, now: datetime) -> Files:
-    """Return the files with a new snapshot and timestamp. Raises UserError unless `signer` is a maintainer."""
+    """Return the files with a new snapshot and timestamp; of those who were just appointed, with their root signed.
+
+    Raises UserError unless `signer` is a maintainer.
+    """
+    if _unsigned_yet(files):
+        return sign({**files, PENDING_TARGETS: _unsigned(_next_targets(files, now))}, signer, now)
     if signer.peer_id not in _keys(newest_root(files)):
+        _nothing_pending(files)
         raise _no_maintainer(signer)
     targets, version = _targets(files), _newest(files, Snapshot.type) + 1
-    if not targets.signatures:
-        targets.signed.expires = _after(now, LONG)
-        targets.sign(IdentitySigner(signer))  # of an event that has no release yet
     meta = {"targets.json": MetaFile(targets.signed.version)}
     snapshot = Metadata(Snapshot(version=version, expires=_after(now, LONG), meta=meta))
     timestamp = Metadata(Timestamp(version=version, expires=_after(now, SHORT), snapshot_meta=MetaFile(version)))
     for metadata in (snapshot, timestamp):
         metadata.sign(IdentitySigner(signer))
-    return {
-        **files, f"{targets.signed.version}.targets.json": targets.to_bytes(), f"{version}.snapshot.json": snapshot.to_bytes(),
-        "timestamp.json": timestamp.to_bytes(),
-    }  # fmt: skip
+    return {**files, f"{version}.snapshot.json": snapshot.to_bytes(), "timestamp.json": timestamp.to_bytes()}
 
 
 def _place(target: TargetFile) -> str:
@@ -186,11 +209,33 @@ def _pending(files: Mapping[str, bytes]) -> tuple[Metadata[Root] | None, Metadat
     )
 
 
+def _unsigned_yet(files: Mapping[str, bytes]) -> bool:
+    """Say whether these are fresh from `appoint`."""
+    return PENDING_ROOT in files and PENDING_TARGETS not in files
+
+
 def _nothing_pending(files: Mapping[str, bytes]) -> None:
     if PENDING_TARGETS in files:
         what = pending_release(files)
         waiting = f"release {what}" if what else "a change of maintainers"
         raise UserError(f"{waiting} waits for {missing(files)} more signatures", "`collab-node releases sign` first, or `drop`")
+
+
+def _root_in_effect(files: Mapping[str, bytes]) -> Metadata[Root] | None:
+    version = _newest(files, Root.type)
+    return _read(files[f"{version}.root.json"], Root) if version else None
+
+
+def _coming_root(files: Mapping[str, bytes]) -> Metadata[Root]:
+    """Return the root by which what is signed next is judged: the pending one, else the one in effect."""
+    root, _ = _pending(files)
+    return root or newest_root(files)
+
+
+def _who_agrees(files: Mapping[str, bytes], root: Metadata[Root]) -> Root | None:
+    """Return the root whose maintainers have to agree to the pending one: none if the event or an amendment appointed that."""
+    before = _root_in_effect(files)
+    return before.signed if before is not None and is_appointed(before.signed, root.signed.unrecognized_fields) else None
 
 
 def _targets(files: Mapping[str, bytes]) -> Metadata[Targets]:

@@ -2,14 +2,31 @@
 
 from __future__ import annotations
 
-from securesystemslib.signer import Key, SecretsHandler, Signature, Signer, SSlibKey
+from collections.abc import Mapping
+from typing import Any
 
+from securesystemslib.signer import Key, SecretsHandler, Signature, Signer, SSlibKey
+from tuf.api.metadata import Root
+
+from ...protocol.amendments import Signers
 from ...protocol.identity import Identity, public_key_of
+
+_AMENDMENT = "amendment"
 
 
 def key_of(peer: str) -> SSlibKey:
     """Return the Ed25519 key that a PeerId spells. Raises ValueError if it is none."""
     return SSlibKey(peer, "ed25519", "ed25519", {"public": public_key_of(peer).hex()})
+
+
+def appointment(signers: Signers) -> dict[str, str]:
+    """Return the fields of a root by which it says that an amendment appointed its keys; none where the event itself did."""
+    return {} if signers.since is None else {_AMENDMENT: signers.since.hex()}
+
+
+def is_appointed(root: Root, fields: Mapping[str, Any]) -> bool:
+    """Say whether a root's keys were appointed as `fields` (of `appointment`, or another root's) say, or by those who were."""
+    return bool(root.unrecognized_fields.get(_AMENDMENT) == fields.get(_AMENDMENT))
 
 
 class IdentitySigner(Signer):

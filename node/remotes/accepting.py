@@ -16,9 +16,7 @@ async def accept(receiver: Receiver, updates: Sequence[Update]) -> list[str]:
 
     Raises NetworkError if the pusher is gone.
     """
-    refused = [await _one(receiver, update) for update in updates]
-    receiver.note_merged()
-    return refused
+    return [await _one(receiver, update) for update in updates]
 
 
 async def _one(receiver: Receiver, update: Update) -> str:

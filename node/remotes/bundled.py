@@ -12,6 +12,7 @@ from ...protocol.amendments import SignedAmendment
 from ...protocol.bundle import BundledBlob
 from ...protocol.canonical import DOCUMENT_LIMITS
 from ...protocol.commit import Certificate, Commit, decode_commit
+from ...protocol.exchange import SnapshotOffer
 from ...protocol.manifest import SignedManifest
 from ...protocol.messages import Blob
 from ...protocol.record import sha256
@@ -22,7 +23,7 @@ from ..history.bundle_file import BundleFile, open_bundle
 from ..store import BlobMismatch
 from ..units import short
 from .place import Place
-from .source import Missing
+from .source import Gone, Missing
 
 
 class BundleSource:
@@ -49,7 +50,12 @@ class BundleSource:
         self._amendments = header.amendments
         for ref in header.refs:
             self._point(ref.name, ref.commit, ref.tag)
-        self._places: dict[bytes, tuple[int, BundledBlob]] = dict(bundle.places(header))
+        self._places: dict[bytes, tuple[int, BundledBlob]] = {}
+        self._states: dict[bytes, Blob] = {}
+        for digest, (at, blob) in bundle.places(header):
+            self._places[digest] = at, blob
+            if blob.state_of is not None:
+                self._states[blob.state_of] = Blob(sha256=digest, size=blob.size)
 
     @classmethod
     @contextmanager
@@ -94,11 +100,18 @@ class BundleSource:
         for data in self._amendments:
             yield SignedAmendment.read(data)
 
+    async def state(self, tip: bytes) -> SnapshotOffer | None:
+        """See Source."""
+        at = tip
+        while at not in self._states and at in self._commits:
+            at = self._commits[at][0]
+        return SnapshotOffer(commit=at, blob=self._states[at]) if at in self._states else None
+
     async def blob(self, blob: Blob) -> None:
         """See Source."""
         found = self._places.get(blob.sha256)
         if found is None or found[1].size != blob.size:
-            raise Missing(f"blob {short(blob.sha256)} is not in {self._bundle.path}", "fetch from where it came from")
+            raise Gone(f"blob {short(blob.sha256)} is not in {self._bundle.path}", "fetch from where it came from")
         async with self._reading:
             await asyncio.to_thread(self._copy, *found)
 

@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from ...protocol.canonical import MESSAGE_LIMITS
 from ...protocol.errors import RemoteProtocolError
 from ...protocol.identity import Identity
+from ...protocol.manifest import SignedManifest
 from ...protocol.remote import PushReply, PushRequest, Update
 from ..errors import UserError
+from ..home import EventFolder
 from ..net.blob_limits import BlobLimits
 from ..net.blobs import BlobServer
 from ..net.errors import NetworkError
@@ -18,6 +20,8 @@ from ..net.fetch import BlobFetcher
 from ..net.p2p import P2PHost, P2POptions
 from ..net.rpc import Rpc
 from ..net.traffic import Traffic
+from ..rounds.catch_up import fetch_manifest
+from ..rounds.fetching import Unavailable
 from .config import Remote
 from .peer import PUSH, Fetch, PeerSource
 from .place import Place
@@ -42,15 +46,8 @@ class Line:
     fetch: Fetch
 
     async def dial(self, remote: Remote) -> str:
-        """Connect to a remote at the first of its addresses that answers, and return its peer id. Raises UserError."""
-        problem = "it has no address"
-        for route, peer in remote.peers:
-            try:
-                await self.host.connect(peer, [route])
-                return peer
-            except NetworkError as error:
-                problem = str(error)
-        raise UserError(f"{remote.name} does not answer: {problem}", "is its node running, and is the address still right?")
+        """See `dial`."""
+        return await dial(self.host, remote)
 
     async def push(self, peer: str, event: bytes, updates: list[Update]) -> list[str]:
         """Ask a peer for updates, wait until it made them, and return for each why not.
@@ -73,24 +70,51 @@ class Line:
         return PeerSource(self.rpc, self.fetch, peer, place.event.digest, place.store)
 
 
+async def dial(host: P2PHost, remote: Remote) -> str:
+    """Connect to a remote at the first of its addresses that answers, and return its peer id. Raises UserError."""
+    problem = "it has no address"
+    for route, peer in remote.peers:
+        try:
+            await host.connect(peer, [route])
+            return peer
+        except NetworkError as error:
+            problem = str(error)
+    raise UserError(f"{remote.name} does not answer: {problem}", "is its node running, and is the address still right?")
+
+
 @asynccontextmanager
-async def calling(place: Place, identity: Identity) -> AsyncIterator[Line]:
+async def online(folder: EventFolder, identity: Identity, traffic: Traffic) -> AsyncIterator[tuple[P2PHost, Rpc]]:
     """Be on the network while the block runs, without listening: the peers that we dial can ask us over the same connection."""
-    traffic, limits = Traffic(), BlobLimits()
-    host = P2PHost(identity, place.folder.path / "p2pd.key", P2POptions(reachability="outgoing"))
+    host = P2PHost(identity, folder.path / "p2pd.key", P2POptions(reachability="outgoing"))
     rpc = Rpc(host, traffic)
-    blobs = BlobServer(host, place.store.blobs, traffic, limits)
-    fetcher = BlobFetcher(host, place.store.blobs, place.store.blobs, traffic, limits)
-    RemoteServer(place, rpc, fetcher.fetch, traffic).register(alone=True)
     try:
         await host.start()
         await rpc.start()
-        await blobs.start()
-        yield Line(host, rpc, fetcher.fetch)
+        yield host, rpc
     except NetworkError as error:
         raise UserError(str(error), "repeat: what came is kept") from error
     finally:
         await host.stop()
+
+
+@asynccontextmanager
+async def calling(place: Place, identity: Identity) -> AsyncIterator[Line]:
+    """Be on the network while the block runs, and give what the peers that we push to ask for."""
+    traffic, limits, blobs = Traffic(), BlobLimits(), place.store.blobs
+    async with online(place.folder, identity, traffic) as (host, rpc):
+        fetcher = BlobFetcher(host, blobs, blobs, traffic, limits)
+        RemoteServer(place, rpc, fetcher.fetch, traffic).register(alone=True)
+        await BlobServer(host, blobs, traffic, limits).start()
+        yield Line(host, rpc, fetcher.fetch)
+
+
+async def ask_manifest(folder: EventFolder, identity: Identity, remote: Remote, event: bytes) -> SignedManifest:
+    """Return an event's signed manifest, verified, as the remote has it; `folder` is to be the event's. Raises UserError."""
+    async with online(folder, identity, Traffic()) as (host, rpc):
+        try:
+            return await fetch_manifest(rpc, event, [await dial(host, remote)])
+        except Unavailable as error:
+            raise UserError(str(error), "is its node of this event, and up to date?") from error
 
 
 def refusal(remote: Remote, us: str, error: RemoteProtocolError) -> UserError:

@@ -9,9 +9,10 @@ from pathlib import Path
 from ...protocol.canonical import decode, encode
 from ...protocol.event import EventManifest
 from ...protocol.identity import public_key_of
+from ...protocol.invite import Invite
 from ...protocol.refs import RefError, check_name
 from ..errors import UserError
-from ..event.joining import read_invite
+from ..event.joining import is_invite, read_invite
 from ..net.addresses import is_address, split
 from ..store import Store
 
@@ -111,16 +112,26 @@ def _check(name: str) -> None:
         raise UserError(f"{name[:60]!r} cannot be a remote's name", "letters, digits, - _ . are allowed")
 
 
+def of_invite(name: str, invite: Invite) -> Remote:
+    """Return the node that an invite leads to."""
+    return Remote(name, tuple(address for address in invite.bootstrap if is_address(address)))
+
+
+def home_or_bundle(text: str) -> Path | None:
+    """Return the path that `text` is if there is a home or a bundle."""
+    path = Path(text).expanduser().absolute()
+    return path if path.is_file() or (path / "events").is_dir() else None
+
+
 def _parse(event: EventManifest, name: str, text: str) -> Remote:
     if is_address(text):
         return Remote(name, (text,))
-    if text.startswith("collab1-"):
+    if is_invite(text):
         invite = read_invite(text)
         if invite.event != event.digest:
             raise UserError("that invite is to another event", "choose the event with --event")
-        return Remote(name, tuple(address for address in invite.bootstrap if is_address(address)))
-    path = Path(text).expanduser().absolute()
-    if path.is_file() or (path / "events").is_dir():
+        return of_invite(name, invite)
+    if (path := home_or_bundle(text)) is not None:
         return Remote(name, path=path)
     what = f"{text[:80]!r} is no node's address, no invite, and no home or bundle on this machine"
     raise UserError(what, "an address looks like /ip4/203.0.113.7/tcp/4001/p2p/12D3Koo…")

@@ -6,21 +6,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ...protocol.errors import RemoteProtocolError
+from ...protocol.refs import MAIN
 from ...protocol.remote import Target
 from ..errors import UserError
+from ..history.graph import StoreGraph
 from ..history.progress import Progress, silent
 from ..store import RefMoved
 from .landing import Arrived, Newer, bring, current, descends, land
 from .outcome import Outcome, Report, What
 from .place import Place
 from .receive import Receiver
-from .source import Source
+from .source import Source, path_after
 
 
 async def fetch(
     place: Place, source: Source, remote: str, where: str, wanted: Sequence[str] = (), progress: Progress = silent
 ) -> Report:
-    """Fetch what is `wanted` of what the source publishes; nothing named: all.
+    """Fetch what is `wanted` of what the source publishes; nothing named: all. Where no node runs in this home, main follows.
 
     What is wrong with one name does not keep the others from coming: its outcome says what. Raises UserError for a name that is
     not there, NetworkError and RemoteProtocolError if the source does not tell what it has.
@@ -32,7 +34,8 @@ async def fetch(
     for at, name in enumerate(chosen, 1):
         outcomes.append(await _one(receiver, remote, name, found[name]))
         progress("refs", at, len(chosen))
-    receiver.note_merged()
+    if place.alone and any(outcome.name == MAIN and outcome.what != "refused" for outcome in outcomes):
+        outcomes += _follow(place, remote)
     return Report(where, outcomes, receiver.brought)
 
 
@@ -77,3 +80,22 @@ def _what(place: Place, to: str, old: bytes | None, arrived: Arrived) -> What:
         return "new"
     forced = to.startswith("remotes/") and arrived.commit is not None and not descends(place, old, arrived.commit)
     return "forced" if forced else "moved"
+
+
+def _follow(place: Place, remote: str) -> list[Outcome]:
+    """Move main along what is proven of theirs, by the same fork choice as between nodes."""
+    store, old = place.store, place.store.head()
+    tip = store.refs.get(f"remotes/{remote}/main")
+    if tip is None or store.on_chain(tip):
+        return []
+    from ..rounds.catch_up import restore_history  # imports the network, which a path needs none of
+
+    history = restore_history(place.event, store)
+    for digest in path_after(StoreGraph(store), tip, frozenset(store.digests())):
+        certificate = store.certificate(digest)
+        if certificate is None:
+            break  # no round made it
+        history.add(store.commit(digest), certificate)
+    new = history.head.digest
+    store.set_head(new)
+    return [Outcome(MAIN, MAIN, "moved", old, new)] if new != old else []

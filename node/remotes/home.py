@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator, Collection
 
 from ...protocol.amendments import SignedAmendment
 from ...protocol.commit import Certificate, Commit
+from ...protocol.exchange import SnapshotOffer
 from ...protocol.messages import Blob
 from ...protocol.remote import Target
 from ..errors import disk_errors
@@ -20,7 +21,7 @@ from ..modules.index import Index
 from ..store import BlobMismatch, Blobs, Store
 from ..units import short
 from .published import published, record
-from .source import Missing, path_after
+from .source import Gone, Missing, path_after, state_before
 
 
 class HomeSource:
@@ -57,12 +58,18 @@ class HomeSource:
         for signed in self._store.amendments.all():
             yield signed
 
+    async def state(self, tip: bytes) -> SnapshotOffer | None:
+        """See Source."""
+        return state_before(self._store, self._graph, tip)
+
     async def blob(self, blob: Blob) -> None:
         """See Source."""
         size = self._store.blobs.size(blob.sha256)
+        if size is None:
+            raise Gone(f"blob {short(blob.sha256)} is missing", "see `collab-node fsck` there")
         if size != blob.size:
-            what = "is missing" if size is None else f"has {size} bytes where {blob.size} are signed for"
-            raise Missing(f"blob {short(blob.sha256)} {what}", "see `collab-node fsck` there")
+            problem = f"blob {short(blob.sha256)} has {size} bytes where {blob.size} are signed for"
+            raise Missing(problem, "see `collab-node fsck` there")
         await asyncio.to_thread(self._copy, blob.sha256)
 
     def _copy(self, digest: bytes) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 from ...protocol.errors import RemoteProtocolError
@@ -41,7 +42,7 @@ async def bring(receiver: Receiver, name: str, target: Target) -> Arrived:
     if not target.record:
         if not name.startswith(("heads/", "tags/")):
             raise RemoteProtocolError("malformed", f"{name} points at a commit")
-        await receiver.commit(target.blob.sha256)
+        await receiver.version(target.blob.sha256)
         return Arrived(target.blob.sha256, commit=target.blob.sha256)
     kind = name.partition("/")[0]
     if kind not in _RECORDS:
@@ -57,7 +58,7 @@ async def _tag(receiver: Receiver, name: str, data: bytes) -> Arrived:
     tag = signed.open()
     if tag.event != receiver.place.event.digest or tag_name(tag.name) != name:
         raise RemoteProtocolError("malformed", f"the annotation of {name} is of another tag")
-    await receiver.commit(tag.commit)
+    await receiver.version(tag.commit)
     return Arrived(sha256(data), tag.commit, data, signed)
 
 
@@ -79,6 +80,8 @@ async def _releases(receiver: Receiver, name: str, data: bytes) -> Arrived:
     listed = FileList.decode(data, RECORD_LIMITS)
     check_sizes({file.path: file.blob.size for file in listed.files})
     await receiver.blobs(file.blob for file in listed.files)
+    with suppress(RemoteProtocolError):  # they say who signs; who tells no good ones has none to go by
+        await receiver.amendments()
     return Arrived(sha256(data), record=data)
 
 

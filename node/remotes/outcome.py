@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from ..proposals.merged import printable
 from ..units import bytes_text, short
-from .receive import Brought
+from .material import Brought
 
 What = Literal["new", "moved", "forced", "same", "kept", "deleted", "refused"]
 _MARKS = {"new": "*", "moved": " ", "forced": "+", "same": "=", "kept": "=", "deleted": "-", "refused": "!"}

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from ...protocol.amendments import SignedAmendment
-from ...protocol.canonical import DOCUMENT_LIMITS, Limits
+from ...protocol.canonical import DOCUMENT_LIMITS, MESSAGE_LIMITS, Limits
 from ...protocol.commit import Certificate, Commit, decode_commit
 from ...protocol.errors import RemoteProtocolError
+from ...protocol.exchange import SnapshotOffer
 from ...protocol.messages import Blob
 from ...protocol.record import Record, sha256
 from ...protocol.remote import (
@@ -24,16 +25,18 @@ from ...protocol.remote import (
     RecordRequest,
     RefsReply,
     RefsRequest,
+    StateReply,
+    StateRequest,
     Target,
 )
 from ..amendments.asking import Calls, ask
-from ..net.errors import NetworkError
+from ..net.errors import Absent, NetworkError
 from ..store import Store
 from ..units import short
-from .receive import LARGEST_BLOB
-from .source import Missing
+from .material import LARGEST_BLOB
+from .source import Gone, Missing
 
-REFS, PATH, RECORD, PUSH = "remote_refs", "remote_path", "remote_record", "remote_push"
+REFS, PATH, STATE, RECORD, PUSH = "remote_refs", "remote_path", "remote_state", "remote_record", "remote_push"
 _SECONDS = 20.0
 _COMMITS_AT_ONCE = 16
 _PAUSES = (0.5, 1.0, 2.0, 4.0)
@@ -117,12 +120,24 @@ class PeerSource:
             async for signed in coming:
                 yield signed
 
-    async def blob(self, blob: Blob) -> None:
+    async def state(self, tip: bytes) -> SnapshotOffer | None:
         """See Source."""
         try:
+            return (await self._ask(STATE, StateRequest(event=self._event, tip=tip), StateReply, MESSAGE_LIMITS)).state
+        except RemoteProtocolError as error:
+            if (error.reason, error.detail) == ("refused", "unknown_call"):
+                return None  # an older version, which gives payloads alone
+            raise
+
+    async def blob(self, blob: Blob) -> None:
+        """See Source."""
+        problem = f"it did not give blob {short(blob.sha256)}"
+        try:
             await self._fetch(blob.sha256, blob.size, [self._peer], limit=LARGEST_BLOB)
+        except Absent as error:
+            raise Gone(f"{problem}: {error}", "fetch from another node") from error
         except NetworkError as error:
-            raise Missing(f"it did not give blob {short(blob.sha256)}: {error}", "repeat: what came is kept") from error
+            raise Missing(f"{problem}: {error}", "repeat: what came is kept") from error
 
     async def _ask(self, name: str, request: Record, kind: type[R], limits: Limits) -> R:
         return kind.decode(await self._call(name, request, limits.size), limits)

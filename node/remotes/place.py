@@ -16,12 +16,13 @@ from ..store import Store
 
 @dataclass(frozen=True)
 class Place:
-    """An event's folder in a home, with its store open for writing."""
+    """An event's folder in a home, with its store open for writing; `alone`: the home is locked, so that no node runs in it."""
 
     home: Home
     folder: EventFolder
     event: EventManifest
     store: Store
+    alone: bool = False
 
     @property
     def packages(self) -> Index:
@@ -36,26 +37,27 @@ def open_place(home: Home, folder: EventFolder) -> Iterator[Place]:
     Where no node runs, the home is locked: so no `gc` takes away what no ref reaches yet.
     """
     event = folder.manifest().open()
-    with _guarded(home), Store.open_beside(folder.store_path) as store:
+    with _guarded(home) as alone, Store.open_beside(folder.store_path) as store:
         if store.head() is None:
             from ..rounds.catch_up import restore_history  # imports the network, which a path needs none of
 
             restore_history(event, store)
-        yield Place(home, folder, event, store)
+        yield Place(home, folder, event, store, alone)
 
 
 @contextmanager
-def _guarded(home: Home) -> Iterator[None]:
+def _guarded(home: Home) -> Iterator[bool]:
+    """Say whether the home is locked for the block."""
     lock = home.lock()
     try:
         lock.__enter__()
     except UserError:
         if not is_running(home):
             raise
-        yield
+        yield False
         return
     try:
-        yield
+        yield True
     finally:
         lock.__exit__(None, None, None)
 

@@ -1,17 +1,15 @@
 """Bringing what a name needs from a source into a store. Nothing is believed, and no name moves here.
 
 Commits come oldest first. Each is verified on the one before (rules, signatures, the certificate that makes it final) and then
-kept; after them come the payloads of all that no ref here reached. Killed at any point, what came is garbage at worst, and the
-next attempt goes on from it.
+kept; after them comes what they are made of (`material`). Killed at any point, what came is garbage at worst, and the next
+attempt goes on from it.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Iterable
 from contextlib import aclosing
-from dataclasses import dataclass
-from typing import Any
 
 from ...protocol.amendments import Amendments
 from ...protocol.ancestry import Ancestry, root_ancestry
@@ -21,30 +19,18 @@ from ...protocol.errors import LocalProtocolError, RemoteProtocolError
 from ...protocol.event import EventManifest
 from ...protocol.merging import verify_commit
 from ...protocol.messages import Blob
-from ...protocol.proposal import open_merge
 from ...protocol.refs import ancestors
 from ...protocol.statement import verify_statement
 from ..failpoints import failpoint
 from ..history.graph import StoreGraph
 from ..history.progress import Progress, silent
-from ..history.reading import blobs_of_commit
 from ..units import short
+from .material import LARGEST_BLOB, Brought, Material
 from .place import Place
 from .source import Missing, Source
 
-LARGEST_BLOB = 1 << 36
 _KEPT_AT_ONCE = 16
-_BLOBS_AT_ONCE = 8
 _HAVE = 64
-
-
-@dataclass
-class Brought:
-    """What was new here."""
-
-    commits: int = 0
-    blobs: int = 0
-    bytes: int = 0
 
 
 class Receiver:
@@ -52,30 +38,40 @@ class Receiver:
 
     def __init__(self, place: Place, source: Source, progress: Progress = silent, limit: int = LARGEST_BLOB) -> None:
         """`limit`: how many bytes of blobs may come in all."""
-        self.brought = Brought()
         self.place = place
         self.source = source
+        self._material = Material(place, source, progress, limit)
         self._store = place.store
-        self._progress = progress
-        self._limit = limit
-        self._merges: list[Commit] = []
         self._whole: set[bytes] = set()
         self._graph = StoreGraph(place.store)
 
+    @property
+    def brought(self) -> Brought:
+        """What came so far."""
+        return self._material.brought
+
     async def commit(self, tip: bytes) -> None:
-        """Bring a commit, its ancestors, and what they are made of."""
+        """Bring a commit, its ancestors, and of what they are made of whatever is there."""
+        strange = await self._strange(tip)
+        await self._material.payloads(strange)
+        self._whole.update(strange)
+
+    async def version(self, tip: bytes) -> None:
+        """Bring what `commit` does, and all that a checkout of this commit needs. Raises Missing if that is not to be had."""
+        strange = await self._strange(tip)
+        await self._material.version(tip, strange)
+        self._whole.update(strange)
+
+    async def blobs(self, wanted: Iterable[Blob]) -> None:
+        """Bring those of the blobs that are not here."""
+        await self._material.blobs(wanted)
+
+    async def _strange(self, tip: bytes) -> list[bytes]:
+        """Bring the commits that lead to `tip`, and return those that no ref here reaches."""
         if not self._store.has_commit(tip):
             await self._commits(tip)
         if not self._whole:
             self._whole = ancestors(self._graph, self._store.refs.all().values())
-        if tip in self._whole:
-            return
-        strange = self._strange(tip)
-        await self.blobs(blob for digest in strange for blob in blobs_of_commit(self._store.commit(digest)))
-        self._whole.update(strange)
-
-    def _strange(self, tip: bytes) -> list[bytes]:
-        """Return the commits that lead to `tip` and that no ref here reaches, oldest first."""
         found, at = [], tip
         while at not in self._whole:
             found.append(at)
@@ -83,7 +79,7 @@ class Receiver:
             if not parents:
                 break
             at = parents[0]
-        return found[::-1]
+        return found
 
     async def _commits(self, tip: bytes) -> None:
         batch: list[Commit] = []
@@ -109,9 +105,16 @@ class Receiver:
         """Take over the amendments that are known there, if the commit names one that is not known here."""
         if ancestry.amendments is None or commit.amendment in ancestry.amendments:
             return
+        await self._take_amendments(ancestry.amendments)
+
+    async def amendments(self) -> None:
+        """Bring the amendments, also those that no commit names yet."""
+        await self._take_amendments(self._store.amendments.of(self.place.event))
+
+    async def _take_amendments(self, known: Amendments) -> None:
         async with aclosing(self.source.amendments()) as coming:
             async for signed in coming:
-                if ancestry.amendments.add(signed):
+                if known.add(signed):
                     self._store.amendments.add(signed)
 
     def _have(self) -> list[bytes]:
@@ -145,36 +148,8 @@ class Receiver:
             for commit, certificate in zip(batch, proofs, strict=True):
                 self.brought.commits += not self._store.has_commit(commit.digest)
                 self._store.add_commit(commit, certificate)
-        self._merges += [commit for commit in batch if commit.method == "proposals"]
         batch.clear()
         proofs.clear()
-
-    def note_merged(self) -> None:
-        """Note which proposals the commits that came have merged. Comes last: proposals may come after such a commit."""
-        for commit in self._merges:
-            merged = [signed.digest for signed, _ in open_merge(commit)[1].opened()]
-            self._store.proposals.mark_merged(merged, commit.digest)
-
-    async def blobs(self, wanted: Iterable[Blob]) -> None:
-        """Bring those of the blobs that are not here."""
-        blobs = self._store.blobs
-        lacking = [blob for blob in dict.fromkeys(wanted) if blobs.size(blob.sha256) != blob.size]
-        needed = sum(blob.size for blob in lacking)
-        if self.brought.bytes + needed > self._limit:
-            raise RemoteProtocolError("oversized", f"{needed} bytes where {self._limit - self.brought.bytes} are allowed")
-        self.place.home.ensure_space(needed)
-        for start in range(0, len(lacking), _BLOBS_AT_ONCE):
-            chunk = lacking[start : start + _BLOBS_AT_ONCE]
-            await _all(self._blob(blob) for blob in chunk)
-            self._progress("payloads", min(start + _BLOBS_AT_ONCE, len(lacking)), len(lacking))
-
-    async def _blob(self, blob: Blob) -> None:
-        await self.source.blob(blob)
-        if self._store.blobs.size(blob.sha256) != blob.size:
-            raise Missing(f"blob {short(blob.sha256)} here is damaged: its size is another", "see `collab-node fsck`")
-        self.brought.blobs += 1
-        self.brought.bytes += blob.size
-        failpoint("remote-blob")
 
 
 def verify(
@@ -206,10 +181,3 @@ def _sparse(length: int) -> list[int]:
         step *= 2 if len(found) >= 8 else 1
         at += step
     return [*found, length - 1] if length else []
-
-
-async def _all(work: Iterable[Coroutine[Any, Any, None]]) -> None:
-    """Do all at once to the end of each; then raise what the first of those that failed raised."""
-    failures = [each for each in await asyncio.gather(*work, return_exceptions=True) if each is not None]
-    if failures:
-        raise failures[0]

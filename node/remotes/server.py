@@ -25,6 +25,8 @@ from ...protocol.remote import (
     RecordRequest,
     RefsReply,
     RefsRequest,
+    StateReply,
+    StateRequest,
 )
 from ..amendments.asking import AMENDMENTS, answer
 from ..history.graph import StoreGraph
@@ -34,11 +36,11 @@ from ..net.traffic import Traffic
 from ..units import peer_text
 from .accepting import accept
 from .config import may_push
-from .peer import PATH, PUSH, RECORD, REFS, Fetch, PeerSource
+from .peer import PATH, PUSH, RECORD, REFS, STATE, Fetch, PeerSource
 from .place import Place
 from .published import advertised, published, record
 from .receive import Receiver
-from .source import Missing, path_after
+from .source import Missing, path_after, state_before
 
 log = structlog.get_logger()
 
@@ -70,6 +72,7 @@ class RemoteServer:
         """Answer calls from now on. `alone`: without a daemon, for one command, which tells of amendments and takes no pushes."""
         self._rpc.register(REFS, self.refs)
         self._rpc.register(PATH, self.path)
+        self._rpc.register(STATE, self.state)
         self._rpc.register(RECORD, self.record)
         if alone:
             self._rpc.register(AMENDMENTS, self.amendments)
@@ -102,6 +105,15 @@ class RemoteServer:
             certificate=store.certificate(sent[-1]) if sent else None,
             more=len(path) > len(sent),
         ).encode()
+
+    async def state(self, peer: str, body: bytes) -> bytes:
+        """Tell which is the newest state before the tip."""
+        request = StateRequest.decode(body)
+        self._check_event(request.event)
+        try:
+            return StateReply(state=state_before(self._place.store, self._graph, request.tip)).encode()
+        except Missing as error:
+            raise RemoteProtocolError("unavailable", error.message) from error
 
     async def record(self, peer: str, body: bytes) -> bytes:
         """Give a record."""

@@ -7,10 +7,12 @@ from typing import Protocol
 
 from ...protocol.amendments import SignedAmendment
 from ...protocol.commit import Certificate, Commit
+from ...protocol.exchange import SnapshotOffer
 from ...protocol.messages import Blob
 from ...protocol.remote import Target
 from ..errors import UserError
 from ..history.graph import StoreGraph
+from ..store import Store
 from ..units import short
 
 _FSCK = "see `collab-node fsck` there"
@@ -18,6 +20,10 @@ _FSCK = "see `collab-node fsck` there"
 
 class Missing(UserError):
     """The other side does not have what it should have, or what it has is damaged."""
+
+
+class Gone(Missing):
+    """The other side says that it does not have a blob: old payloads are pruned."""
 
 
 class Source(Protocol):
@@ -38,8 +44,11 @@ class Source(Protocol):
     def amendments(self) -> AsyncGenerator[SignedAmendment]:
         """Yield the event's amendments that are known there, oldest first, forks included: unchecked."""
 
+    async def state(self, tip: bytes) -> SnapshotOffer | None:
+        """Return the newest whole state at or before `tip` that is there, a claim; None if there is none."""
+
     async def blob(self, blob: Blob) -> None:
-        """Bring a blob into the receiving store, its hash checked."""
+        """Bring a blob into the receiving store, its hash checked. Raises Gone if it is not there."""
 
 
 def path_after(graph: StoreGraph, tip: bytes, have: Collection[bytes]) -> list[bytes]:
@@ -58,3 +67,16 @@ def path_after(graph: StoreGraph, tip: bytes, have: Collection[bytes]) -> list[b
     except KeyError as error:
         raise Missing(f"commit {short(at)} is missing", _FSCK) from error
     return path[::-1]
+
+
+def state_before(store: Store, graph: StoreGraph, tip: bytes) -> SnapshotOffer | None:
+    """Return the newest state at or before `tip` whose blob is in the store, None if there is none. Raises as `path_after`."""
+    states, at = store.states(), tip
+    while True:
+        path = path_after(graph, at, states)
+        at = graph.parents(path[0])[0] if path else at
+        state = states.pop(at, None)
+        if state is None:
+            return None
+        if store.blobs.size(state.digest) == state.size:
+            return SnapshotOffer(commit=at, blob=Blob(sha256=state.digest, size=state.size))

@@ -45,6 +45,8 @@ _LABELS = {
     "share_of_the_most_active": "Share of the most active contributor",
     "gini_of_samples": "Gini coefficient of samples",
     "releases": "Releases",
+    "gates_run": "Gates run, that the history shows",
+    "served_bytes": "Bytes served, that contributors signed for",
     "gates_run_here": "Gates run by the node that wrote this",
 }
 _RECIPE = ("model", "data", "inner", "compression", "outer", "merge", "rounds")
@@ -101,7 +103,10 @@ def document(record: EventRecord, figures: Mapping[str, Any], plots: Sequence[Pl
         *gates,
         *_gates(record),
         Heading("Thanks to"),
-        Paragraph("By samples in merged contributions, then by merges checked: computed from the signed history alone."),
+        Paragraph(
+            "By samples in merged contributions, then by merges checked, gates run, bytes served: computed from the signed "
+            "history alone."
+        ),
         _credits(record),
         Heading("Refused contributions"),
         *_refused(record),
@@ -141,17 +146,18 @@ def title(record: EventRecord, figures: Mapping[str, Any]) -> str:
 
 
 def _credits(record: EventRecord) -> Table:
-    ranked = [credit for credit in record.ledger.ranking if credit.contributions or credit.checked]
+    ranked = [credit for credit in record.ledger.ranking if credit.gave]
     total = max(1, sum(credit.samples for credit in ranked))
     rows = [
         (
             str(rank), f"{record.names.get(credit.peer, '')} {credit.peer}".strip(), f"{credit.samples:,}",
-            f"{credit.samples / total:.1%}", f"{credit.contributions:,}", f"{credit.checked:,}", bytes_text(credit.bytes),
+            f"{credit.samples / total:.1%}", f"{credit.contributions:,}", f"{credit.checked:,}", f"{credit.gates:,}",
+            bytes_text(credit.bytes), bytes_text(credit.served),
         )
         for rank, credit in enumerate(ranked, start=1)
     ]  # fmt: skip
-    headings = ("Rank", "Contributor", "Samples", "Share", "Merged", "Checked", "Sent")
-    return Table(headings, tuple(rows), frozenset({2, 3, 4, 5, 6}))
+    headings = ("Rank", "Contributor", "Samples", "Share", "Merged", "Checked", "Gates", "Sent", "Served")
+    return Table(headings, tuple(rows), frozenset(range(2, 9)))
 
 
 def _releases(record: EventRecord) -> list[Block]:

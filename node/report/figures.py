@@ -45,7 +45,7 @@ class EventRecord:
     @classmethod
     def read(cls, event: EventManifest, folder: EventFolder, store: Store) -> EventRecord:
         """Read the history in a store. Raises UserError if there is none to tell of."""
-        ledger = Ledger()
+        ledger = Ledger(event)
         for digest in reversed(store.digests()):
             ledger.take(read_commit(store, digest))
         if len(ledger.lines) < 2:
@@ -103,6 +103,8 @@ class EventRecord:
             "share_of_the_most_active": gave[0] / sum(gave) if gave else None,
             "gini_of_samples": gini(gave),
             "releases": len(self.released.releases),
+            "gates_run": sum(credit.gates for credit in credits),
+            "served_bytes": sum(credit.served for credit in credits),
             "gates_run_here": sum(len(self.results(gate.name)) for gate in self.event.gate),
         }
 

@@ -16,7 +16,7 @@ from .figures import EventRecord
 from .plots import draw_plots
 from .render import GENERATOR, to_html, to_markdown
 
-_COLUMNS = ("peer", "samples", "contributions", "refused", "bytes", "rounds", "checked", "first", "last")
+_COLUMNS = ("peer", "samples", "contributions", "refused", "bytes", "rounds", "checked", "first", "last", "gates", "served")
 
 
 def write_report(event: EventFolder, folder: Path) -> None:

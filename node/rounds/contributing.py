@@ -14,6 +14,7 @@ from ...protocol.event import EventManifest
 from ...protocol.identity import PeerId
 from ...protocol.messages import Blob, Contribution
 from ...protocol.tokens import TokenProof
+from ..credit.receipts import OpenReceipts
 from ..failpoints import failpoint
 from ..processes.ipc import ChannelClosed, RemoteFailure
 from ..processes.worker_host import WorkerHost
@@ -31,11 +32,11 @@ class Contributor:
 
     def __init__(
         self, event: EventManifest, peer_id: PeerId, admission: bytes | TokenProof | None, store: Store, host: WorkerHost,
-        amendments: Amendments | None = None,
+        amendments: Amendments | None = None, receipts: OpenReceipts | None = None,
     ) -> None:  # fmt: skip
         """`peer_id` is ours; `admission` is what lets this node into an event by invitation.
 
-        `amendments` are the history's; default: the store's.
+        `amendments` are the history's, `receipts` what this node got from whom; default: the store's.
         """
         self._amendments = store.amendments.of(event) if amendments is None else amendments
         self._event = event
@@ -43,6 +44,7 @@ class Contributor:
         self._admission = admission
         self._store = store
         self._host = host
+        self._receipts = OpenReceipts(store) if receipts is None else receipts
 
     async def contribute(self, base: Commit) -> Contribution | None:
         """Compress what was trained on `base` into a claim; None if there is nothing worth sending."""
@@ -75,6 +77,7 @@ class Contributor:
             steps=made.steps,
             loss=made.loss,
             admission=self._admission,
+            received=self._receipts.next(self.outstanding()),
         )
 
     async def _keep(self, path: str, digest: bytes, size: int) -> Blob:
@@ -88,10 +91,11 @@ class Contributor:
     async def settle(self, head: Commit) -> int:
         """Settle what `head` took, and what no later commit can take any more; return the samples that it took.
 
-        What a gate refused counts as taken, with no samples: carried on in the residual, it would be refused again.
+        What a gate refused counts as taken, with no samples: carried on in the residual, it would be refused again. Its receipts
+        are open again, as are those of what is lost.
         """
         taken = self._taken_by(head)
-        settled: list[bytes] = []
+        settled: list[Contribution] = []
         samples = 0
         for claim in self.outstanding():
             payload = claim.payload.sha256
@@ -99,9 +103,10 @@ class Contributor:
             if payload in taken or lost:
                 await self._settle(payload, accepted=payload in taken)
                 samples += taken.get(payload, 0)
-                settled.append(payload)
+                settled.append(claim)
+        self._receipts.settle(claim for claim in settled if taken.get(claim.payload.sha256))
         # Read again: a contribution may have been made meanwhile.
-        self._remember([claim for claim in self.outstanding() if claim.payload.sha256 not in settled])
+        self._remember([claim for claim in self.outstanding() if claim not in settled])
         return samples
 
     async def reclaim(self, worker: Worker, restored: messages.Restored) -> None:
@@ -140,7 +145,9 @@ class Contributor:
         return outstanding(self._store)
 
     def _remember(self, claims: Sequence[Contribution]) -> None:
-        self._store.put_note(_NOTE, encode([claim.encode() for claim in claims]))
+        with self._store.transaction():
+            self._store.put_note(_NOTE, encode([claim.encode() for claim in claims]))
+            self._receipts.save()
 
 
 def outstanding(store: Store) -> list[Contribution]:

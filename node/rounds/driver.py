@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeAlias
 
 import structlog
 
+from ...protocol.carried import Opened
 from ...protocol.commit import Certificate, Commit, decode_commit
 from ...protocol.errors import LocalProtocolError, RemoteProtocolError
 from ...protocol.event import EventManifest
@@ -89,6 +90,7 @@ class RoundTools:
     require_amendment: Callable[[bytes | None, str], Awaitable[None]]
     on_fault: Callable[[str, str], None]
     payload_limit: Callable[[EventManifest], int]
+    waiting_verdicts: Callable[[], Sequence[Opened]] = tuple
 
 
 class RoundDriver:
@@ -134,6 +136,15 @@ class RoundDriver:
         """Let the round follow amendments that came in."""
         if self._runs:
             self._put(lambda machine, now: machine.amended(now))
+
+    def know_verdicts(self) -> None:
+        """Let the commit of the round carry verdicts that came in."""
+        if self._runs:
+            self._put(self._know_verdicts)
+
+    def _know_verdicts(self, machine: RoundMachine, now: float) -> list[effects.Effect]:
+        machine.know_verdicts(self._tools.waiting_verdicts())
+        return []
 
     def resume(self) -> None:
         """The worker was restarted: let it train on where its last checkpoint was."""
@@ -187,6 +198,7 @@ class RoundDriver:
             sequence=int(time.time() * 1000),
             state=self._voting_state(base),
         )
+        machine.know_verdicts(tools.waiting_verdicts())
         try:
             await self._perform(machine.start(_now()))
             if train and not machine.setting.is_over:

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 from ...protocol.amendments import SignedAmendment
 from ...protocol.errors import RemoteProtocolError
-from ...protocol.messages import MESSAGES, AmendmentNotice, Signed
+from ...protocol.messages import MESSAGES, AmendmentNotice, Signed, VerdictNotice
+from ...protocol.verdict import open_verdict
 from ..rates import Buckets
 from .limits import GossipLimits
 
@@ -68,6 +69,9 @@ class Gate:
         envelope.check_signature()
         if envelope.kind == AmendmentNotice.KIND:
             self._check_amendment(envelope)
+        elif envelope.kind == VerdictNotice.KIND:
+            for verdict in VerdictNotice.decode(envelope.body).verdicts:
+                open_verdict(Signed.decode(verdict))
 
     def _check_amendment(self, envelope: Signed) -> None:
         """What only a coordinator may say goes on only if one has signed it; the daemon checks the rest."""

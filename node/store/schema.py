@@ -74,7 +74,7 @@ CREATE TABLE merged (
     parent   BLOB NOT NULL CHECK (length(parent) = 32)
 ) STRICT, WITHOUT ROWID;
 """,
-    # 3: proposals, and the commits that merged them.
+    # 3: proposals. (Which commits merged them is asked of the commits; `"commit"` is of earlier versions.)
     """
 CREATE TABLE proposals (
     digest   BLOB PRIMARY KEY CHECK (length(digest) = 32),
@@ -96,6 +96,24 @@ CREATE TABLE verdicts (
     digest    BLOB PRIMARY KEY CHECK (length(digest) = 32),
     candidate BLOB NOT NULL CHECK (length(candidate) = 32),
     envelope  BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+""",
+    # 6: which commits carry verdicts, which of the others came over the network, and which are not to count.
+    """
+CREATE TABLE carried (
+    candidate BLOB NOT NULL CHECK (length(candidate) = 32),
+    digest    BLOB NOT NULL CHECK (length(digest) = 32),
+    "commit"  BLOB NOT NULL REFERENCES commits (digest),
+    PRIMARY KEY (candidate, digest, "commit")
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE heard (
+    digest BLOB PRIMARY KEY REFERENCES verdicts (digest),
+    signer TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE dropped (
+    digest BLOB PRIMARY KEY CHECK (length(digest) = 32)
 ) STRICT, WITHOUT ROWID;
 """,
 )

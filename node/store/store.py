@@ -53,9 +53,9 @@ class Store:
         self._index = index
         self.blobs = blobs
         self.refs = Refs(index)
-        self.proposals = Proposals(index)
+        self.proposals = Proposals(index, self.commit)
         self.amendments = KnownAmendments(index)
-        self.verdicts = Verdicts(index)
+        self.verdicts = Verdicts(index, self.commit)
         self._commits: RecentlyUsed[bytes, Commit] = RecentlyUsed(_CACHED_COMMITS)
 
     @classmethod
@@ -113,6 +113,7 @@ class Store:
             for proven, proof in ((parent, commit.parent_certificate), (digest, certificate)):
                 if proven is not None and proof is not None:
                     self._keep_certificate(proven, proof)
+            self.verdicts.carry(commit)
         self._commits.put(digest, commit)
         return digest
 
@@ -238,6 +239,11 @@ class Store:
         """Return the digest of the blob with the state after a commit, on the chain or not; None if there is none."""
         blob = self._index.one('SELECT blob FROM snapshots WHERE "commit" = ?', (commit,))
         return None if blob is None else bytes(blob)
+
+    def states(self) -> dict[bytes, BlobRef]:
+        """Return all snapshots by their commits, on the chain or not."""
+        rows = self._index.rows('SELECT "commit", blob, size FROM snapshots')
+        return {bytes(commit): BlobRef(bytes(blob), size) for commit, blob, size in rows}
 
     def _snapshots(self, top: int, limit: int) -> list[Snapshot]:
         query = (

@@ -144,6 +144,10 @@ class Worker:
         """See messages.RunGate."""
         return await self._ask(request, messages.GateRun)
 
+    async def make_module(self, request: messages.MakeModule) -> messages.MadeModule:
+        """See messages.MakeModule."""
+        return await self._ask(request, messages.MadeModule)
+
     async def save(self, commit: bytes | None = None) -> None:
         """See messages.Save."""
         await self._ask(messages.Save(commit=commit), messages.Done)

@@ -26,9 +26,10 @@ from ...protocol.event import MergeMethod
 
 __all__ = [
     "NOTICES", "REQUESTS", "Adopt", "Amend", "Change", "Compress", "Compressed", "Done", "Evaluate", "Evaluated", "Failed",
-    "GateRun", "Init", "Inspect", "Inspected", "Load", "Measure", "Measured", "Merge", "MergeChanges", "Merged", "Message",
-    "Notice", "Open", "Opened", "Overlap", "Overlaps", "Part", "Progress", "Request", "Restored", "RunGate", "Save", "Settle",
-    "Snapshot", "State", "Stop", "Train", "Trained", "Undo", "Unmerge", "VersionRef", "Written",
+    "GateRun", "Init", "Inspect", "Inspected", "Load", "MadeModule", "MakeModule", "Measure", "Measured", "Merge",
+    "MergeChanges", "Merged", "Message", "ModuleRef", "Notice", "Open", "Opened", "Overlap", "Overlaps", "Part", "Progress",
+    "Request", "Restored", "RunGate", "Save", "Settle", "Snapshot", "State", "Stop", "Train", "Trained", "Undo", "Unmerge",
+    "VersionRef", "Written",
 ]  # fmt: skip
 
 
@@ -405,19 +406,31 @@ class Evaluated(Message):
     samples: int
 
 
+class ModuleRef(Message):
+    """A module that is put into a version: the folder of its package, and of what kind it is."""
+
+    kind: Literal["adapter", "expert", "head", "datastore"]
+    folder: str
+
+
 class VersionRef(Message):
-    """Weights to be compared: the base, the candidate `key`, or a safetensors file of the weights alone at `path`."""
+    """Weights to be compared: the base, the candidate `key`, or a safetensors file of the weights alone at `path`.
+
+    With `module`, they are read with that in them.
+    """
 
     of: Literal["base", "candidate", "file"] = "base"
     key: str = ""
     path: str = ""
+    module: ModuleRef | None = None
 
 
 class RunGate(Request):
     """Compare a candidate with the version before it by one gate, batch by batch until the answer is clear. → GateRun
 
-    `gate` is its canonical bytes; `seed` decides, with the gate, which samples are looked at. Errors: no_base, no_data, bad_data,
-    missing_extra, bad_base, bad_tensors, unknown_candidate.
+    `gate` is its canonical bytes; `seed` decides, with the gate, which samples are looked at; `whole`: at all of them, however
+    clear the answer is before. Errors: no_base, no_data, bad_data, missing_extra, bad_base, bad_tensors, unknown_candidate, unfit
+    (a module is not for these weights).
     """
 
     OP = "gate"
@@ -425,6 +438,7 @@ class RunGate(Request):
     candidate: VersionRef
     base: VersionRef = VersionRef()
     seed: bytes = b""
+    whole: bool = False
 
 
 class GateRun(Message):
@@ -433,6 +447,27 @@ class GateRun(Message):
     measurement: bytes
     data: bytes
     hardware: str
+
+
+class MakeModule(Request):
+    """Make a module of what a version reads in the data of a gate, and write it to `folder`. → MadeModule
+
+    A gate on labels makes a head, trained on the half of its texts that gates train on. One on a loss makes a datastore of the
+    blocks of its shard, with `entries` at most; `settings` is its configuration. Errors: as of `gate`, and non_finite.
+    """
+
+    OP = "make_module"
+    gate: bytes
+    version: VersionRef
+    folder: str
+    entries: int = 0
+    settings: str = ""
+
+
+class MadeModule(Message):
+    """How many labels the head has, or entries the datastore."""
+
+    size: int
 
 
 class Save(Request):
@@ -483,7 +518,7 @@ REQUESTS: dict[str, tuple[type[Request], type[Message]]] = {
         (Open, Opened), (Init, State), (Load, State), (Snapshot, Written), (Train, Done), (Stop, Done),
         (Compress, Compressed), (Settle, Done), (Inspect, Inspected), (Merge, Merged), (Adopt, State),
         (Evaluate, Evaluated), (RunGate, GateRun), (Save, Done), (MergeChanges, Merged), (Undo, Merged), (Overlap, Overlaps),
-        (Measure, Measured), (Amend, Done),
+        (Measure, Measured), (Amend, Done), (MakeModule, MadeModule),
     )
 }  # fmt: skip
 

@@ -15,6 +15,7 @@ from .evaluate import mean_loss
 from .gates.request import run_gate
 from .measuring import measure
 from .merging import Candidates
+from .modules.making import make_module
 from .round import RoundTraining
 from .session import Session, open_session, read_event
 from .start import first_state
@@ -37,7 +38,7 @@ class Service:
             "stop": self._stop, "compress": self._compress, "settle": self._settle, "inspect": self._inspect,
             "merge": self._merge, "adopt": self._adopt, "evaluate": self._evaluate, "gate": self._gate, "save": self._save,
             "merge_changes": self._merge_changes, "undo": self._undo, "overlap": self._overlap,
-            "measure": self._measure, "amend": self._amend,
+            "measure": self._measure, "amend": self._amend, "make_module": self._make_module,
         }  # fmt: skip
 
     @property
@@ -196,6 +197,9 @@ class Service:
 
     def _gate(self, request: messages.RunGate) -> messages.GateRun:
         return run_gate(self.session, self._candidates, request)
+
+    def _make_module(self, request: messages.MakeModule) -> messages.MadeModule:
+        return make_module(self.session, self._candidates, request)
 
     def _save(self, request: messages.Save) -> messages.Done:
         self.session.require_base()

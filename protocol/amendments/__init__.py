@@ -18,10 +18,11 @@ from .kinds import (
     Recipe,
     Revoke,
 )  # fmt: skip
+from .signers import Signers
 from .state import Announcement, InForce
 
 __all__ = [
     "MAX_AMENDMENTS", "SECTIONS", "Admit", "AmendedEvent", "Amendment", "Amendments", "Announce", "Announcement", "Ban", "Body",
     "Bootstrap", "Close", "CoordinatorSignature", "Coordinators", "Extend", "InForce", "Open", "Pause", "Recipe", "Revoke",
-    "SignedAmendment", "amended",
+    "SignedAmendment", "Signers", "amended",
 ]  # fmt: skip

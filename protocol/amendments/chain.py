@@ -18,6 +18,7 @@ from ..commit import Commit
 from ..errors import RemoteProtocolError
 from ..event import EventManifest
 from .amendment import SignedAmendment
+from .signers import Signers, in_turn
 from .state import InForce
 
 MAX_AMENDMENTS = 2048
@@ -72,11 +73,22 @@ class Amendments:
 
     def chain(self, named: bytes | None = None) -> list[SignedAmendment]:
         """Return what counts, oldest first, given what the newest commit names."""
-        found, at = [], self.newest(named).digest
-        while at is not None:
-            found.append(self._signed[at])
-            at = self._signed[at].content.previous
+        return self._until(self.newest(named).digest)
+
+    def _until(self, digest: bytes | None) -> list[SignedAmendment]:
+        found = []
+        while digest is not None:
+            found.append(self._signed[digest])
+            digest = self._signed[digest].content.previous
         return found[::-1]
+
+    def signers(self, digest: bytes | None) -> list[Signers]:
+        """Return who signs for the event with the amendment of this digest, last, and who did in turn before, oldest first.
+
+        Raises RemoteProtocolError: "unknown_amendment".
+        """
+        self.state(digest)
+        return in_turn([self.state(None), *(self.state(signed.name) for signed in self._until(digest))])
 
     def after(self, number: int) -> list[SignedAmendment]:
         """Return all with a number above `number`, forks included, by number."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from ..admission import SHUT_OUT, USED_UP, too_many
+from ..carried import Opened, choose_verdicts
 from ..commit import Certificate
 from ..identity import PeerId
 from ..merging import MAX_ACCEPTED, MAX_DEPARTED, MAX_REJECTED, Draft, clip_of, make_draft
@@ -14,12 +15,13 @@ from .setting import Setting
 
 
 class Gathering:
-    """Joins who is here (`Presence`) with what came in (`Pool`)."""
+    """Joins who is here (`Presence`) with what came in (`Pool`). `verdicts`: those that no ancestor of the draft carries yet."""
 
     def __init__(self, setting: Setting, pool: Pool, presence: Presence) -> None:
         self._setting = setting
         self._pool = pool
         self._presence = presence
+        self.verdicts: Sequence[Opened] = ()
 
     def has_contributed(self, peer: PeerId, *, checked: bool) -> bool:
         """Say whether a peer's contribution on this base is here (and, if asked, checked: accepted or refused)."""
@@ -82,4 +84,5 @@ class Gathering:
             certificate=certificate,
             proposer=setting.me,
             amendment=setting.in_force.digest,
+            verdicts=choose_verdicts(setting.event, setting.ancestry, self.verdicts),
         )

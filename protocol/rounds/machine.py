@@ -18,10 +18,11 @@ hands the newest `VotingState` that it stored to the constructor, and can then o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, ClassVar
 
 from ..admission import SHUT_OUT, refusal
+from ..carried import Opened
 from ..commit import Commit
 from ..errors import LocalProtocolError, RemoteProtocolError
 from ..history import History
@@ -213,6 +214,10 @@ class RoundMachine:
                 self._presence.exclude(claim.signed.signer)
                 self._out.append(Refused(claim.signed.signer, problem))
         return self._advance(now)
+
+    def know_verdicts(self, verdicts: Sequence[Opened]) -> None:
+        """Take in the verdicts that no commit up to the base carries: a draft that is begun from now on carries of them."""
+        self._gathering.verdicts = verdicts
 
     def commit_fetched(self, commit: Commit, now: float) -> list[Effect]:
         """Answer FetchCommit: the commit is here, its bytes have the hash that was asked for."""

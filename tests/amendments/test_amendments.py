@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -35,7 +36,7 @@ from collab.protocol.amendments import (
 )  # fmt: skip
 from collab.protocol.canonical import encode
 from collab.protocol.errors import LocalProtocolError, RemoteProtocolError
-from collab.protocol.event import Admission, Compression, InnerOptimiser, Merge, OuterOptimiser, Rounds
+from collab.protocol.event import Admission, Compression, InnerOptimiser, Maintainers, Merge, OuterOptimiser, Rounds
 
 PEER = [identity(number).peer_id for number in range(10)]
 FIRST = InForce.at_first(EVENT)
@@ -278,3 +279,33 @@ def test_any_body_is_read_or_refused(body: dict[str, Any]) -> None:
     content = {"event": EVENT.digest, "number": 1, "previous": None, "time": 1, "body": body}
     with suppress(RemoteProtocolError):
         assert SignedAmendment.read(encode({"amendment": encode(content), "signatures": ()})).content.number == 1
+
+
+RULES = st.tuples(st.lists(st.integers(0, 3), min_size=1, max_size=3, unique=True), st.integers(1, 2)).map(
+    lambda rule: Coordinators(keys=tuple(PEER[number] for number in rule[0]), threshold=min(rule[1], len(rule[0])))
+)
+
+
+@given(st.lists(RULES | st.sampled_from([Announce(text="hello")]), max_size=6))
+def test_who_signs_for_the_event_follows_from_the_chain(bodies: list[Body]) -> None:
+    made = chain(*bodies)
+    amendments = Amendments(EVENT, made)
+    names = [None, *(signed.name for signed in made)]
+    in_turn = [amendments.signers(name) for name in names]
+    for name, signers in zip(names, in_turn, strict=True):
+        state = amendments.state(name)
+        assert (set(signers[-1].keys), signers[-1].threshold) == (set(state.coordinators), state.threshold)
+        assert signers == in_turn[-1][: len(signers)]
+        assert not any(one.are_as(next_one) for one, next_one in pairwise(signers))
+        assert [each.since for each in signers] == [since for since in names if since in {each.since for each in signers}]
+
+
+def test_maintainers_sign_for_an_event_that_names_some() -> None:
+    rule = Maintainers(keys=(PEER[4], PEER[5], PEER[6]), threshold=2)
+    ruled = event().model_copy(update={"maintainers": rule})
+    made = chain(Coordinators(keys=(PEER[1],), threshold=1), manifest=ruled)
+    (signers,) = Amendments(ruled, made).signers(made[-1].name)
+    assert (set(signers.keys), signers.threshold, signers.since) == (set(rule.keys), 2, None)
+    assert [signers.missing(signed) for signed in ((), PEER[4:5], PEER[:4], PEER[4:6], PEER[4:7])] == [2, 1, 2, 0, 0]
+    with pytest.raises(RemoteProtocolError, match="unknown_amendment"):
+        Amendments(ruled).signers(made[-1].name)

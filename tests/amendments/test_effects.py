@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -22,12 +22,13 @@ from collab.node.net.rpc import Rpc
 from collab.node.node import Node
 from collab.node.rounds.catch_up import restore_history
 from collab.node.store import Store
-from collab.protocol.amendments import Admit, Announce, Ban, Body, Close, Extend, Open, Pause, SignedAmendment
+from collab.protocol.amendments import Admit, Announce, Ban, Body, Bootstrap, Close, Extend, Open, Pause, SignedAmendment
 from collab.protocol.event import Rounds
 from collab.protocol.messages import AmendmentNotice, Signed
 
 EVENT = event(Rounds(last_round=10))
 PEER = [identity(number).peer_id for number in range(10)]
+ADDRESSES = [f"/ip4/10.0.0.1/tcp/4001/p2p/{peer}" for peer in PEER]
 
 
 class Desk:
@@ -41,7 +42,11 @@ class Desk:
         self.pausing = Pausing(folder / "paused", lambda: cast(Any, self), self._on_rest)
         node = SimpleNamespace(
             history=self.history, identity=identity(number), pausing=self.pausing, likely_peers=list, publish=self._publish,
-            network=SimpleNamespace(ban=self._ban, unban=self._unban, gossip=SimpleNamespace(follow=self._follow)),
+            network=SimpleNamespace(
+                ban=self._ban, unban=self._unban, gossip=SimpleNamespace(follow=self._follow), bootstrap=(ADDRESSES[0],),
+                find_at=self._find_at,
+            ),
+            store=self.store,
             driver=SimpleNamespace(
                 amended=lambda: self.done.append("round amended"), interrupt=lambda: self.done.append("round interrupted")
             ),
@@ -71,6 +76,9 @@ class Desk:
 
     async def _unban(self, peer: str) -> None:
         self.done.append(f"unban {PEER.index(peer)}")
+
+    def _find_at(self, bootstrap: Sequence[str]) -> None:
+        self.done.append(f"move to {' '.join(str(ADDRESSES.index(each)) for each in bootstrap)}")
 
     async def _follow(self, coordinators: Any) -> None:
         await asyncio.sleep(0)
@@ -121,6 +129,24 @@ async def test_a_new_last_round_ends_the_round_that_runs(desk: Desk) -> None:
     close, extend = of(Close(after=4), Extend(last_round=50))
     assert await desk.take(close) == ["round amended", "round interrupted"]
     assert await desk.take(extend) == ["round amended", "round interrupted"]
+
+
+async def test_new_bootstrap_addresses_count_at_once_and_once(desk: Desk) -> None:
+    first, sentence = Bootstrap(addresses=tuple(ADDRESSES[1:3])), Announce(text="hello")
+    chained = of(first, sentence, Bootstrap(addresses=("nonsense", ADDRESSES[4])))
+    assert await desk.take(chained[0]) == ["round amended", "move to 1 2"]
+    assert await desk.take(chained[1]) == ["round amended"]
+    assert await desk.take(chained[2]) == ["round amended", "move to 4"]
+
+
+async def test_addresses_that_came_while_the_node_joined_count_too_unless_it_began_with_them(tmp_path: Path) -> None:
+    for number, moved in ((0, []), (1, ["move to 1"])):
+        desk = Desk(tmp_path / str(number))
+        desk.learning.take(*of(Bootstrap(addresses=(ADDRESSES[number],))))
+        desk.done.clear()
+        await desk.effects.apply()
+        assert desk.done == moved
+        desk.store.close()
 
 
 async def test_who_is_banned_is_told_why_and_ends(desk: Desk) -> None:

@@ -61,7 +61,7 @@ def test_no_command_is_a_request_for_help(run: Run, words: list[str]) -> None:
         ["log"], ["show"], ["diff"], ["blame"], ["branch"], ["tag"], ["checkout"], ["export"], ["import"], ["key", "show"],
         ["key", "backup"], ["key", "restore"], ["logs"], ["pause"], ["resume"], ["leave"],
         ["restart"], ["doctor"], ["limits"], ["set"], ["credits"], ["certificate", "issue"], ["certificate", "verify"],
-        ["service", "install"], ["service", "remove"],
+        ["certificate", "sign"], ["service", "install"], ["service", "remove"],
     ],
 )  # fmt: skip
 def test_every_command_explains_itself(run: Run, words: list[str]) -> None:

@@ -17,6 +17,7 @@ from collab.node.store import Store
 from collab.protocol.commit import Certificate, Commit
 from collab.protocol.event import EventManifest
 from collab.protocol.history import History
+from collab.protocol.identity import Identity
 from collab.protocol.manifest import SignedManifest
 from collab.protocol.messages import Blob
 from collab.protocol.record import sha256
@@ -45,6 +46,16 @@ def line(
         history.add(*step)
         made.append(step)
     return made
+
+
+def helped(helper: Identity, size: int, manifest: EventManifest = EVENT) -> list[Step]:
+    """Two final commits, of which the second has a receipt for what `helper` served."""
+    first, history = line(1, manifest)[0], History(manifest)
+    history.add(*first)
+    ancestry, proof = history.ancestry(history.head.digest), history.certificate(history.head.digest)
+    draft = draft_on(manifest, ancestry, proof, [0, 1], received={1: ((helper.public_key, size),)})
+    commit = draft.complete(sha256(b"helped"), 7)
+    return [first, (commit, finality(manifest, ancestry.base, commit))]
 
 
 def blob_of(commit: Commit) -> Blob:

@@ -15,7 +15,7 @@ from rounds.worlds import identity
 from collab import kernels
 from collab.node.processes.ipc import ChannelClosed
 from collab.node.rounds.contributing import Contributor
-from collab.protocol.commit import Commit
+from collab.protocol.commit import Commit, Rejected
 from collab.protocol.messages import Contribution, Signed
 
 
@@ -122,6 +122,23 @@ async def test_what_no_commit_can_take_any_more_goes_back_into_the_residual(desk
     assert desk.contributor.outstanding() == []
     assert desk.outstanding == set()
     assert rose_by(desk, before, claim)
+
+
+async def test_a_claim_carries_receipts_until_one_is_merged(desk: Desk) -> None:
+    donor = identity(9)
+    desk.contributor._receipts.fetched(b"blob", {donor.peer_id: 70})
+    desk.contributor._receipts.needed([b"blob"])
+    claim = await desk.train(desk.history.root)
+    assert claim.received == ((donor.public_key, 70),)
+    later = another_life(desk)
+    assert later._receipts.next(later.outstanding()) == ()
+    step = await desk.commit(desk.history.root, [claim])
+    refused = Rejected(envelope=step[0].accepted[0].envelope, reason="gate.poetry")
+    await later.settle(step[0].model_copy(update={"accepted": (), "rejected": (refused,)}))
+    assert later._receipts.next(later.outstanding()) == claim.received  # it said so in vain
+    later._remember([claim])
+    await later.settle(step[0])
+    assert later._receipts.next(later.outstanding()) == another_life(desk)._receipts.next([]) == ()
 
 
 async def test_a_claim_made_while_others_are_settled_is_not_forgotten(desk: Desk) -> None:

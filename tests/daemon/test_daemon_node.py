@@ -12,18 +12,20 @@ from typing import Any
 
 import pytest
 from daemon.drivekit import EVENT, Bench, trained
-from daemon.kit import line
+from daemon.kit import helped, line
 from rounds.worlds import event, identity
 
 from collab.node import node as node_module
 from collab.node.control.requests import requests
-from collab.node.credit.served import Served, bytes_served
+from collab.node.credit.leaderboard import Leaderboard
+from collab.node.credit.receipts import OpenReceipts
 from collab.node.display.observe import observe
 from collab.node.errors import UserError
+from collab.node.gates.sharing import Sharing
 from collab.node.home import Home
 from collab.node.metrics.metrics import Metrics
 from collab.node.net.errors import NetworkError
-from collab.node.net.traffic import Traffic
+from collab.node.net.gossip import GossipMessage
 from collab.node.node import Node
 from collab.node.options import NodeOptions
 from collab.node.processes.ipc import ChannelClosed, RemoteFailure
@@ -36,6 +38,8 @@ from collab.node.store import Store
 from collab.protocol.commit import Commit
 from collab.protocol.errors import RemoteProtocolError
 from collab.protocol.event import Rounds
+from collab.protocol.messages import Signed, VerdictNotice
+from collab.protocol.record import sha256
 
 CHAIN = line(4, EVENT)
 
@@ -65,6 +69,8 @@ class Desk:
         node = self.node
         node.event = EVENT
         node.history = restore_history(EVENT, self.store)
+        node.leaderboard = Leaderboard(EVENT, self.store, node.receipts.needed_by)
+        node.sharing = Sharing(identity(0), node.history, self.store, node.publish)
         node.host, node.weights, node.contributor = fakes.host, fakes.weights, fakes.contributor
         node.driver = self.bench.driver
 
@@ -374,13 +380,49 @@ async def test_a_new_commit_is_tested_by_who_does_not_train_while_the_worker_hol
     assert seen == [(1, not trains)]
 
 
-async def test_what_was_served_is_counted_over_restarts(desk: Desk) -> None:
+async def test_who_gave_what_a_new_commit_needed_gets_a_receipt(desk: Desk) -> None:
     desk.make_ready()
     node = desk.node
-    node.network.traffic.sent["blob"] += 1000
-    assert observe(node).served == 1000
-    node.served.save()
-    node.served.save()
-    node.network.traffic.sent["blob"] += 24
-    assert (observe(node).served, bytes_served(node.store)) == (1024, 1000)
-    assert Served(node.store, Traffic()).bytes == 1000
+    node.accounting.begin(node.history, node.contributor)
+    (_, claim), *_ = CHAIN[0][0].contributions()
+    donor = identity(9)
+    node.network.fetcher.on_fetched(claim.payload.sha256, claim.payload.size, {donor.peer_id: claim.payload.size})
+    node.network.fetcher.on_fetched(sha256(b"of no use"), 500, {donor.peer_id: 500})
+    desk.take(CHAIN[0])
+    assert node.receipts.next([]) == ()
+    await node._account()
+    assert node.receipts.next([]) == ((donor.public_key, claim.payload.size),) == OpenReceipts(desk.store).next([])
+    snapshot = desk.store.blobs.put_bytes(b"of no use")
+    desk.store.record_snapshot(CHAIN[0][0].digest, snapshot)
+    await node._account()
+    assert node.receipts.next([]) == ((donor.public_key, claim.payload.size + 500),)
+
+
+async def test_who_serves_without_training_is_known_by_name(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    helper, nobody = identity(8), identity(9)
+    desk.make_ready()
+    desk.node.accounting.begin(desk.node.history, desk.node.contributor)
+    named = {peer.peer_id: SimpleNamespace(p2p=(), round=0, name=name) for peer, name in ((helper, "Ada"), (nobody, "Bo"))}
+    monkeypatch.setattr(desk.node.network, "_known", named)
+    desk.take(*helped(helper, 100, EVENT))
+    await desk.node._account()
+    assert desk.node.leaderboard.place(helper.peer_id)[1].served == 100
+    assert desk.node.leaderboard.names == {helper.peer_id: "Ada"}
+
+
+# Verdicts
+
+
+async def test_a_notice_of_verdicts_is_for_the_store_not_for_the_round(desk: Desk) -> None:
+    desk.make_ready()
+    node, told = desk.node, list[str]()
+    notice = Signed.seal(identity(3), VerdictNotice(event=EVENT.digest, verdicts=(b"one",)))
+    message = GossipMessage("topic", notice.encode(), notice.signer, notice.signer)
+    node.peers.fault = lambda peer, reason: told.append(f"{reason} of {peer}")  # type: ignore[method-assign]
+    node._on_message(message)  # the event is not known yet: what waits is asked for later
+    node.effects.ready = True
+    node._on_message(message)
+    assert told == [f"malformed of {identity(3).peer_id}"]
+    assert node.network.traffic.messages["received_verdicts"] == 2
+    assert desk.bench.driver._inbox.qsize() == 0
+    assert list(node._heard) == []

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from daemon import drivekit
 from daemon.drivekit import EVENT, Bench, trained
 from daemon.kit import line, until
-from rounds.worlds import contribution, draft_on, finality, identity, signed_contribution
+from gates.test_gates_verdict import verdict
+from rounds.worlds import contribution, draft_on, event, finality, identity, signed_contribution
 
 from collab.node.net.errors import NetworkError
 from collab.node.processes.ipc import ChannelClosed, RemoteFailure
@@ -21,10 +23,12 @@ from collab.node.trainer import messages
 from collab.protocol.canonical import encode
 from collab.protocol.commit import Commit
 from collab.protocol.errors import RemoteProtocolError
+from collab.protocol.gates import LossGate
 from collab.protocol.messages import Contribution, Goodbye, Progress, Signed, _signed_bytes
 from collab.protocol.record import sha256
 from collab.protocol.rounds.effects import Behind, Refused
 from collab.protocol.rounds.state import VotingState
+from collab.protocol.verdict import sign_verdict
 
 CHAIN = line(3, EVENT)
 NEXT, PROOF = CHAIN[0]
@@ -404,3 +408,27 @@ async def test_an_interrupted_round_ends_and_can_be_taken_up_again(bench: Bench)
     assert sum(done.startswith("train") for done in bench.done) == 1
     bench.trains_at_once = True
     assert isinstance(await bench.driver.run(bench.history.root, train=True), Finalised)
+
+
+async def test_what_waits_and_what_comes_in_while_it_runs_stands_in_the_commit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gated = event(EVENT.rounds, gate=(LossGate(name="poetry", kind="loss", rounds=False),))
+    monkeypatch.setattr(drivekit, "EVENT", gated)
+    bench = Bench(tmp_path / "gated")
+    made = verdict(event=gated.digest)
+    first, second = ((sign_verdict(identity(number), made), made) for number in (1, 2))
+    waiting = [first]
+    bench.driver._tools.waiting_verdicts = lambda: waiting
+    contributed = bench.contribute
+
+    async def contribute(base: Commit) -> Contribution | None:
+        waiting.append(second)
+        bench.driver.know_verdicts()
+        return await contributed(base)
+
+    bench.contribute = contribute
+    outcome = await bench.driver.run(bench.history.root, train=True)
+    assert isinstance(outcome, Finalised)
+    assert set(outcome.commit.verdicts) == {first[0].encode(), second[0].encode()}
+    bench.store.close()

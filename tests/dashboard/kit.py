@@ -23,6 +23,7 @@ from collab.node.home import EventFolder, Home
 from collab.node.releases import roles
 from collab.node.releases.files import save
 from collab.node.store import Store
+from collab.protocol.amendments import Signers
 from collab.protocol.commit import Commit, root_commit
 from collab.protocol.gates import LossGate
 from collab.protocol.manifest import SignedManifest
@@ -145,5 +146,5 @@ def release_as_first(stored: StoredHome, commit: Commit, now: datetime | None = 
             verdicts=(verdict.encode(),), message="It rhymes.", changelog="", credits=(), licence="apache-2.0",
             releaser=COORDINATOR.peer_id, time=commit.time,
         )  # fmt: skip
-        files = roles.renew({"1.root.json": roles.first_root(COORDINATOR, when)}, COORDINATOR, when)
+        files = roles.appoint({}, Signers((COORDINATOR.peer_id,)), when)
         save(store, roles.add_release(files, made, COORDINATOR, when), {})

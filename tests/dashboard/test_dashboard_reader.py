@@ -125,10 +125,10 @@ def test_credit_is_what_the_command_says(stored: StoredHome, chain: Chain) -> No
     stored.grow(2)
     stored.add(with_refusal(chain, "late"))
     with Store.open(stored.folder.store_path) as store:
-        (credit,) = count_credits(store, chain.head).ranking()
+        (credit,) = count_credits(chain.event, store, chain.head).ranking()
     row = stored.reader().read().tables["peers"][ME]
-    assert (row["samples"], row["accepted"], row["refused"], row["checked"], row["size"]) == (
-        credit.samples, credit.contributions, credit.refused, credit.checked, credit.bytes,
+    assert (row["samples"], row["accepted"], row["refused"], row["checked"], row["size"], row["gates"], row["served"]) == (
+        credit.samples, credit.contributions, credit.refused, credit.checked, credit.bytes, credit.gates, credit.served,
     )  # fmt: skip
 
 
@@ -180,7 +180,7 @@ def test_old_rounds_are_thinned_and_new_ones_are_not(count: int) -> None:
 
 def test_of_too_many_peers_those_who_are_here_stay() -> None:
     here: dict[str, Any] = {f"here-{number}": {} for number in range(100)}
-    ledger = Ledger()
+    ledger = Ledger(Chain().event)
     swarm = {"peers": here | {f"z-{number}": {} for number in range(1000)}}
     rows = peer_rows(ledger, swarm, "here-0", {})
     assert len(rows) == 512

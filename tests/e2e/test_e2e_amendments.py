@@ -46,7 +46,11 @@ def test_what_coordinators_decide_reaches_everybody_and_counts_in_every_replay(t
         pause_offline(swarm, honest)
         before = head(swarm)
         new_recipe(swarm, honest, before, tmp_path / "recipe.toml")
-        assert known(honest) == known(coordinator) == [1, 2, 3, 4, 5, 6]
+        address = honest.ask("status")["addresses"][0]
+        decide(swarm, "bootstrap", address)
+        for node in swarm.nodes:  # which all run
+            swarm.wait(lambda log=node.log: f"peers are found at {address}" in log.read_text(), 60, "the new address")  # type: ignore[misc]
+        assert known(honest) == known(coordinator) == [1, 2, 3, 4, 5, 6, 7]
 
         # Somebody who comes now replays all of it, and knows what was decided.
         (late,) = swarm.join()
@@ -54,7 +58,7 @@ def test_what_coordinators_decide_reaches_everybody_and_counts_in_every_replay(t
         last = head(swarm)
         swarm.wait_for_round(last, 90)
         assert len(set(swarm.states(last).values())) == 1
-        assert known(late) == [1, 2, 3, 4, 5, 6]
+        assert known(late) == [1, 2, 3, 4, 5, 6, 7]
         assert metric(late, "collab_head_round") >= last
 
         said = decide(swarm, "close")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 import pytest_asyncio
 from e2e.attack import Attacker, attacking, refused, until, victim_blob
 from e2e.kit import LOGS, commits, log_lines, write_event
+from gates.test_gates_verdict import measurement, verdict
 
 from collab import kernels
 from collab.kernels.merge import Contribution as MergeContribution
@@ -16,7 +18,8 @@ from collab.kernels.merge import merge
 from collab.node.home import Home
 from collab.node.local_swarm import LocalSwarm, local_swarm, run
 from collab.node.trainer.models import build
-from collab.protocol.messages import Blob
+from collab.protocol.messages import Blob, Signed, VerdictNotice
+from collab.protocol.verdict import read_verdict, sign_verdict
 
 pytestmark = pytest.mark.e2e
 GATE = '[[gate]]\nname = "held-out"\nkind = "loss"\ntolerance = 0.05\n'
@@ -56,6 +59,12 @@ def flipped(attacker: Attacker) -> Blob:
 async def test_a_sign_flipped_contribution_is_left_out_with_its_reason(gated: LocalSwarm, spoiler: Attacker) -> None:
     victim, me = gated.coordinator, spoiler.identity.peer_id
     gated.wait_for_round(2, 60)
+    root, first = commits(victim)[:2]
+    said = verdict(
+        event=root.event, candidate=first.state, against=root.state, measurement=measurement(gate=REASON.removeprefix("gate."))
+    )  # fmt: skip
+    notice = VerdictNotice(event=root.event, verdicts=(sign_verdict(spoiler.identity, said).encode(),))
+    await spoiler.gossip(Signed.seal(spoiler.identity, notice).encode())
 
     def left_out() -> bool:
         return any(signed.signer == me for commit in commits(victim) for signed, _ in commit.failed_gates())
@@ -77,3 +86,13 @@ async def test_a_sign_flipped_contribution_is_left_out_with_its_reason(gated: Lo
     gated.stop()
     log = run("log", "--json", "--home", str(victim.home))
     assert REASON in log
+    # What its gates showed stands signed in the history, and what it heard.
+    tests = [read_verdict(envelope) for each in commits(victim) for envelope in each.verdicts]
+    assert {signed.signer for signed, _ in tests} == {root.proposer, me}
+    versions = {each.state for each in commits(victim)}
+    assert all({each.candidate, each.against} <= versions for _, each in tests)
+    assert len({signed.digest for signed, _ in tests}) == len(tests)
+    counted = json.loads(run("credits", "--json", "--home", str(victim.home)))["credits"]
+    runs = {credit["peer"]: credit["gates"] for credit in counted}
+    assert runs[me] == 1
+    assert runs[root.proposer] >= len({each.candidate for signed, each in tests if signed.signer != me}) > 0

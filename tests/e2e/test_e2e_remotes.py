@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from e2e.kit import commits, metric, peer_id, resting, settle_in
+from e2e.kit import be_ready, commits, metric, peer_id, resting, settle_in
 from remotes import kit
 from remotes.conftest import Person
 
@@ -33,7 +33,8 @@ def test_two_nodes_fetch_and_push(swarm: LocalSwarm) -> None:
         newest = f"@{min(commits(node)[-1].round for node in (there, here))}"
         away.ok("branch", "theirs", newest)
         away.ok("tag", "v0.1", newest, "--message", "signed")
-        home.ok("remote", "add", "origin", swarm.invite())
+        invite = swarm.invite()
+        home.ok("remote", "add", "origin", invite)
 
         # Through the daemon that runs in this home.
         came = whats(home.ok("fetch", "--json"))
@@ -57,6 +58,17 @@ def test_two_nodes_fetch_and_push(swarm: LocalSwarm) -> None:
         away.ok("branch", "later", newest)
         assert whats(home.ok("fetch", "origin", "later", "--json")) == {"remotes/origin/later": "new"}
         assert "remotes/origin/mine" in home.refs()
+
+        # A home that knows nothing takes all of it over, and its node goes on from there.
+        copy = swarm.add()
+        cloned = json.loads(person(copy).ok("clone", invite, "--json"))
+        assert person(copy).refs()["heads/main"] == away.refs()["heads/main"]
+        assert (cloned["round"], person(copy).ok("fsck")) == (there.ask("status")["round"], "no errors\n")
+        copy.start(["join", "--host", "127.0.0.1"])
+        be_ready(swarm, copy)
+        copy.interrupt()
+        copy.wait()
+        swarm.nodes.remove(copy)
         for each in (home, away):
             assert each.ok("fsck").endswith("no errors\n")
     here.start()

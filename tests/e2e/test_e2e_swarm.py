@@ -25,10 +25,13 @@ from e2e.kit import (
 )
 from safetensors.numpy import load_file
 
+from collab.node.credit.leaderboard import count_credits
 from collab.node.home import Home
 from collab.node.local_swarm import LocalNode, LocalSwarm, run
+from collab.node.reading import open_store
 from collab.node.store import Store
 from collab.protocol.commit import Commit
+from collab.protocol.credits import Credit
 
 pytestmark = pytest.mark.e2e
 
@@ -46,6 +49,19 @@ def test_all_nodes_agree_and_all_contribute(swarm: LocalSwarm) -> None:
     for node in swarm.nodes:
         assert metric(node, "collab_rounds_total") >= 3
         assert metric(node, "collab_head_round") >= target - 1
+    credit = {node.name: credits_at(node, target) for node in swarm.nodes}
+    assert len(set(credit.values())) == 1
+    served = {each.peer: each.served for each in credit["node-1"]}
+    assert everyone <= served.keys()
+    assert sum(size > 0 for size in served.values()) > 1
+
+
+def credits_at(node: LocalNode, round: int) -> tuple[Credit, ...]:
+    folder = Home(node.home).find_event()
+    with open_store(folder) as store:
+        digest = store.at_round(round)
+        assert digest is not None
+        return count_credits(folder.manifest().open(), store, store.commit(digest)).ranking()
 
 
 def test_a_fresh_process_replays_the_history_from_the_root(swarm: LocalSwarm, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 from bench_gates.world import World
 from gates.planted import COORDINATOR, Planted, make_planted
 from history.kit import ALICE, make_world
+from history_integrity.samples import Sample, killed_at
 from store_samples import draft as samples_draft
 from typer.testing import CliRunner, Result
 
@@ -167,3 +168,20 @@ def test_a_revert_waits_for_the_others_as_well(run: Run, tmp_path: Path) -> None
 def branches(path: Path) -> dict[str, bytes]:
     with Store.open(path, read_only=True) as store:
         return store.refs.all()
+
+
+@pytest.mark.parametrize("failpoint", ["proposal-kept", "merge-commit"])
+def test_kill_9_while_the_last_one_signs_a_merge(
+    planted: Planted, run: Run, world: World, tmp_path: Path, failpoint: str
+) -> None:
+    draft, other, branch = tmp_path / "the.draft", planted.home.path.parent / "other", f"killed-{failpoint}"
+    words = ("merge", planted.ids["harmless"], "--method", "average", "--into", branch, "--draft", draft)
+    assert run(planted.home.path, *words).exit_code == 0
+    killed_at(Sample(other, world.folder), failpoint, "sign", draft)
+    assert json.loads(run(other, "fsck", "--json").stdout)["errors"] == 0
+    theirs = other / planted.path.relative_to(planted.home.path)
+    assert f"heads/{branch}" not in branches(theirs)
+    signed = run(other, "sign", draft)
+    assert signed.exit_code == 0, signed.output
+    assert f"heads/{branch}" in branches(theirs)
+    assert json.loads(run(other, "fsck", "--json").stdout)["errors"] == 0

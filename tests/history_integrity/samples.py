@@ -13,6 +13,7 @@ from history_integrity.kills import killed_at
 
 from collab.node.home import EventFolder, Home
 from collab.node.keys import load
+from collab.node.rounds.catch_up import restore_history
 from collab.node.store import Store
 from collab.protocol.commit import Commit
 from collab.protocol.event import (
@@ -27,9 +28,12 @@ from collab.protocol.event import (
     OuterOptimiser,
     Rounds,
 )  # fmt: skip
+from collab.protocol.gates import refusal_of
 from collab.protocol.identity import Identity
+from collab.protocol.merging import make_draft
+from collab.protocol.messages import Blob, Contribution, Signed
 
-__all__ = ["ROUNDS", "Sample", "draft", "killed_at", "make_sample"]
+__all__ = ["ROUNDS", "Sample", "carry", "draft", "killed_at", "make_sample"]
 
 ROUNDS = 5
 
@@ -116,3 +120,25 @@ def _text() -> str:
     draw = random.Random(7)
     words = ["merge", "round", "patch", "commit", "swarm", "peer", "weight", "replay"]
     return "\n\n".join(" ".join(draw.choices(words, k=20)) for _ in range(300))
+
+
+def carry(sample: Sample, *verdicts: Signed) -> Commit:
+    """Add a round's commit that carries verdicts; what was contributed to it fails a gate, so that it keeps the weights."""
+    local_run = import_module("bench_history.local_run")
+    peers = [sample.identity, *(local_run.contributor(number) for number in (1, 2))]
+    with sample.store() as store:
+        history = restore_history(sample.event, store)
+        base, inner = history.head, sample.event.inner
+        claim = Contribution(
+            event=sample.event.digest, base=base.digest, round=base.round, payload=Blob(sha256=bytes(32), size=1), fisher=None,
+            samples=inner.steps * inner.batch, steps=inner.steps, loss=1.0, admission=None,
+        )  # fmt: skip
+        refused = (Signed.seal(peers[0], claim), refusal_of(sample.event.round_gates()[0].name))
+        draft = make_draft(
+            sample.event, history.ancestry(base.digest), accepted=[], rejected=[refused], departed=[],
+            certificate=history.certificate(base.digest), proposer=peers[0].peer_id, verdicts=verdicts,
+        )  # fmt: skip
+        commit: Commit = draft.complete(base.state, base.time + 60)
+        store.add_commit(commit, local_run.certified(sample.event, base, commit, peers))
+        store.set_head(commit.digest)
+    return commit

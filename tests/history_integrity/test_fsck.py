@@ -7,12 +7,14 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from gates.test_gates_verdict import verdict
 from history_integrity.samples import Sample
 from typer.testing import Result
 
 from collab.node.store import prune
 from collab.protocol.commit import Commit
 from collab.protocol.refs import SignedTag, Tag
+from collab.protocol.verdict import sign_verdict
 
 Run = Callable[..., Result]
 
@@ -130,3 +132,24 @@ def test_a_commit_without_its_parent(run: Run, sample: Sample) -> None:
     with sample.store() as store:
         store.add_commit(orphan)
     assert "has a parent that is not here" in the_error(run)["message"]
+
+
+def test_verdicts(run: Run, sample: Sample) -> None:
+    said = verdict(event=sample.event.digest, candidate=sample.commit(5).state, against=sample.commit(4).state)
+    with sample.store() as store:
+        store.verdicts.add([sign_verdict(sample.identity, said)])
+    assert findings(run) == []
+    for change in ("candidate = zeroblob(32)", "envelope = x'c1'"):
+        with sample.store() as store:
+            store._index.write(f"UPDATE verdicts SET {change}")
+        assert the_error(run)["kind"] == "verdict"
+    with sample.store() as store:
+        store._index.write("DELETE FROM verdicts")
+        store._index.write("INSERT INTO carried VALUES (zeroblob(32), zeroblob(32), ?)", (store.head(),))
+    assert "carries verdict" in the_error(run)["message"]
+    lie = sample.commit(5).model_copy(update={"verdicts": (b"nonsense",)})
+    with sample.store() as store:
+        store._index.write("DELETE FROM carried")
+        row = (store.blobs.put_bytes(lie.encode()), lie.round, lie.base)
+        store._index.write("INSERT INTO commits VALUES (?, ?, ?)", row)
+    assert "carries a verdict that is none: malformed" in the_error(run)["message"]

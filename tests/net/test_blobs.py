@@ -86,12 +86,17 @@ def peer_ids(nodes: list[Node]) -> list[str]:
 
 async def test_a_blob_comes_from_several_peers(nodes: list[Node]) -> None:
     first, *servers = nodes
+    given: dict[str, int] = {}
+    first.fetcher.on_fetched = lambda digest, size, donors: given.update(donors)
     for server in servers:
         server.store.put(DATA)
     path = await first.fetcher.fetch(DIGEST, len(DATA), peer_ids(servers), limit=LIMIT)
     assert path.read_bytes() == DATA
     assert first.traffic.received["blob"] >= len(DATA)
     assert sum(server.traffic.sent["blob"] > 0 for server in servers) >= 2
+    assert sum(given.values()) == len(DATA)
+    sent = {server.peer_id: server.traffic.sent["blob"] for server in servers}
+    assert all(size <= sent[peer] for peer, size in given.items())
     assert first.faults == []
     assert sorted(file.name for file in first.store.folder.iterdir()) == [DIGEST.hex()]
     for server in servers:
@@ -151,9 +156,13 @@ async def test_the_peer_with_wrong_bytes_is_named_and_the_others_serve(nodes: li
     honest.store.put(DATA)
     other.store.put(DATA)
     liar.store.put(bytes(len(DATA)), name=DIGEST)
+    given: dict[str, int] = {}
+    first.fetcher.on_fetched = lambda digest, size, donors: given.update(donors)
     path = await first.fetcher.fetch(DIGEST, len(DATA), peer_ids([liar, honest, other]), limit=LIMIT)
     assert path.read_bytes() == DATA
     assert first.faults == [(liar.peer_id, "wrong_bytes")]
+    assert sum(given.values()) == len(DATA)
+    assert liar.peer_id not in given
 
 
 async def test_wrong_bytes_of_everybody_leave_nothing_behind(nodes: list[Node]) -> None:

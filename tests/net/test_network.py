@@ -100,3 +100,29 @@ async def test_two_seeds_that_start_apart_become_one_directory(make: Make) -> No
     await until(lambda: set(second.peers) == {first.identity.peer_id})
     await until(lambda: set(first.peers) == {second.identity.peer_id})
     await until(lambda: second.gossip.peers == {first.identity.peer_id})
+
+
+async def test_who_lost_everybody_finds_new_bootstrap_peers_at_once_and_forgets_the_old(make: Make) -> None:
+    old, _, _ = await make()
+    node, _, _ = await make(*await old.host.dial_strings(), rejoin_seconds=600.0)
+    await until(lambda: node.gossip.peers == {old.identity.peer_id})
+    await old.stop()
+    new, _, _ = await make()
+    addresses = await new.host.dial_strings()
+    node.find_at(addresses)
+    await until(lambda: node.gossip.peers == {new.identity.peer_id} and set(node.peers) >= {new.identity.peer_id})
+    assert node.bootstrap == tuple(addresses)
+    assert await node.host.dial_bootstrap() == addresses
+    assert not any(old.identity.peer_id in address for address in node.gossip.remembered)
+
+
+async def test_what_is_no_address_moves_nobody(tmp_path: Path) -> None:
+    peers = [f"/ip4/127.0.0.1/tcp/9/p2p/{Identity.generate().peer_id}" for _ in range(3)]
+    node, _ = network(tmp_path, (peers[0], peers[1]))
+    for address in peers[:2]:
+        await node.gossip.connect(address)
+    with pytest.raises(NetworkError, match="not a peer's address"):
+        node.find_at([peers[2], "localhost:1234"])
+    assert (node.bootstrap, set(node.gossip.remembered)) == ((peers[0], peers[1]), set(peers[:2]))
+    node.find_at([peers[1], peers[2]])
+    assert (node.bootstrap, set(node.gossip.remembered)) == ((peers[1], peers[2]), {peers[1]})

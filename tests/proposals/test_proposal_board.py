@@ -23,7 +23,7 @@ from collab.node.proposals.making import make_proposal
 from collab.node.proposals.merged import merged_fields, merged_lines, printable
 from collab.node.proposals.merging import keep_merge
 from collab.node.proposals.printing import ROWS, conflict_table
-from collab.node.store import RefMoved
+from collab.node.store import RefMoved, Store
 from collab.protocol.commit import Commit, root_commit
 from collab.protocol.messages import Blob, Signed
 from collab.protocol.proposal import ModelProposal, ProposalMerge, Tried, merge_commit, open_proposal
@@ -108,6 +108,35 @@ def test_a_merge_is_kept_whole_or_not_at_all(sample: Sample) -> None:
         keep_merge(store, "heads/merged", None, commit)
         assert store.refs.get("heads/merged") == commit.digest
         assert {each.digest for each in store.proposals.all() if each.merged == commit.digest} == {signed.digest}
+
+
+def merged_by(store: Store, signed: Signed) -> bytes | None:
+    return next(each.merged for each in store.proposals.all() if each.digest == signed.digest)
+
+
+@pytest.mark.parametrize("proposal_first", [True, False])
+def test_a_proposal_is_merged_while_a_commit_that_merged_it_is_here(sample: Sample, run: Run, proposal_first: bool) -> None:
+    """However the two come, as when a node catches up, and whichever of them comes first."""
+    signed, parent = signed_proposal(sample), sample.commit(5)
+    made = ProposalMerge(
+        event=sample.event.digest, base=parent.digest, state=bytes(32), proposals=(signed.encode(),), method="average",
+        parameters={}, tried=(), message="", time=4,
+    )  # fmt: skip
+    commit = merge_commit(sample.identity, parent, None, made)
+    with sample.store() as store:
+        for adds_proposal in (proposal_first, not proposal_first):
+            if adds_proposal:
+                keep(store, signed, b"payload")
+            else:
+                store.add_commit(commit)
+        assert merged_by(store, signed) == commit.digest
+        store.blobs.delete(commit.digest)
+    with sample.store() as store:
+        assert merged_by(store, signed) is None  # lost, which `fsck` tells
+        store.add_commit(commit)
+    assert run("gc").exit_code == 0
+    with sample.store() as store:
+        assert merged_by(store, signed) is None  # no branch led to it
 
 
 def test_a_merge_says_what_it_took_and_why(run: Run, sample: Sample) -> None:

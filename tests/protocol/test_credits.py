@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from rounds.worlds import draft_on, event, finality, identity, signed_contribution
 
 from collab.protocol.commit import Commit, Rejected
+from collab.protocol.cosigning import MAX_COSIGNERS
 from collab.protocol.credit_certificate import CreditCertificate, Statement
 from collab.protocol.credits import Credit, CreditBook, credits
 from collab.protocol.errors import RemoteProtocolError
@@ -34,25 +35,25 @@ CHAIN = grown([[0, 1], [1], [0, 1, 2]])
 
 
 def of(number: int, commits: list[Commit] = CHAIN) -> Credit:
-    return CreditBook(commits).of(identity(number).peer_id)
+    return CreditBook(EVENT, commits).of(identity(number).peer_id)
 
 
 def test_credit_is_what_the_commits_say() -> None:
     assert (of(1).samples, of(1).contributions, of(1).rounds, of(1).bytes) == (60, 3, 3, 3000)
     assert (of(1).first, of(1).last, of(2).first, of(2).last) == (1, 3, 3, 3)
     assert of(9) == Credit(peer=identity(9).peer_id)
-    assert sum(credit.samples for credit in credits(CHAIN)) == CHAIN[-1].samples
+    assert sum(credit.samples for credit in credits(EVENT, CHAIN)) == CHAIN[-1].samples
     # The coordinator alone is the first committee; who attested is known one commit later.
     assert of(0).checked >= 1
-    assert sum(credit.checked for credit in credits(CHAIN)) == sum(
+    assert sum(credit.checked for credit in credits(EVENT, CHAIN)) == sum(
         len(commit.parent_certificate.precommits) for commit in CHAIN if commit.parent_certificate is not None
     )
 
 
 def test_the_ranking_is_by_samples_and_the_same_whoever_counts() -> None:
-    ranking = credits(CHAIN)
+    ranking = credits(EVENT, CHAIN)
     assert [credit.peer for credit in ranking] == [identity(1).peer_id, identity(0).peer_id, identity(2).peer_id]
-    book = CreditBook(CHAIN[:2])
+    book = CreditBook(EVENT, CHAIN[:2])
     book.add(CHAIN[2])
     assert book.ranking() == ranking
     assert (book.rank(identity(1).peer_id), book.rank(identity(9).peer_id), book.round) == (1, None, 3)
@@ -61,8 +62,8 @@ def test_the_ranking_is_by_samples_and_the_same_whoever_counts() -> None:
 @given(st.lists(st.lists(st.integers(0, 4), min_size=1, max_size=4, unique=True), min_size=1, max_size=4))
 def test_samples_add_up_to_the_commits(rounds: list[list[int]]) -> None:
     chain = grown(rounds)
-    assert sum(credit.samples for credit in credits(chain)) == chain[-1].samples
-    assert sum(credit.contributions for credit in credits(chain)) == sum(map(len, rounds))
+    assert sum(credit.samples for credit in credits(EVENT, chain)) == chain[-1].samples
+    assert sum(credit.contributions for credit in credits(EVENT, chain)) == sum(map(len, rounds))
 
 
 def refusing(commit: Commit, *envelopes: bytes) -> Commit:
@@ -98,6 +99,31 @@ def test_neither_the_words_nor_the_numbers_can_be_changed() -> None:
     richer = statement().model_copy(update={"credit": of(1).model_copy(update={"samples": 90})})
     with pytest.raises(RemoteProtocolError, match="bad_signature"):
         CreditCertificate(body=richer.encode(), signature=certificate.signature).text()
+
+
+def test_others_sign_the_issuers_words() -> None:
+    alone = CreditCertificate.seal(identity(0), statement())
+    assert b"cosigners" not in alone.encode()
+    together = alone.signed_by(identity(4)).signed_by(identity(3))
+    assert set(together.signers) == {identity(number).peer_id for number in (0, 3, 4)}
+    assert CreditCertificate.parse(together.text()).signers == together.signers
+    with pytest.raises(RemoteProtocolError, match="signed_twice"):
+        together.signed_by(identity(3)).open()
+    with pytest.raises(RemoteProtocolError, match="signed_twice"):
+        alone.signed_by(identity(0)).open()
+    swapped = together.model_copy(update={"cosigners": together.cosigners[::-1]})
+    with pytest.raises(RemoteProtocolError, match="signed_twice"):
+        swapped.open()
+    other = CreditCertificate.seal(identity(0), statement().model_copy(update={"round": 2})).signed_by(identity(3))
+    with pytest.raises(RemoteProtocolError, match="bad_signature"):
+        alone.model_copy(update={"cosigners": other.cosigners}).text()
+
+
+def test_as_many_as_may_sign_fit_into_a_file() -> None:
+    certificate = CreditCertificate.seal(identity(0), statement())
+    for number in range(10, 10 + MAX_COSIGNERS):
+        certificate = certificate.signed_by(identity(number))
+    assert len(CreditCertificate.parse(certificate.text()).signers) == 1 + MAX_COSIGNERS
 
 
 @given(st.text(max_size=200) | st.binary(max_size=200).map(lambda data: data.decode("latin-1")))

@@ -176,3 +176,25 @@ def test_a_blob_has_a_size(contribution: Contribution) -> None:
     for size in (0, 1 << 40):
         with pytest.raises(ValidationError):
             Blob(sha256=bytes(32), size=size)
+
+
+def receipted(contribution: Contribution, *received: tuple[bytes, int]) -> dict[str, Any]:
+    return fields_of(contribution) | {"received": received}
+
+
+def test_receipts_are_in_the_bytes_only_where_there_are_some(contribution: Contribution) -> None:
+    assert "received" not in fields_of(contribution)
+    with_two = contribution.model_copy(update={"received": ((b"a" * 32, 1), (b"b" * 32, 9))})
+    assert Contribution.decode(encode(receipted(contribution, (b"a" * 32, 1), (b"b" * 32, 9)))) == with_two
+    assert refused(encode(receipted(contribution))) == "malformed: not the canonical encoding"
+
+
+@pytest.mark.parametrize(
+    "received",
+    [
+        [(b"b" * 32, 1), (b"a" * 32, 1)], [(b"a" * 32, 1), (b"a" * 32, 2)], [(b"a" * 32, 0)], [(b"a" * 32, 1 << 40)],
+        [(b"a" * 31, 1)], [("a" * 32, 1)], [(b"a" * 32, 1, 1)], [(bytes([number]) * 32, 1) for number in range(5)],
+    ],
+)  # fmt: skip
+def test_wrong_receipts_are_refused(contribution: Contribution, received: list[Any]) -> None:
+    assert refused(encode(receipted(contribution, *received))).startswith("malformed: Contribution.")

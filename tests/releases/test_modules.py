@@ -31,7 +31,7 @@ class Workshop:
         (folder / "data" / "facts.jsonl").write_text(f"{text} {version}\n")
         (folder / "empty.txt").touch()
         (folder / "module.toml").write_text(
-            f'name = "{name}"\nversion = "{version}"\nkind = "datastore"\nrequires = {json.dumps(requires)}\n'
+            f'name = "{name}"\nversion = "{version}"\nkind = "base"\nrequires = {json.dumps(requires)}\n'
         )
         return folder
 
@@ -164,6 +164,9 @@ def test_a_published_version_never_changes(shop: Workshop) -> None:
         ("module.toml", 'name = "x"\nversion = "1.0.0"\nkind = "head"\nrequires = ["y >>1"]\n', "is no range"),
         ("module.toml", 'name = "x"\nversion = "1.0.0"\nkind = "virus"\n', "Module.kind"),
         ("module.toml", 'name = "x"\nversion = "1.0.0"\nkind = "adapter"\n', "adapter_config.json"),
+        ("module.toml", 'name = "x"\nversion = "1.0.0"\nkind = "expert"\n', "expert.json"),
+        ("module.toml", 'name = "x"\nversion = "1.0.0"\nkind = "head"\n', "head.json"),
+        ("module.toml", 'name = "x"\nversion = "1.0.0"\nkind = "datastore"\n', "datastore.json"),
         ("weights.pkl", "", "could run code"),
         ("a\nb", "", "is no path of a package"),
     ],

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 from history.kit import BOB, World
 from huggingface_hub import ModelCard
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
 from collab.node.cli.app import app
@@ -114,6 +115,8 @@ def test_modules_build_on_an_exported_release(do: Callable[..., str], told: Told
     do("module", "pack", tmp_path / "out", "--index", tmp_path / "index")
     (tmp_path / "head").mkdir()
     (tmp_path / "head" / "module.toml").write_text('name = "head"\nversion = "0.1.0"\nkind = "head"\nrequires = ["sample ^1"]\n')
+    save_file({"classes.weight": torch.zeros(1, 8)}, tmp_path / "head" / "head.safetensors")
+    (tmp_path / "head" / "head.json").write_text('{"labels": ["poem"]}')
     do("module", "pack", tmp_path / "head", "--index", tmp_path / "index")
     found = CliRunner().invoke(app, ["add", "head", "--index", str(tmp_path / "index"), "--dir", str(tmp_path), "--json"])
     assert [row["name"] for row in json.loads(found.stdout)["packages"]] == ["head", "sample"]

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from gates.test_gates_verdict import measurement
-from history_integrity.samples import Sample, make_sample
+from history_integrity.samples import Sample, carry, make_sample
 from typer.testing import CliRunner, Result
 
 from collab.node.cli.app import app
@@ -73,7 +73,8 @@ def test_verdicts_of_peers_decide_about_a_release(sample: Sample, run: Run, tmp_
     assert "gate held-out has verdicts of 1 peer, and 2 are needed" in refused(run("release", "@2"))
 
     good = file_of(tmp_path / "good", PEER, verdict(sample, PASSED))
-    bad = file_of(tmp_path / "bad", DOUBTER, verdict(sample, FAILED, hardware="\x1b[2J[red]"))
+    doubted = verdict(sample, FAILED, hardware="\x1b[2J[red]")
+    bad = file_of(tmp_path / "bad", DOUBTER, doubted)
     assert run("verdict", "add", good).stdout == "1 new verdict, 0 known\n"
     assert run("verdict", "add", good).stdout == "0 new verdicts, 1 known\n"
     assert "gate words has verdicts of 1 peer, and 2 are needed" in refused(run("release", "@2", "--require", "2"))
@@ -93,6 +94,13 @@ def test_verdicts_of_peers_decide_about_a_release(sample: Sample, run: Run, tmp_
     assert warned["despite"] == "a broken disk there"
     (doubt,) = [row["verdict"] for row in listed["verdicts"] if not row["passed"]]
     assert DOUBTER.peer_id in run("verdict", "drop", doubt[:12], "@2").stdout
+    carry(sample, *(sign_verdict(*each) for each in ((PEER, verdict(sample, PASSED)), (DOUBTER, doubted))))
+    assert run("verdict", "add", good).stdout == "0 new verdicts, 1 known\n"  # it is in the history now, and counts all the same
+    assert {row["peer"] for row in told(run("verdicts", "@2", "--json"))["verdicts"]} == {PEER.peer_id}
+    assert "tests  2 verdicts of 2 peers on earlier versions" in run("show").stdout
+    assert {row["peer"] for row in told(run("show", "--json"))["carried"]} == {PEER.peer_id, DOUBTER.peer_id}
+    assert run("log", "--oneline", "-n", "1").stdout.endswith(", 2 verdicts\n")
+    assert [run(command).exit_code for command in ("verify", "fsck")] == [0, 0]
     made = told(run("release", "@2", "--json"))
     assert {(row["gate"], row["peer"]) for row in made["verdicts"]} == {
         ("held-out", PEER.peer_id), ("held-out", sample.identity.peer_id), ("words", sample.identity.peer_id)

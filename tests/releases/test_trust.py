@@ -15,6 +15,7 @@ from collab.node.releases import roles
 from collab.node.releases.files import PENDING_ROOT, PENDING_TARGETS, Files
 from collab.node.releases.signing import IdentitySigner
 from collab.node.releases.trust import believed, trusted_releases
+from collab.protocol.amendments import Signers
 from collab.protocol.identity import Identity
 from collab.protocol.release import Release
 from collab.protocol.versions import Evidence, Interface
@@ -35,12 +36,18 @@ def release(version: str, last: Release | None = None, changed: float = 0.01) ->
     )  # fmt: skip
 
 
-def started(now: datetime = NOW) -> Files:
-    return roles.renew({"1.root.json": roles.first_root(ALICE, now)}, ALICE, now)
+def started(now: datetime = NOW, who: Identity = ALICE) -> Files:
+    return roles.renew(roles.appoint({}, by(who), now), who, now)
 
 
-def versions(files: Mapping[str, bytes], memory: Path) -> list[str]:
-    return [made.version for made in trusted_releases(files, EVENT, ALICE.peer_id, memory)]
+def by(*who: Identity, threshold: int = 1, since: bytes | None = None) -> Signers:
+    return Signers(tuple(sorted(peer.peer_id for peer in who)), threshold, since)
+
+
+def versions(files: Mapping[str, bytes], memory: Path, *later: Signers) -> list[str]:
+    """What a node trusts that knows of Alice, and of those who signed for the event after her."""
+    found, _ = trusted_releases(files, EVENT, [by(ALICE), *later], memory)
+    return [made.version for made in found]
 
 
 def shared(*who: Identity, threshold: int) -> Files:
@@ -106,9 +113,8 @@ def test_a_root_that_the_old_maintainers_did_not_sign_is_refused(tmp_path: Path)
 
 
 def test_the_first_root_is_the_coordinators(tmp_path: Path) -> None:
-    files = roles.renew({"1.root.json": roles.first_root(BOB, NOW)}, BOB, NOW)
     with pytest.raises(UserError, match="not by the event's coordinator"):
-        versions(files, tmp_path)
+        versions(started(who=BOB), tmp_path)
     with pytest.raises(UserError, match="not to be trusted"):
         versions({"1.root.json": b"{"}, tmp_path)
 
@@ -143,16 +149,16 @@ def test_a_changed_file_is_refused(name: str, tmp_path: Path) -> None:
 def test_a_release_of_another_event_is_refused(tmp_path: Path) -> None:
     files = roles.add_release(started(), release("1.0.0"), ALICE, NOW)
     with pytest.raises(UserError, match="the record of another release"):
-        trusted_releases(files, bytes(32), ALICE.peer_id, tmp_path)
+        trusted_releases(files, bytes(32), [by(ALICE)], tmp_path)
 
 
 def test_roots_that_nothing_leads_to_are_not_kept(tmp_path: Path) -> None:
     files = roles.add_release(started(), release("1.0.0"), ALICE, NOW)
-    bogus = {**files, "9.root.json": roles.first_root(BOB, NOW), "8.targets.json": b"{}"}
+    bogus = {**files, "9.root.json": started(who=BOB)["1.root.json"], "8.targets.json": b"{}"}
     assert versions(bogus, tmp_path) == ["1.0.0"]
     assert believed(bogus, tmp_path).keys() == files.keys() - {"1.targets.json", "1.snapshot.json"}
     with pytest.raises(UserError, match="their root is not the one"):
-        believed({**files, "1.root.json": roles.first_root(BOB, NOW)}, tmp_path)
+        believed({**files, "1.root.json": started(who=BOB)["1.root.json"]}, tmp_path)
 
 
 def test_nobody_signs_what_changes_earlier_releases(tmp_path: Path) -> None:
@@ -162,3 +168,99 @@ def test_nobody_signs_what_changes_earlier_releases(tmp_path: Path) -> None:
     swapped = {**honest, **{name: pending[name] for name in pending.keys() - honest.keys()}}
     with pytest.raises(UserError, match="changes earlier releases"):
         roles.sign(swapped, BOB, NOW)
+
+
+# After the coordinators have changed
+
+HANDOVER = by(BOB, since=b"x" * 32)
+TOGETHER = by(BOB, CAROL, threshold=2, since=b"y" * 32)
+
+
+def handed_over(files: Files, signers: Signers, *who: Identity) -> Files:
+    """The files after these have taken over, without a word of those before."""
+    files = roles.renew(roles.appoint(files, signers, NOW), who[0], NOW)
+    for peer in who[1:]:
+        files = roles.sign(files, peer, NOW)
+    return files
+
+
+def test_an_amendment_stands_in_for_the_old_maintainers_signatures(tmp_path: Path) -> None:
+    old = roles.add_release(started(), release("1.0.0"), ALICE, NOW)
+    new = roles.add_release(handed_over(old, HANDOVER, BOB), release("1.0.1", release("1.0.0")), BOB, NOW)
+    assert versions(new, tmp_path / "knows", HANDOVER) == ["1.0.1", "1.0.0"]
+    with pytest.raises(UserError, match="not to be trusted") as refused:
+        versions(new, tmp_path / "does not know")
+    assert "catch up" in refused.value.hint
+    with pytest.raises(UserError, match="is no maintainer"):
+        roles.add_release(new, release("1.0.2", release("1.0.1")), ALICE, NOW)
+
+
+def test_until_the_new_ones_begin_the_old_ones_are_told_apart(tmp_path: Path) -> None:
+    files = roles.add_release(started(), release("1.0.0"), ALICE, NOW)
+    for later, who in (((), by(ALICE)), ((HANDOVER,), by(ALICE)), ((HANDOVER, TOGETHER), by(ALICE))):
+        assert trusted_releases(files, EVENT, [by(ALICE), *later], tmp_path)[1] == who
+    taken = handed_over(files, HANDOVER, BOB)
+    assert trusted_releases(taken, EVENT, [by(ALICE), HANDOVER, TOGETHER], tmp_path)[1] == HANDOVER
+
+
+def test_what_the_old_ones_sign_is_refused_once_the_new_ones_were_seen(tmp_path: Path) -> None:
+    old = roles.add_release(started(), release("1.0.0"), ALICE, NOW)
+    assert versions(handed_over(old, HANDOVER, BOB), tmp_path, HANDOVER) == ["1.0.0"]
+    late = roles.add_release(old, release("1.0.1", release("1.0.0")), ALICE, NOW)
+    rotated = roles.sign(roles.change_maintainers(late, [CAROL.peer_id], 1, ALICE, NOW), CAROL, NOW)
+    for files in (old, late, rotated):
+        with pytest.raises(UserError, match="not to be trusted"):
+            versions(files, tmp_path, HANDOVER)
+
+
+def test_as_many_of_the_new_ones_must_sign_as_an_amendment_needs(tmp_path: Path) -> None:
+    old = roles.add_release(started(), release("1.0.0"), ALICE, NOW)
+    files = roles.add_release(roles.appoint(old, TOGETHER, NOW), release("1.0.1", release("1.0.0")), BOB, NOW)
+    assert (roles.missing(files), roles.pending_release(files)) == (1, "1.0.1")
+    assert versions(files, tmp_path, TOGETHER) == ["1.0.0"]
+    assert roles.missing(roles.sign(files, ALICE, NOW)) == 1
+    files = roles.sign(files, CAROL, NOW)
+    assert versions(files, tmp_path, TOGETHER) == ["1.0.1", "1.0.0"]
+    assert believed(files, tmp_path).keys() >= {"2.root.json", "timestamp.json"}
+    with pytest.raises(UserError, match="begin the releases first: 2"):
+        roles.change_maintainers(roles.appoint(old, TOGETHER, NOW), [BOB.peer_id], 1, BOB, NOW)
+
+
+@pytest.mark.parametrize("wrong", [by(CAROL, since=b"x" * 32), by(BOB, CAROL, since=b"x" * 32), by(BOB, since=b"z" * 32)])
+def test_nobody_takes_over_whom_the_amendment_does_not_appoint(wrong: Signers, tmp_path: Path) -> None:
+    old = roles.add_release(started(), release("1.0.0"), ALICE, NOW)
+    files = handed_over(old, wrong, CAROL if CAROL.peer_id in wrong.keys else BOB)
+    with pytest.raises(UserError, match="not to be trusted"):
+        versions(files, tmp_path, HANDOVER)
+
+
+def test_a_root_that_too_few_of_the_new_ones_signed_counts_for_nobody(tmp_path: Path) -> None:
+    files = roles.renew(roles.appoint(started(), TOGETHER, NOW), BOB, NOW)
+    forged = {**started(), "2.root.json": files[PENDING_ROOT]}
+    with pytest.raises(UserError, match="not to be trusted"):
+        versions(forged, tmp_path, TOGETHER)
+
+
+def test_the_new_ones_appoint_others_and_hand_back(tmp_path: Path) -> None:
+    old = roles.add_release(started(), release("1.0.0"), ALICE, NOW)
+    files = handed_over(old, HANDOVER, BOB)
+    files = roles.sign(roles.change_maintainers(files, [CAROL.peer_id], 1, BOB, NOW), CAROL, NOW)
+    files = roles.add_release(files, release("1.0.1", release("1.0.0")), CAROL, NOW)
+    assert roles.maintainers(files, HANDOVER) == ([CAROL.peer_id], 1)
+    assert versions(files, tmp_path / "first", HANDOVER) == ["1.0.1", "1.0.0"]
+    back = by(ALICE, since=b"w" * 32)
+    assert roles.maintainers(files, back) == ([ALICE.peer_id], 1)
+    again = handed_over(files, back, ALICE)
+    assert versions(again, tmp_path / "first", HANDOVER, back) == versions(again, tmp_path / "second", HANDOVER, back)
+    for rolled_back in (old, files):
+        with pytest.raises(UserError, match="not to be trusted"):
+            versions(rolled_back, tmp_path / "first", HANDOVER, back)
+
+
+def test_a_node_that_trusted_something_is_not_told_that_there_is_nothing(tmp_path: Path) -> None:
+    pending = roles.add_release(roles.appoint({}, TOGETHER, NOW), release("1.0.0"), BOB, NOW)
+    assert versions(pending, tmp_path / "new", TOGETHER) == []
+    assert believed(pending, tmp_path / "new") == pending
+    assert versions(started(), tmp_path / "old") == []
+    with pytest.raises(UserError, match="not to be trusted"):
+        versions(pending, tmp_path / "old")

@@ -8,11 +8,11 @@ from pathlib import Path
 
 from remotes.conftest import Person
 
+from collab.node.event.interface import interface_of
 from collab.node.modules.index import Held, Index
 from collab.node.modules.pack import pack
 from collab.node.proposals.board import keep
 from collab.node.releases import roles
-from collab.node.releases.evidence import interface_of
 from collab.node.releases.publish import Desk
 from collab.node.rounds.catch_up import restore_history
 from collab.protocol.amendments import Amendment, Announce, SignedAmendment
@@ -83,7 +83,7 @@ def renew(person: Person) -> None:
 def package(person: Person, folder: Path, version: str = "1.0.0", content: bytes = b"table") -> Held:
     """Publish a package with one file among the event's blobs."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "module.toml").write_text(f'name = "facts"\nversion = "{version}"\nkind = "datastore"\n')
+    (folder / "module.toml").write_text(f'name = "facts"\nversion = "{version}"\nkind = "base"\n')
     (folder / "table.txt").write_bytes(content)
     return pack(folder, Index(person.folder.store_path), person.identity)
 

@@ -36,6 +36,8 @@ from collab.protocol.remote import (
     RecordRequest,
     RefsReply,
     RefsRequest,
+    StateReply,
+    StateRequest,
     Target,
     Update,
     check_published,
@@ -292,7 +294,10 @@ def test_main_is_no_name_to_push() -> None:
 @settings(max_examples=200, suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(st.binary(max_size=200))
 def test_any_bytes_are_a_message_or_a_remote_error(data: bytes) -> None:
-    for kind in (RefsRequest, RefsReply, PathRequest, PathReply, RecordRequest, PushRequest, PushReply, FileList):
+    kinds = (
+        RefsRequest, RefsReply, PathRequest, PathReply, StateRequest, StateReply, RecordRequest, PushRequest, PushReply, FileList,
+    )  # fmt: skip
+    for kind in kinds:
         try:
             assert kind.decode(data).encode() == data
         except RemoteProtocolError:

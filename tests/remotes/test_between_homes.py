@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from remotes import kit
 from remotes.conftest import Person
 
@@ -222,3 +224,39 @@ def test_what_coordinators_decided_comes_with_the_commits_that_name_it(alice: Pe
     with bob.store(read_only=True) as store:
         assert [signed.name for signed in store.amendments.all()] == [announced.name]
     bob.is_whole()
+
+
+@pytest.mark.parametrize("order", [("tune", "proposals"), ("proposals", "tune")])
+def test_a_proposal_that_was_merged_is_not_open(alice: Person, bob: Person, order: tuple[str, str]) -> None:
+    """Whichever comes first, the proposal or the commit that merged it."""
+    kit.merge(alice, "tune", b"first")
+    bob.ok("fetch", "alice", order[0])
+    assert ("no open proposals" in bob.ok("review")) == (order[0] == "tune")
+    bob.ok("fetch", "alice", order[1])
+    assert bob.ok("review") == "no open proposals\n"
+    assert "(merged) better" in bob.ok("review", "--all")
+
+
+@pytest.mark.parametrize("first", ["proposals", "bundle"])
+def test_a_proposal_that_a_bundle_says_was_merged_is_not_open(alice: Person, bob: Person, tmp_path: Path, first: str) -> None:
+    kit.merge(alice, "tune", b"first")
+    alice.ok("bundle", tmp_path / "bundle")
+    steps = {"proposals": ("fetch", "alice", "proposals"), "bundle": ("unbundle", tmp_path / "bundle")}
+    for name in sorted(steps, key=lambda name: name != first):
+        bob.ok(*steps[name])
+    assert bob.ok("review") == "no open proposals\n"
+
+
+def test_releases_bring_the_amendment_that_says_who_signs_though_no_commit_names_it(
+    alice: Person, bob: Person, settle: Callable[[str], Person]
+) -> None:
+    carol = settle("carol")
+    alice.ok("event", "coordinators", "--key", carol.identity.peer_id, "--threshold", "1")
+    with alice.store(read_only=True) as theirs, carol.store() as ours:
+        for signed in theirs.amendments.all():
+            ours.amendments.add(signed)
+    kit.release(carol)
+    bob.ok("remote", "add", "carol", carol.path)
+    assert outcomes(bob.ok("fetch", "carol", "releases", "--json")) == {"releases": "new"}
+    assert bob.ok("releases", "maintainers").split()[-1] == carol.identity.peer_id
+    assert "does not sign for the event" in alice.run("release").stderr

@@ -3,65 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 import pytest
 from remotes import kit
 from remotes.conftest import Person
+from remotes.listening import Listening, listening
 
 from collab.node.errors import UserError
 from collab.node.history.reading import blobs_of_commit
-from collab.node.net.blob_limits import BlobLimits
-from collab.node.net.blobs import BlobServer
-from collab.node.net.fetch import BlobFetcher
-from collab.node.net.p2p import P2PHost, P2POptions
-from collab.node.net.rpc import Rpc
-from collab.node.net.traffic import Traffic
 from collab.node.remotes import run
 from collab.node.remotes.config import Remote, allow
 from collab.node.remotes.outcome import Report
-from collab.node.remotes.place import Place, open_place
-from collab.node.remotes.server import RemoteServer
-
-
-@dataclass(frozen=True)
-class Listening:
-    """A node that answers, as its own remote, its counters, and its store."""
-
-    remote: Remote
-    traffic: Traffic
-    place: Place
-
-
-@asynccontextmanager
-async def listening(person: Person, slow: asyncio.Event | None = None) -> AsyncIterator[Listening]:
-    """Answer as `person`; `slow` is set when a push begins to fetch something, which then takes for ever."""
-    traffic = Traffic()
-    with open_place(person.home, person.folder) as place:
-        blobs = place.store.blobs
-        host = P2PHost(person.identity, person.path / "p2pd.key", P2POptions(host="127.0.0.1"))
-        rpc = Rpc(host, traffic)
-        fetcher = BlobFetcher(host, blobs, blobs, traffic, BlobLimits())
-
-        async def never(digest: bytes, size: int, peers: Sequence[str], *, limit: int) -> Path:
-            assert slow is not None
-            slow.set()
-            await asyncio.Event().wait()
-            raise AssertionError("nobody sets it")
-
-        server = RemoteServer(place, rpc, never if slow is not None else fetcher.fetch, traffic)
-        server.register()
-        try:
-            await host.start()
-            await rpc.start()
-            await BlobServer(host, blobs, traffic, BlobLimits()).start()
-            yield Listening(Remote("alice", tuple(await host.dial_strings())), traffic, place)
-        finally:
-            await server.close()
-            await host.stop()
+from collab.node.remotes.peer import STATE, PeerSource
+from collab.node.remotes.place import open_place
+from collab.protocol.errors import RemoteProtocolError
 
 
 def meet(alice: Person, bob: Person, work: Callable[[Listening, run.Ends], Awaitable[None]]) -> None:
@@ -173,3 +130,18 @@ def test_a_node_that_does_not_answer(alice: Person, bob: Person) -> None:
                 await run.fetch(run.Ends(place, nobody, bob.identity))
 
     asyncio.run(work())
+
+
+async def test_a_node_of_an_older_version_tells_of_no_state(alice: Person) -> None:
+    class Older:
+        async def call(self, peer_id: str, name: str, body: bytes, *, timeout: float = 10.0, limit: int = 64 * 1024) -> bytes:
+            raise RemoteProtocolError("refused", "unknown_call" if name == STATE else "busy")
+
+    async def nothing(digest: bytes, size: int, peers: Sequence[str], *, limit: int) -> Path:
+        raise AssertionError("no blob was asked for")
+
+    with alice.store(read_only=True) as store:
+        source = PeerSource(Older(), nothing, alice.identity.peer_id, alice.event.digest, store)
+        assert await source.state(alice.commit(5).digest) is None
+        with pytest.raises(RemoteProtocolError, match="busy"):
+            await source.refs()

@@ -99,6 +99,7 @@ def test_a_stale_contribution_counts_less_and_only_once() -> None:
         ({"samples": 21}, "implausible"),
         ({"steps": 11}, "implausible"),
         ({"loss": 1e300}, "implausible"),
+        ({"received": ((identity(1).public_key, 5),)}, "implausible"),
         ({"fisher": Blob(sha256=STATE, size=1)}, "fisher"),
         ({"payload": Blob(sha256=STATE, size=10**9)}, "oversized"),
         ({"base": STATE}, "unknown_base"),

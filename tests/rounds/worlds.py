@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from collab.protocol.ancestry import Ancestry
@@ -22,7 +24,7 @@ from collab.protocol.event import (
 )
 from collab.protocol.identity import Identity
 from collab.protocol.merging import Draft, make_draft
-from collab.protocol.messages import Attestation, Blob, Contribution, Signed
+from collab.protocol.messages import Attestation, Blob, Contribution, Receipt, Signed
 from collab.protocol.record import sha256
 
 ROUNDS = Rounds(deadline=60.0, collect=5.0, view=4.0)
@@ -75,13 +77,16 @@ def signed_contribution(manifest: EventManifest, on: Commit, number: int, **chan
 
 
 def draft_on(
-    manifest: EventManifest, ancestry: Ancestry, certificate: Certificate | None, numbers: list[int], proposer: int = 0
+    manifest: EventManifest, ancestry: Ancestry, certificate: Certificate | None, numbers: list[int], proposer: int = 0,
+    received: Mapping[int, tuple[Receipt, ...]] = MappingProxyType({}),
 ) -> Draft:
-    """A draft that merges a contribution of each of these identities."""
+    """A draft that merges a contribution of each of these identities, with the receipts that are given for it."""
     return make_draft(
         manifest,
         ancestry,
-        accepted=[(*signed_contribution(manifest, ancestry.base, number), 1.0) for number in numbers],
+        accepted=[
+            (*signed_contribution(manifest, ancestry.base, number, received=received.get(number, ())), 1.0) for number in numbers
+        ],
         rejected=[],
         departed=[],
         certificate=certificate,

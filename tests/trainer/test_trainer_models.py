@@ -67,7 +67,8 @@ def test_readings_for_gates_are_those_that_the_loss_is_taken_of(model: LanguageM
     assert scores.shape == (4, 16, model.vocabulary)
     loss = torch.nn.functional.cross_entropy(scores.flatten(0, 1), tokens.flatten())
     torch.testing.assert_close(loss, model(tokens, tokens))
-    assert model.hidden(tokens).shape == (4, 16, 16)
+    assert model.hidden(tokens).shape == (4, 16, model.width) == (4, 16, 16)
+    assert model.token_embedding().num_embeddings == model.vocabulary
 
 
 def test_a_version_stands_in_for_the_models_own_weights(model: LanguageModel) -> None:

@@ -60,6 +60,8 @@ def test_the_command_is_the_same_without_its_terminal() -> None:
         sys.executable, "-m", "collab.node", "join", "collab1-x", "--port", "1", "--display", "plain",
         "--log-file", "/h/node.log",
     ]  # fmt: skip
+    seeding = background_command(["seed", "--train", "--detach"], Path("/h/node.log"))
+    assert seeding[3:] == ["seed", "--train", "--display", "plain", "--log-file", "/h/node.log"]
 
 
 def test_the_parent_returns_when_the_node_is_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -58,10 +58,12 @@ def test_a_tall_terminal_shows_who_gave_most() -> None:
     [
         (replace(VIEW, paused="on battery", pauser="manners", phase="paused"), ("Paused: on battery", "goes on by itself")),
         (replace(VIEW, paused="a film", pauser="owner"), ("Paused: a film", "`collab-node resume`", "its memory is yours")),
-        (replace(VIEW, trains=False, served=12_345_678, gates_run=48), (
-            "helps without training:", "checks merges, runs gates, serves and relays",
-            "12.3 MB served to others · 48 gates run", "the merge is checked here too",
+        (replace(VIEW, trains=False, credit_served=12_345_678, credit_gates=48, credit_samples=0, credit_contributions=0), (
+            "helps without training:", "checks merges, runs gates, serves and relays", "48 gates run · 12.3 MB served",
+            "place 2 of 5", "the merge is checked here too",
         )),
+        (replace(VIEW, credit_checked=7), ("100,000 samples in 11 contributions", "7 merges checked")),
+        (replace(VIEW, trains=False, rank=None), ("none yet: it comes when others say what they got",)),
         (replace(VIEW, rank=None), ("none yet: it comes with the first contribution",)),
         (replace(VIEW, commit="", round=0, losses=(), loss=None, phase="connecting"), ("Looking for the swarm", "first peers")),
         (replace(VIEW, round=0), ("is the event's first weights",)),

@@ -14,6 +14,7 @@ from daemon.kit import EVENT
 from rounds.worlds import identity
 from typer.testing import CliRunner
 
+from collab.node import keys
 from collab.node.cli.app import app
 from collab.node.errors import UserError
 from collab.node.home import Home
@@ -97,17 +98,44 @@ def test_systemds_words_are_the_error(monkeypatch: pytest.MonkeyPatch) -> None:
         run_systemctl(["ls", "/no/such/place"])
 
 
-def test_the_command_needs_an_event_that_was_joined(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
+    """A home with the event, which identity 0 has created, and nothing else."""
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
-    home = Home(tmp_path / "home")
-    words = ["service", "install", "--dry-run", "--home", str(home.path)]
-    assert "INVITE is missing" in CliRunner().invoke(app, words).stderr
-    home.prepare()
-    folder = home.event(EVENT.digest)
-    folder.save_manifest(SignedManifest.seal(identity(0), EVENT))
-    folder.invite_path.write_text(Invite(event=EVENT.digest, bootstrap=("/ip4/1.2.3.4/tcp/1",)).text())
-    result = CliRunner().invoke(app, words)
-    assert f"join --home {home.path}" in result.stdout
-    assert "collab1-" not in result.stdout
+    made = Home(tmp_path / "home")
+    made.prepare()
+    made.event(EVENT.digest).save_manifest(SignedManifest.seal(identity(0), EVENT))
+    return made
+
+
+def unit(home: Home, *words: str) -> str:
+    """The unit that would be written for a home."""
+    result = CliRunner().invoke(app, ["service", "install", "--dry-run", "--home", str(home.path), *words])
+    assert result.exit_code == 0, result.stderr
+    return result.stdout
+
+
+def test_where_the_event_was_joined_the_unit_joins_without_the_invite(home: Home, tmp_path: Path) -> None:
+    home.event(EVENT.digest).invite_path.write_text(Invite(event=EVENT.digest, bootstrap=("/ip4/1.2.3.4/tcp/1",)).text())
+    text = unit(home)
+    assert f" join --home {home.path} --event {EVENT.digest.hex()[:16]} --display plain" in text
+    assert "collab1-" not in text
+    assert " --no-train --display" in unit(home, "--no-train")
     assert not (tmp_path / "config").exists()
     assert "would stop" in CliRunner().invoke(app, ["service", "remove", "--dry-run"]).stdout
+
+
+def test_where_the_event_was_created_the_unit_seeds(home: Home, tmp_path: Path) -> None:
+    keys.create(home.identity_path, identity(0))
+    (tmp_path / "settings.toml").write_text("port = 4001\n")
+    text = unit(home, "--train", "--config", str(tmp_path / "settings.toml"))
+    which = f"--event {EVENT.digest.hex()[:16]} --config {tmp_path}/settings.toml"
+    assert f" seed --home {home.path} {which} --train --display plain --log-file {home.log_path}\n" in text
+    assert {"RestartPreventExitStatus=2 3", f"ReadWritePaths={home.path}"} <= set(text.splitlines())
+    assert f"--event {EVENT.digest.hex()[:16]} --display plain" in unit(home)
+
+
+def test_a_unit_needs_an_event_that_can_be_taken_up_again(home: Home, tmp_path: Path) -> None:
+    for path, said in ((home.path, "INVITE is missing"), (tmp_path / "empty", "has no event")):
+        result = CliRunner().invoke(app, ["service", "install", "--dry-run", "--home", str(path)])
+        assert (result.exit_code != 0, result.stdout, said in result.stderr) == (True, "", True)

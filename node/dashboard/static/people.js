@@ -16,7 +16,9 @@ export function people() {
     ["Share", share, "share"],
     ["Merged", (row) => count(row.accepted), "number"],
     ["Checked", (row) => count(row.checked), "number wide"],
-        ["Sent", (row) => bytes(row.size), "number wide"],
+    ["Gates", (row) => count(row.gates), "number wide"],
+    ["Sent", (row) => bytes(row.size), "number wide"],
+    ["Served", (row) => bytes(row.served), "number wide"],
   ], (row) => row.id);
   const nobody = element("p", { class: "muted" }, "Nobody yet.");
   byId("people").append(table.table, nobody);
@@ -36,8 +38,9 @@ export function people() {
   }
 
   function draw(state) {
-    const rows = [...state.table("peers")].map(([id, row]) => ({ id, ...row })).filter((row) => row.accepted > 0 || row.checked > 0);
-    rows.sort((a, b) => b.samples - a.samples || b.checked - a.checked || (a.id < b.id ? -1 : 1));
+    const given = (row) => row.accepted > 0 || row.checked > 0 || row.gates > 0 || row.served > 0;
+    const rows = [...state.table("peers")].map(([id, row]) => ({ id, ...row })).filter(given);
+    rows.sort((a, b) => b.samples - a.samples || b.checked - a.checked || b.gates - a.gates || b.served - a.served || (a.id < b.id ? -1 : 1));
     const total = rows.reduce((sum, row) => sum + row.samples, 0);
     last = rows.map((row, n) => ({ ...row, rank: n + 1, share: row.samples / Math.max(1, total), of: row.samples / Math.max(1, rows[0].samples) }));
     show();

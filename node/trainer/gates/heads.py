@@ -8,6 +8,8 @@ decides how long it takes, not what comes out.
 from __future__ import annotations
 
 import hashlib
+import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -25,7 +27,7 @@ from ....protocol.verdict import Measurement
 from ..errors import WorkerError
 from .labelled import Labelled, Row
 from .sequential import Pair, run_pairs
-from .version import Version
+from .version import BroughtHead, Version
 
 _DECAY = 1e-3
 _STEPS = 200
@@ -56,21 +58,49 @@ class Heads:
         self._data = data
         self._kept: dict[bytes, Head] = {}
 
-    def measure(self, base: Version, candidate: Version, seed: bytes) -> tuple[Measurement, bytes]:
+    def measure(self, base: Version, candidate: Version, seed: bytes, whole: bool = False) -> tuple[Measurement, bytes]:
         """Run the gate; return what it showed and the hash of the labelled texts."""
         gate, data = self._gate, self._data
-        first = self._head(base, None)
-        heads = first, self._head(candidate, first)
+        heads = self._heads(base, candidate)
         tested = [data.tested[at] for at in draw(seed, len(data.tested), gate.batch * gate.max_batches)]
         digest = hashlib.sha256(encode([list(row) for row in (*data.trained, *tested)])).digest()
         parts = [tested[start : start + gate.batch] for start in range(0, len(tested), gate.batch)]
         if gate.kind == "accuracy":
             pairs = self._pairs(parts, (base, candidate), heads)
-            measured, _ = run_pairs(gate, BoundedMean(gate.significance), pairs, tolerance=gate.tolerance, sign=1.0)
+            seen = BoundedMean(gate.significance)
+            measured, _ = run_pairs(gate, seen, pairs, tolerance=gate.tolerance, sign=1.0, whole=whole)
             return _as_accuracy(measured), digest
         truth = self._truth(tested)
         found = [self._answers(version, head, tested) for version, head in zip((base, candidate), heads, strict=True)]
         return _compare_f1(gate, truth, found[0], found[1], seed, len(parts)), digest
+
+    def trained(self, version: Version) -> BroughtHead:
+        """Return the head of a version, for its features as they are."""
+        head = self._head(version, None)
+        weight = head.weight[:, :-1] / head.scale
+        bias = head.weight[:, -1] - weight @ head.centre
+        return BroughtHead(tuple(self._data.classes), torch.cat([weight, bias[:, None]], dim=1))
+
+    def _heads(self, base: Version, candidate: Version) -> tuple[Head, Head]:
+        """Return what is trained on the two versions' features, or what they brought: beside that, one without a head can only
+        say the commonest label."""
+        brought = base.head or candidate.head
+        if brought is None:
+            first = self._head(base, None)
+            return first, self._head(candidate, first)
+        commonest = Counter(label for _, label in self._data.trained).most_common(1)[0][0]
+        guess = BroughtHead((commonest,), torch.zeros_like(brought.weight[:1]))
+        return self._brought(base.head or guess), self._brought(candidate.head or guess)
+
+    def _brought(self, head: BroughtHead) -> Head:
+        """Return it with its rows in the order of the gate's labels; what else it can answer comes after them, and is wrong."""
+        rows, ours = dict(zip(head.labels, head.weight, strict=True)), self._data.classes
+        if not rows.keys() & set(ours):
+            labels = f"{', '.join(ours[:4])}, the head's are {', '.join(head.labels[:4])}"
+            raise WorkerError("bad_data", f"gate {self._gate.name} has other labels: they are {labels}")
+        never = F.pad(torch.zeros_like(head.weight[0, 1:]), (0, 1), value=-math.inf)
+        weight = torch.stack([rows.pop(label, never) for label in ours] + list(rows.values()))
+        return Head(weight, torch.zeros(()), torch.ones(()))
 
     def _head(self, version: Version, start: Head | None) -> Head:
         if version.state not in self._kept:

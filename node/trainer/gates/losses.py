@@ -27,7 +27,7 @@ def blocks_of(gate: LossGate, available: int, seed: bytes) -> list[int]:
 
 
 def measure_loss(
-    gate: LossGate, batches: Batches, base: Version, candidate: Version, seed: bytes
+    gate: LossGate, batches: Batches, base: Version, candidate: Version, seed: bytes, whole: bool = False
 ) -> tuple[Measurement, bytes]:
     """Run the gate; return what it showed and the hash of the blocks that it could look at."""
     drawn = blocks_of(gate, batches.held_out_samples, seed)
@@ -36,7 +36,7 @@ def measure_loss(
     relative = gate.kind == "perplexity"
     tolerance = math.log1p(gate.tolerance) if relative else gate.tolerance
     pairs = _pairs(batches, parts, base, candidate)
-    measured, _ = run_pairs(gate, PairedMean(gate.significance), pairs, tolerance=tolerance, sign=sign)
+    measured, _ = run_pairs(gate, PairedMean(gate.significance), pairs, tolerance=tolerance, sign=sign, whole=whole)
     return _as_perplexity(measured) if relative else measured, _digest(batches, parts)
 
 

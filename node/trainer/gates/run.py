@@ -40,14 +40,18 @@ class Gates:
         """Read what the gates need, so that a missing file is known at the start. Raises WorkerError."""
         for gate in gates:
             if isinstance(gate, HeadGate):
-                self._heads_of(gate)
+                self.heads_of(gate)
             elif isinstance(gate, LossGate):
-                batches = self._blocks_of(gate)
+                batches = self.batches_of(gate)
                 if gate.shard[0] >= batches.held_out_samples:
                     raise WorkerError("no_data", f"gate {gate.name}: its data has too few blocks for shard {list(gate.shard)}")
 
-    def run(self, gate: EventGate, base: Version, candidate: Version, seed: bytes) -> tuple[Measurement, bytes]:
+    def run(
+        self, gate: EventGate, base: Version, candidate: Version, seed: bytes, *, whole: bool = False
+    ) -> tuple[Measurement, bytes]:
         """Return what the gate shows, and the hash of its data. The same arguments look at the same samples.
+
+        `whole`: at all that the gate may look at, however clear the answer is before.
 
         Raises WorkerError: no_data, bad_data, missing_extra, bad_base.
         """
@@ -55,12 +59,12 @@ class Gates:
         with reading(self._model):
             match gate:
                 case LossGate():
-                    return measure_loss(gate, self._blocks_of(gate), base, candidate, order)
+                    return measure_loss(gate, self.batches_of(gate), base, candidate, order, whole)
                 case ExactGate():
                     batches = self._batches
                     return measure_exact(gate, batches.tokenizer, batches.objective, batches.block, base, candidate)
                 case HeadGate():
-                    return self._heads_of(gate).measure(base, candidate, order)
+                    return self.heads_of(gate).measure(base, candidate, order, whole)
 
     def hardware(self) -> str:
         """Return what the gates run on, in a few words."""
@@ -69,7 +73,8 @@ class Gates:
             return torch.cuda.get_device_name(device)[:120]
         return f"{platform.machine()} cpu, {torch.get_num_threads()} threads"
 
-    def _blocks_of(self, gate: LossGate) -> Batches:
+    def batches_of(self, gate: LossGate) -> Batches:
+        """Return the blocks that a gate draws from, as held-out ones. Raises WorkerError."""
         if not gate.path:
             return self._batches
         key = gate.path, gate.field
@@ -87,7 +92,8 @@ class Gates:
         whole = Corpus(train=corpus.train, held_out=corpus.train, tokenizer=corpus.tokenizer)
         return Batches(whole, event.block, self._model.objective, share)
 
-    def _heads_of(self, gate: HeadGate) -> Heads:
+    def heads_of(self, gate: HeadGate) -> Heads:
+        """Return what trains heads on a gate's texts. Raises WorkerError."""
         if gate.digest not in self._heads:
             batches = self._batches
             data = Labelled.read(gate, self._data_dir, batches.tokenizer, batches.block)

@@ -33,9 +33,9 @@ class Means:
 
 
 def run_pairs(
-    gate: LossGate | HeadGate, seen: MeanInterval, pairs: Iterable[Pair], *, tolerance: float, sign: float
+    gate: LossGate | HeadGate, seen: MeanInterval, pairs: Iterable[Pair], *, tolerance: float, sign: float, whole: bool = False
 ) -> tuple[Measurement, Means]:
-    """Compare until it is clear; the change is `sign` · (candidate − base), compared with `tolerance`.
+    """Compare until it is clear, or all pairs if `whole`; the change is `sign` · (candidate − base), compared with `tolerance`.
 
     Raises WorkerError("bad_base") where the version before has a value that is not finite.
     """
@@ -49,7 +49,7 @@ def run_pairs(
             return _not_finite(gate, means), means
         seen.add(sign * (after - before) for before, after in zip(base, candidate, strict=True))
         worse = is_worse(seen.interval(), tolerance) if seen.count >= FEWEST else None
-        if worse is not None:
+        if worse is not None and not whole:
             break
     if not means.samples:
         raise WorkerError("no_data", f"gate {gate.name}: its data has not one sample")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -23,8 +24,21 @@ class _Readings(nn.Module):
         return read
 
 
+@dataclass(frozen=True)
+class BroughtHead:
+    """A head that came with a version: `weight` is (labels, width + 1) in float64 on the CPU, its last column the bias."""
+
+    labels: tuple[str, ...]
+    weight: Tensor
+
+
 class Version:
-    """One version of a model. `state` is its state hash; the weights are copied to the model's device once."""
+    """One version of a model. `state` is its state hash; the weights are copied to the model's device once.
+
+    `head` answers for the version where a gate asks for labels; without one, a gate trains one on its features.
+    """
+
+    head: BroughtHead | None = None
 
     def __init__(self, model: LanguageModel, weights: Mapping[str, Tensor], state: bytes) -> None:
         self.state = state

@@ -7,9 +7,9 @@ from typing import Any
 
 from ....protocol.event import AlbertModel, EventManifest, GptModel, HuggingFaceModel
 from ..errors import WorkerError, is_out_of_memory
-from .base import IGNORED, LanguageModel, Objective
+from .base import IGNORED, FeedForward, LanguageModel, Objective
 
-__all__ = ["FAMILIES", "IGNORED", "LanguageModel", "Objective", "build"]
+__all__ = ["FAMILIES", "IGNORED", "FeedForward", "LanguageModel", "Objective", "build"]
 
 
 def _gpt(model: GptModel, block: int) -> LanguageModel:

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ....protocol.event import AlbertModel
-from .base import IGNORED, LanguageModel
+from .base import IGNORED, FeedForward, LanguageModel
 from .initial import fill_normal
 
 _DEVIATION = 0.02
@@ -27,6 +27,7 @@ class Albert(LanguageModel):
     def __init__(self, model: AlbertModel, block: int) -> None:
         super().__init__()
         self.vocabulary = model.vocabulary
+        self.width = model.width
         self.repeats = model.layers
         self.tokens = nn.Embedding(model.vocabulary, model.embedding)
         self.positions = nn.Embedding(block, model.embedding)
@@ -54,8 +55,14 @@ class Albert(LanguageModel):
         return hidden
 
     def _scores(self, hidden: Tensor) -> Tensor:
-        head = self.head_norm(F.gelu(self.head_in(hidden), approximate="tanh"))
+        head = self.head_norm(_activation(self.head_in(hidden)))
         return F.linear(head, self.tokens.weight, self.head_bias)
+
+    def token_embedding(self) -> nn.Embedding:
+        return self.tokens
+
+    def feed_forwards(self) -> dict[str, FeedForward]:
+        return {"layer": FeedForward(self.layer.feed_forward_in, self.layer.feed_forward_out, _activation)}
 
     def initialise(self, seed: int) -> None:
         for name, weight in self.weights().items():
@@ -63,6 +70,10 @@ class Albert(LanguageModel):
                 fill_normal(weight, seed, name, _DEVIATION)
             else:
                 nn.init.constant_(weight, 1.0 if name.endswith("norm.weight") else 0.0)
+
+
+def _activation(values: Tensor) -> Tensor:
+    return F.gelu(values, approximate="tanh")
 
 
 class Layer(nn.Module):
@@ -80,7 +91,7 @@ class Layer(nn.Module):
 
     def forward(self, hidden: Tensor) -> Tensor:
         hidden = self.attention_norm(hidden + self.attention_out(self._attend(hidden)))
-        inner = F.gelu(self.feed_forward_in(hidden), approximate="tanh")
+        inner = _activation(self.feed_forward_in(hidden))
         normed: Tensor = self.feed_forward_norm(hidden + self.feed_forward_out(inner))
         return normed
 

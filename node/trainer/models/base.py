@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Literal
+from collections.abc import Callable
+from typing import Literal, NamedTuple
 
 from torch import Tensor, nn
 
@@ -13,14 +14,23 @@ IGNORED = -100
 """The target of a position that no loss is taken at."""
 
 
+class FeedForward(NamedTuple):
+    """A layer's feed-forward network: what comes in goes through `enter`, `activation` and `leave`."""
+
+    enter: nn.Linear
+    leave: nn.Linear
+    activation: Callable[[Tensor], Tensor]
+
+
 class LanguageModel(nn.Module, ABC):
     """A model that is called with token ids and returns its loss.
 
-    `vocabulary` is the number of token ids it knows, `objective` says what its batches look like.
+    `vocabulary` is the number of token ids it knows, `width` that of `hidden`, `objective` says what its batches look like.
     """
 
     objective: Objective
     vocabulary: int
+    width: int
 
     @abstractmethod
     def forward(self, inputs: Tensor, targets: Tensor) -> Tensor:
@@ -36,6 +46,14 @@ class LanguageModel(nn.Module, ABC):
     @abstractmethod
     def logits(self, inputs: Tensor) -> Tensor:
         """Return the scores of every token id at every position, (batch, block, vocabulary)."""
+
+    @abstractmethod
+    def token_embedding(self) -> nn.Embedding:
+        """Return the table that token ids are read by."""
+
+    def feed_forwards(self) -> dict[str, FeedForward]:
+        """Return the layers' feed-forward networks by the layers' names; none in a family that takes no extra experts."""
+        return {}
 
     @abstractmethod
     def initialise(self, seed: int) -> None:

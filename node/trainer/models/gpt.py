@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .base import IGNORED, LanguageModel
+from .base import IGNORED, FeedForward, LanguageModel
 from .initial import fill_normal
 
 _DEVIATION = 0.02
@@ -25,6 +25,7 @@ class Gpt(LanguageModel):
     def __init__(self, vocabulary: int, layers: int, width: int, heads: int, block: int) -> None:
         super().__init__()
         self.vocabulary = vocabulary
+        self.width = width
         self.embedding = nn.Embedding(vocabulary, width)
         self.layers = nn.ModuleList(Layer(width, heads) for _ in range(layers))
         self.norm = nn.LayerNorm(width, bias=False)
@@ -47,6 +48,13 @@ class Gpt(LanguageModel):
             hidden = layer(hidden, *rotation)
         normed: Tensor = self.norm(hidden)
         return normed
+
+    def token_embedding(self) -> nn.Embedding:
+        return self.embedding
+
+    def feed_forwards(self) -> dict[str, FeedForward]:
+        layers = ((f"layers.{at}", layer) for at, layer in enumerate(self.layers) if isinstance(layer, Layer))
+        return {name: FeedForward(layer.feed_forward_in, layer.feed_forward_out, F.gelu) for name, layer in layers}
 
     def initialise(self, seed: int) -> None:
         residual = _DEVIATION / math.sqrt(2 * len(self.layers))

@@ -27,6 +27,7 @@ class HuggingFace(LanguageModel):
         network, config = _network(model)
         self.network = network
         self.vocabulary = int(config.vocab_size)
+        self.width = int(getattr(config, "hidden_size", 0))
         self.deviation = float(getattr(config, "initializer_range", _DEVIATION))
 
     def forward(self, inputs: Tensor, targets: Tensor) -> Tensor:
@@ -40,6 +41,10 @@ class HuggingFace(LanguageModel):
     def hidden(self, inputs: Tensor) -> Tensor:
         hidden: Tensor = self.network(input_ids=inputs, output_hidden_states=True).hidden_states[-1]
         return hidden
+
+    def token_embedding(self) -> nn.Embedding:
+        table: nn.Embedding = self.network.get_input_embeddings()  # type: ignore[operator]
+        return table
 
     def initialise(self, seed: int) -> None:
         """Keep the constants that the architecture starts with (norms, biases); draw the rest anew, reproducibly."""
