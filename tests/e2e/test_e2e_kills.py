@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
+from command_kit import collab_node
 from e2e.kit import DEADLINE, commits, head, log_lines, peer_id, settle_in
 
 from collab.node.home import Home
@@ -38,6 +39,7 @@ def test_a_node_killed_there_comes_back_whole(swarm: LocalSwarm, failpoints: Pat
     killed, at = time.monotonic(), head_of(others)
     swarm.wait_for_round(at + 1, DEADLINE + 5, others)
     assert time.monotonic() - killed < DEADLINE + 5
+    assert collab_node("fsck", home=node.home).exit_code == 0
     before = checkpoint(node)
     seen = len(log_lines(node))
     node.start()
