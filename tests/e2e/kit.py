@@ -68,6 +68,16 @@ def fails(*arguments: str) -> tuple[int, str]:
     return done.returncode, "\n".join(line for line in done.stderr.splitlines() if not line.startswith("{"))
 
 
+def kill_at(failpoints: Path, node: LocalNode, name: str, seconds: float = 60.0) -> None:
+    """Arm the failpoint and wait until the node died of it."""
+    assert node.process is not None
+    partial = failpoints.with_suffix(".new")
+    partial.write_text(f"{name} {node.process.pid}")
+    partial.rename(failpoints)
+    assert node.wait(seconds) == -9
+    assert not failpoints.exists()
+
+
 def with_clock(folder: Path, ahead: float) -> list[str]:
     """Return what a node's command begins with so that, to it and its children in Python, it is so many seconds later."""
     folder.mkdir()

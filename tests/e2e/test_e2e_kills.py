@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from command_kit import collab_node
-from e2e.kit import DEADLINE, commits, head, log_lines, peer_id, settle_in
+from e2e.kit import DEADLINE, commits, head, kill_at, log_lines, peer_id, settle_in
 
 from collab.node.home import Home
 from collab.node.local_swarm import LocalNode, LocalSwarm
@@ -49,16 +49,6 @@ def test_a_node_killed_there_comes_back_whole(swarm: LocalSwarm, failpoints: Pat
     assert restored["position"] == before["position"]
     assert len(set(swarm.states(head(swarm) - 1).values())) == 1
     assert_settled_once(node, me)
-
-
-def kill_at(failpoints: Path, node: LocalNode, name: str) -> None:
-    """Arm the failpoint and wait until the node died of it."""
-    assert node.process is not None
-    partial = failpoints.with_suffix(".new")
-    partial.write_text(f"{name} {node.process.pid}")
-    partial.rename(failpoints)
-    assert node.wait(60) == -9
-    assert not failpoints.exists()
 
 
 def head_of(nodes: list[LocalNode]) -> int:

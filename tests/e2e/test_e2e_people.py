@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from command_kit import collab_node
 from e2e.kit import (
     LOGS,
     commits,
     contributors,
     fails,
     head,
+    kill_at,
     peer_id,
     resting,
     settle_in,
@@ -101,7 +103,7 @@ def make_mistakes(node: LocalNode, invite: str, tmp_path: Path) -> None:
     assert len(said.splitlines()) <= 2
 
 
-def test_the_swarm_outlives_its_coordinator(swarm: LocalSwarm) -> None:
+def test_the_swarm_outlives_its_coordinator_and_a_newcomer_its_kill(swarm: LocalSwarm, failpoints: Path) -> None:
     coordinator, others = swarm.coordinator, swarm.nodes[1:]
     addresses = [node.ask("status")["addresses"][0] for node in (coordinator, others[0])]
     coordinator.kill()
@@ -109,6 +111,10 @@ def test_the_swarm_outlives_its_coordinator(swarm: LocalSwarm) -> None:
     invite = run("event", "invite", "--home", str(coordinator.home), *flags).strip()
     (newcomer,) = swarm.join(invite=invite)
     try:
+        kill_at(failpoints, newcomer, "adopting", 120)  # while it catches up for the first time
+        done = collab_node("fsck", home=newcomer.home)
+        assert (done.exit_code, done.stdout.splitlines()[-1]) == (0, "no errors")
+        newcomer.start()
         settle_in(swarm, newcomer)
         assert len({node.ask("commit", round=head(swarm) - 1)["state"] for node in (*others, newcomer)}) == 1
     finally:
