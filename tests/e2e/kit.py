@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
 import urllib.request
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -13,7 +15,7 @@ from typing import Any
 import psutil
 
 from collab.node.home import Home
-from collab.node.local_swarm import LocalNode, LocalSwarm, local_swarm
+from collab.node.local_swarm import COMMAND, LocalNode, LocalSwarm, local_swarm
 from collab.node.store import Store
 from collab.protocol.commit import Commit
 
@@ -57,6 +59,31 @@ def swarm_of(root: Path, volunteers: int, **changes: dict[str, Any]) -> Iterator
         swarm.seed()
         swarm.join(volunteers)
         yield swarm
+
+
+def fails(*arguments: str) -> tuple[int, str]:
+    """Return the exit code and what a command printed on standard error, without log lines."""
+    done = subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, timeout=120, check=False)
+    assert "Traceback" not in done.stderr
+    return done.returncode, "\n".join(line for line in done.stderr.splitlines() if not line.startswith("{"))
+
+
+def kill_at(failpoints: Path, node: LocalNode, name: str, seconds: float = 60.0) -> None:
+    """Arm the failpoint and wait until the node died of it."""
+    assert node.process is not None
+    partial = failpoints.with_suffix(".new")
+    partial.write_text(f"{name} {node.process.pid}")
+    partial.rename(failpoints)
+    assert node.wait(seconds) == -9
+    assert not failpoints.exists()
+
+
+def with_clock(folder: Path, ahead: float) -> list[str]:
+    """Return what a node's command begins with so that, to it and its children in Python, it is so many seconds later."""
+    folder.mkdir()
+    lines = ["import time", "_true = time.time", f"time.time = lambda: _true() + {ahead}"]
+    (folder / "sitecustomize.py").write_text("\n".join(lines))
+    return ["env", f"PYTHONPATH={os.pathsep.join(filter(None, [str(folder), os.environ.get('PYTHONPATH')]))}"]
 
 
 def head(swarm: LocalSwarm) -> int:

@@ -6,7 +6,19 @@ import json
 from pathlib import Path
 
 import pytest
-from e2e.kit import commits, contributors, head, metric, peer_id, resting, settle_in, swarm_of, wait_for_contribution
+from e2e.kit import (
+    LOGS,
+    commits,
+    contributors,
+    fails,
+    head,
+    metric,
+    peer_id,
+    resting,
+    settle_in,
+    swarm_of,
+    wait_for_contribution,
+)
 
 from collab.node.local_swarm import LocalNode, run
 
@@ -67,6 +79,17 @@ def test_a_ban_an_announcement_an_extension_and_a_close_reach_everybody(tmp_path
             assert node.wait(120) == 0
         assert [commits(node)[-1].round for node in (coordinator, honest, late)] == [end] * 3
         assert len({commits(node)[-1].digest for node in (coordinator, honest, late)}) == 1
+
+        # Who comes now gets the model, and is told.
+        home = tmp_path / "too late"
+        code, said = fails("join", swarm.invite(), "--host", "127.0.0.1", "--home", str(home), *LOGS)
+        assert code == 3
+        assert said.splitlines() == [
+            f"error: this event is closed: round {end} was its last",
+            "hint: `collab-node export` saves the model that it made",
+        ]
+        assert commits(LocalNode("too late", home))[-1].digest == commits(coordinator)[-1].digest
+
         # A fresh process checks every rule again, from what one store holds.
         run("verify", "--home", str(late.home))
         run("verify", "--home", str(honest.home))

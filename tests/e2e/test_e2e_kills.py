@@ -6,7 +6,8 @@ import time
 from pathlib import Path
 
 import pytest
-from e2e.kit import DEADLINE, commits, head, log_lines, peer_id, settle_in
+from command_kit import collab_node
+from e2e.kit import DEADLINE, commits, head, kill_at, log_lines, peer_id, settle_in
 
 from collab.node.home import Home
 from collab.node.local_swarm import LocalNode, LocalSwarm
@@ -38,6 +39,7 @@ def test_a_node_killed_there_comes_back_whole(swarm: LocalSwarm, failpoints: Pat
     killed, at = time.monotonic(), head_of(others)
     swarm.wait_for_round(at + 1, DEADLINE + 5, others)
     assert time.monotonic() - killed < DEADLINE + 5
+    assert collab_node("fsck", home=node.home).exit_code == 0
     before = checkpoint(node)
     seen = len(log_lines(node))
     node.start()
@@ -47,16 +49,6 @@ def test_a_node_killed_there_comes_back_whole(swarm: LocalSwarm, failpoints: Pat
     assert restored["position"] == before["position"]
     assert len(set(swarm.states(head(swarm) - 1).values())) == 1
     assert_settled_once(node, me)
-
-
-def kill_at(failpoints: Path, node: LocalNode, name: str) -> None:
-    """Arm the failpoint and wait until the node died of it."""
-    assert node.process is not None
-    partial = failpoints.with_suffix(".new")
-    partial.write_text(f"{name} {node.process.pid}")
-    partial.rename(failpoints)
-    assert node.wait(60) == -9
-    assert not failpoints.exists()
 
 
 def head_of(nodes: list[LocalNode]) -> int:

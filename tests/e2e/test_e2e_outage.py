@@ -1,4 +1,6 @@
-"""A volunteer whose network goes away: it says that it is alone, keeps its work, and is back by itself with everybody's state."""
+"""A volunteer whose network goes away: it says that it is alone, keeps its work, and is back by itself with everybody's state.
+Then its disk is full: it ends with a line that says so, and is back when there is room.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +8,11 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from command_kit import collab_node
 from e2e.kit import LOGS, commits, contributors, head, log_lines, peer_id, settle_in, write_event
 
 from collab.node.local_swarm import LocalNode, LocalSwarm
@@ -41,7 +45,19 @@ def namespaces() -> Iterator[tuple[str, str]]:
             subprocess.run(["ip", "netns", "del", name], check=False, capture_output=True)
 
 
-def test_a_lost_network_is_told_and_survived(namespaces: tuple[str, str], tmp_path: Path) -> None:
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of its own, of a size that a test can fill."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    call("mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", str(place))
+    yield place
+    call("umount", "-l", str(place))
+
+
+def test_a_lost_network_and_a_full_disk_are_told_and_survived(
+    namespaces: tuple[str, str], small_disk: Path, tmp_path: Path
+) -> None:
     outside, inside = namespaces
     swarm = LocalSwarm(tmp_path, common=LOGS)
     swarm.create(write_event(tmp_path / "event.toml"))
@@ -49,6 +65,9 @@ def test_a_lost_network_is_told_and_survived(namespaces: tuple[str, str], tmp_pa
         swarm.coordinator.prefix = ["ip", "netns", "exec", outside]
         swarm.seed(arguments=["--host", SERVER, "--reachability", "public"])
         volunteer = swarm.add()
+        volunteer.home = small_disk / "home"
+        volunteer.home.mkdir()
+        volunteer.log.symlink_to(tmp_path / "volunteer.log")  # what is said on a full disk is to be read
         volunteer.prefix = ["ip", "netns", "exec", inside]
         volunteer.start(["join", swarm.invite(), "--host", VOLUNTEER, "--reachability", "public", *LOGS])
         settle_in(swarm, volunteer)
@@ -69,6 +88,20 @@ def test_a_lost_network_is_told_and_survived(namespaces: tuple[str, str], tmp_pa
         swarm.wait_for_round(back + 1, 60)
         assert len(set(swarm.states(back + 1).values())) == 1
         assert [line["event"] for line in log_lines(volunteer)].count("others are heard again") >= 1
+
+        filler = small_disk / "filler"
+        with filler.open("wb", buffering=0) as file, suppress(OSError):
+            while file.write(bytes(1 << 20)):
+                pass
+        assert volunteer.wait(60) == 1
+        error, hint = volunteer.tail(2).splitlines()
+        assert error.startswith("error: ")
+        assert "MiB are needed on the disk" in error or "no space left on the disk" in error
+        assert hint.startswith("hint: free some")
+        filler.unlink()
+        assert collab_node("fsck", home=volunteer.home).exit_code == 0
+        volunteer.start()
+        settle_in(swarm, volunteer)
     finally:
         swarm.stop()
 

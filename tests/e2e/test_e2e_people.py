@@ -1,27 +1,33 @@
-"""What people meet: an event by invitation, and the mistakes that only real processes can make."""
+"""What people meet: an event by invitation, a clock that is wrong, and the mistakes that only real processes can make."""
 
 from __future__ import annotations
 
 import json
 import socket
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
-from e2e.kit import LOGS, commits, contributors, head, peer_id, resting, settle_in, wait_for_contribution, write_event
+from command_kit import collab_node
+from e2e.kit import (
+    LOGS,
+    commits,
+    contributors,
+    fails,
+    head,
+    kill_at,
+    peer_id,
+    resting,
+    settle_in,
+    wait_for_contribution,
+    with_clock,
+    write_event,
+)
 
-from collab.node.local_swarm import COMMAND, LocalNode, LocalSwarm, run
+from collab.node.local_swarm import LocalNode, LocalSwarm, run
 from collab.protocol.invite import Invite
 
 pytestmark = pytest.mark.e2e
-
-
-def fails(*arguments: str) -> tuple[int, str]:
-    """Return the exit code and what a command printed on standard error, without log lines."""
-    done = subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, timeout=120, check=False)
-    assert "Traceback" not in done.stderr
-    return done.returncode, "\n".join(line for line in done.stderr.splitlines() if not line.startswith("{"))
 
 
 def test_only_who_has_the_token_gets_into_an_event_by_invitation(tmp_path: Path) -> None:
@@ -32,8 +38,12 @@ def test_only_who_has_the_token_gets_into_an_event_by_invitation(tmp_path: Path)
         home = str(swarm.coordinator.home)
         once = run("event", "invite", "--uses", "1", "--expires", "1d", "--home", home).strip()
         leaked = run("event", "invite", "--note", "leaked", "--home", home).strip()
-        (guest,) = swarm.join(invite=once)
+        guest = swarm.add()
+        guest.prefix = with_clock(tmp_path / "clock", -600.0)
+        guest.start(["join", once, "--host", "127.0.0.1", *LOGS])
         wait_for_contribution(swarm, guest)
+        warning = str((guest.status() or {})["warning"])
+        assert warning.startswith("this clock is 10 min 00 s behind the peers': others cannot find this node; set it: ")
         assert peer_id(guest) in contributors(commits(swarm.coordinator)[-1])
         revoked = next(one["id"] for one in invites(home) if one["note"] == "leaked")
         assert "is revoked" in run("event", "revoke", revoked, "--home", home)
@@ -93,7 +103,7 @@ def make_mistakes(node: LocalNode, invite: str, tmp_path: Path) -> None:
     assert len(said.splitlines()) <= 2
 
 
-def test_the_swarm_outlives_its_coordinator(swarm: LocalSwarm) -> None:
+def test_the_swarm_outlives_its_coordinator_and_a_newcomer_its_kill(swarm: LocalSwarm, failpoints: Path) -> None:
     coordinator, others = swarm.coordinator, swarm.nodes[1:]
     addresses = [node.ask("status")["addresses"][0] for node in (coordinator, others[0])]
     coordinator.kill()
@@ -101,6 +111,10 @@ def test_the_swarm_outlives_its_coordinator(swarm: LocalSwarm) -> None:
     invite = run("event", "invite", "--home", str(coordinator.home), *flags).strip()
     (newcomer,) = swarm.join(invite=invite)
     try:
+        kill_at(failpoints, newcomer, "adopting", 120)  # while it catches up for the first time
+        done = collab_node("fsck", home=newcomer.home)
+        assert (done.exit_code, done.stdout.splitlines()[-1]) == (0, "no errors")
+        newcomer.start()
         settle_in(swarm, newcomer)
         assert len({node.ask("commit", round=head(swarm) - 1)["state"] for node in (*others, newcomer)}) == 1
     finally:
