@@ -28,6 +28,7 @@ from collab.node.gates.sharing import Sharing
 from collab.node.home import Home
 from collab.node.metrics.metrics import Metrics
 from collab.node.net.errors import NetworkError
+from collab.node.net.gossip import GossipMessage
 from collab.node.net.rpc import Rpc
 from collab.node.node import Node
 from collab.node.options import NodeOptions
@@ -44,6 +45,7 @@ from collab.protocol.errors import RemoteProtocolError
 from collab.protocol.event import Rounds
 from collab.protocol.invite import Invite
 from collab.protocol.manifest import SignedManifest
+from collab.protocol.messages import Signed, VerdictNotice
 from collab.protocol.record import sha256
 
 CHAIN = line(4, EVENT)
@@ -478,3 +480,18 @@ async def test_who_serves_without_training_is_known_by_name(desk: Desk, monkeypa
 async def test_a_node_that_joins_has_everything_yet_to_fetch(desk: Desk) -> None:
     desk.node._take_event(SignedManifest.seal(identity(0), EVENT))
     assert behind.first_pending(desk.store) == 0
+
+
+async def test_a_notice_of_verdicts_is_for_the_store_not_for_the_round(desk: Desk) -> None:
+    desk.make_ready()
+    node, told = desk.node, list[str]()
+    notice = Signed.seal(identity(3), VerdictNotice(event=EVENT.digest, verdicts=(b"one",)))
+    message = GossipMessage("topic", notice.encode(), notice.signer, notice.signer)
+    node.peers.fault = lambda peer, reason: told.append(f"{reason} of {peer}")  # type: ignore[method-assign]
+    node._on_message(message)  # the event is not known yet: what waits is asked for later
+    node.effects.ready = True
+    node._on_message(message)
+    assert told == [f"malformed of {identity(3).peer_id}"]
+    assert node.network.traffic.messages["received_verdicts"] == 2
+    assert desk.bench.driver._inbox.qsize() == 0
+    assert list(node._heard) == []
