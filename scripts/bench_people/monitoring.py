@@ -10,46 +10,10 @@ from typing import Any
 
 from collab.node.local_swarm import LocalSwarm, local_swarm
 
+from .event import write_event
 from .expressions import Asked, panels, rules, sides
 from .prometheus import Prometheus, prometheus
 
-EVENT = """\
-name = "watched"
-[model]
-family = "gpt"
-layers = 1
-width = 32
-heads = 2
-vocabulary = 256
-[data]
-source = "stdlib"
-block = 32
-held_out = 0.2
-held_out_samples = 16
-max_bytes = 65536
-[inner]
-batch = 4
-steps = 100000    # the deadline ends a round, however fast the machine is: peers tell of their progress every few seconds
-total_samples = 65536
-bf16 = false
-[compression]
-kind = "sparse"
-k = 128
-[outer]
-kind = "sgd"
-rate = 2.0
-[merge]
-method = "average"
-cap = 0.5
-[admission]
-mode = "open"
-[rounds]
-deadline = 6.0
-collect = 3.0
-view = 2.0
-committee = 4
-snapshot_every = 3
-"""
 DEFINITIONS = {
     "panels": "panels of the dashboards in monitoring/",
     "panels_with_data": "panels each of whose expressions gave a number, with a real swarm scraped by a real Prometheus",
@@ -61,9 +25,7 @@ DEFINITIONS = {
 @contextmanager
 def watched_swarm(folder: Path) -> Iterator[tuple[LocalSwarm, Prometheus]]:
     """A coordinator's node that evaluates, two volunteers of whom one shares its metrics, and a Prometheus that scrapes them."""
-    folder.mkdir(parents=True, exist_ok=True)
-    event, settings = folder / "event.toml", folder / "evaluates.toml"
-    event.write_text(EVENT, encoding="utf-8")
+    event, settings = write_event(folder / "event.toml"), folder / "evaluates.toml"
     settings.write_text("evaluate_every = 1\n", encoding="utf-8")
     with local_swarm(folder, event) as swarm:
         seed = swarm.seed(trains=False, arguments=["--config", str(settings)])

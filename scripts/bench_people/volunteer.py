@@ -7,17 +7,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-import psutil
-
-from collab.node.local_swarm import LocalNode, LocalSwarm, SwarmError, run
+from collab.node.local_swarm import LocalNode, LocalSwarm, run
 from collab.node.manners.senses import Touches
 
-from .monitoring import EVENT
+from .event import write_event
+from .processes import worker_of
 
 DEFINITIONS = {
     "invite_to_first_step_seconds": "from the start of `join INVITE` on a new home to the first inner step; median of the runs",
@@ -34,10 +33,8 @@ _ON_GPU = "import torch\nx = torch.ones(1 << 20, device='cuda')\nprint('here', f
 
 def measure(folder: Path, *, quick: bool) -> dict[str, Any]:
     """Return the figures. Raises SwarmError."""
-    event = folder / "event.toml"
-    event.write_text(EVENT.replace('mode = "open"', ""), encoding="utf-8")
     swarm = LocalSwarm(folder)
-    swarm.create(event, "--invited")
+    swarm.create(write_event(folder / "event.toml", {"admission": {"mode": None}}), "--invited")
     try:
         swarm.seed(trains=False)
         sense = _sense()
@@ -84,20 +81,11 @@ def _sense() -> str:
 
 
 def _yield(swarm: LocalSwarm, volunteer: LocalNode, sense: str) -> float:
-    worker = _worker(volunteer)
+    worker = worker_of(volunteer)
     with {"gpu": _another_program_on_the_gpu, "owner": _owner, "cpu": _busy_programs}[sense]():
         wanted = time.monotonic()
         swarm.wait(lambda: not worker.is_running(), _YIELD_SECONDS, "the worker to go", watch=[volunteer])
         return time.monotonic() - wanted
-
-
-def _worker(volunteer: LocalNode) -> psutil.Process:
-    assert volunteer.process is not None
-    for child in psutil.Process(volunteer.process.pid).children(recursive=True):
-        with suppress(psutil.NoSuchProcess):
-            if "collab.node.trainer" in child.cmdline():
-                return child
-    raise SwarmError(f"{volunteer.name} has no worker\n{volunteer.tail()}")
 
 
 @contextmanager
