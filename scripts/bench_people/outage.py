@@ -39,7 +39,9 @@ DEFINITIONS = {
 _SWARM, _VOLUNTEER = "10.201.79.1", "10.201.79.2"
 _PAUSE_SECONDS = 3.0
 # A round is long beside its merge, so that the outage begins while the volunteer trains, as it would in an event.
-_EVENT = {"rounds": {"deadline": 30.0, "collect": 15.0, "view": 10.0, "max_staleness": 64, "stale_decay": 0.9}}
+_EVENT: dict[str, dict[str, Any]] = {
+    "rounds": {"deadline": 30.0, "collect": 15.0, "view": 10.0, "max_staleness": 64, "stale_decay": 0.9},
+}
 _START_SECONDS = 180.0
 _RECOVER_SECONDS = 300.0
 

@@ -37,7 +37,9 @@ DEFINITIONS = {
 }
 _PAUSE_SECONDS = 15.0
 # All wait for a coordinator that is slow.
-_EVENT = {"inner": {"steps": 8}, "rounds": {"deadline": 120.0, "collect": 60.0, "view": 20.0, "snapshot_every": 20}}
+_EVENT: dict[str, dict[str, Any]] = {
+    "inner": {"steps": 8}, "rounds": {"deadline": 120.0, "collect": 60.0, "view": 20.0, "snapshot_every": 20},
+}  # fmt: skip
 _PEERS = 3
 
 
