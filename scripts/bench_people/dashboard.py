@@ -6,7 +6,6 @@ import json
 import statistics
 import time
 import urllib.request
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psutil
@@ -18,6 +17,7 @@ from collab.node.home import Home
 from .browser import chromium, chromium_processes, heap_of, open_page, updates_of
 from .processes import cpu_seconds
 from .simulated import SimulatedSwarm, answering
+from .stage import Stage
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -33,23 +33,24 @@ DEFINITIONS = {
 }
 
 
-def measure(folder: Path, *, quick: bool) -> dict[str, Any]:
-    """Return the figures. Raises UserError where there is no browser."""
-    swarm = SimulatedSwarm(Home(folder / "home"), NODES)
+def measure(stage: Stage) -> dict[str, Any]:
+    """Return the figures: first those that others on the machine do not move. Raises UserError where there is no browser."""
+    quick, swarm = stage.quick, SimulatedSwarm(Home(stage.folder / "home"), NODES)
     try:
         swarm.grow(15 if quick else 120)
         with answering(swarm.home, swarm.answers()), chromium() as browser:
-            with local_dashboard(swarm.home.path) as dashboard:
-                found = _load(browser, dashboard, 3 if quick else 9) | _cost(browser, dashboard, swarm, 5 if quick else 60)
             with local_dashboard(swarm.home.path, "--every", "0.05") as dashboard:
-                found |= _memory(browser, dashboard, swarm, 50 if quick else 1800)
+                found = _memory(browser, dashboard, swarm, 50 if quick else 1800)
+            with local_dashboard(swarm.home.path) as dashboard:
+                found |= _cost(browser, dashboard, swarm, 5 if quick else 60)
+                stage.quiet()
+                found |= _load(browser, dashboard, 3 if quick else 9)
     finally:
         swarm.close()
     return found
 
 
 def _load(browser: Browser, dashboard: LocalDashboard, times: int) -> dict[str, Any]:
-    _wait_until_read(dashboard)
     seconds = []
     for _ in range(times):
         context = browser.new_context()  # nothing cached
@@ -61,6 +62,7 @@ def _load(browser: Browser, dashboard: LocalDashboard, times: int) -> dict[str, 
 
 
 def _cost(browser: Browser, dashboard: LocalDashboard, swarm: SimulatedSwarm, seconds: float) -> dict[str, Any]:
+    _wait_until_read(dashboard)
     page = browser.new_page()
     open_page(page, dashboard.url, NODES)
     server = psutil.Process(dashboard.process.pid)

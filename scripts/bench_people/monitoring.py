@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from collab.node.local_swarm import LocalSwarm, local_swarm
+from collab.node.local_swarm import LocalSwarm
 
-from .event import write_event
 from .expressions import Asked, panels, rules, sides
 from .prometheus import Prometheus, prometheus
+from .stage import Stage
 
 DEFINITIONS = {
     "panels": "panels of the dashboards in monitoring/",
@@ -22,18 +22,9 @@ DEFINITIONS = {
 }
 
 
-@contextmanager
-def watched_swarm(folder: Path) -> Iterator[tuple[LocalSwarm, Prometheus]]:
-    """A coordinator's node that evaluates, two volunteers of whom one shares its metrics, and a Prometheus that scrapes them."""
-    event, settings = write_event(folder / "event.toml"), folder / "evaluates.toml"
-    settings.write_text("evaluate_every = 1\n", encoding="utf-8")
-    with local_swarm(folder, event) as swarm:
-        seed = swarm.seed(trains=False, arguments=["--config", str(settings)])
-        invite = swarm.invite()
-        swarm.join(invite=invite, arguments=["--share-metrics"])
-        swarm.join(invite=invite)
-        with prometheus(folder / "prometheus", seed.ask("status")["metrics_port"]) as scraper:
-            yield swarm, scraper
+def scraped(swarm: LocalSwarm, folder: Path) -> AbstractContextManager[Prometheus]:
+    """Return a Prometheus that scrapes the coordinator's node and all who agreed. Raises PrometheusError."""
+    return prometheus(folder, swarm.coordinator.ask("status")["metrics_port"])
 
 
 class Survey:
@@ -81,9 +72,8 @@ def survey(swarm: LocalSwarm, scraper: Prometheus, seconds: float) -> Survey:
     return made
 
 
-def measure(folder: Path, *, quick: bool) -> dict[str, Any]:
+def measure(stage: Stage) -> dict[str, Any]:
     """Return the figures of monitoring. Raises SwarmError, PrometheusError."""
-    with watched_swarm(folder) as (swarm, scraper):
-        swarm.wait_for_round(1, 60)
-        made = survey(swarm, scraper, 40 if quick else 120)
+    with scraped(stage.swarm, stage.folder / "prometheus") as scraper:
+        made = survey(stage.swarm, scraper, 40 if stage.quick else 120)
         return made.figures() | ({"monitoring_missing": made.missing} if made.missing else {})

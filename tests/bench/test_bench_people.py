@@ -13,6 +13,7 @@ from bench_people import monitoring, outage, page
 from bench_people.event import write_event
 from bench_people.expressions import panels, rules
 from bench_people.prometheus import Prometheus, PrometheusError, find, prometheus
+from bench_people.stage import Stage
 
 from collab.node.event.file import read_event_file
 
@@ -37,7 +38,7 @@ def run(monkeypatch: pytest.MonkeyPatch, path: Path, **figures: Any) -> tuple[in
 
 
 def test_what_was_measured_is_written(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    code, written = run(monkeypatch, tmp_path / "out.json", first=lambda folder, quick: {"first": 3, "quickly": quick})
+    code, written = run(monkeypatch, tmp_path / "out.json", first=lambda stage: {"first": 3, "quickly": stage.quick})
     assert code == 0
     assert written == {"first": 3, "quickly": True, "quick": True, "definitions": {"first": "what it means"}}
 
@@ -45,10 +46,10 @@ def test_what_was_measured_is_written(monkeypatch: pytest.MonkeyPatch, tmp_path:
 def test_what_could_not_be_measured_has_no_key_and_the_rest_is_measured(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def fails(folder: Path, quick: bool) -> dict[str, Any]:
+    def fails(stage: Stage) -> dict[str, Any]:
         raise PrometheusError("prometheus is not installed")
 
-    code, written = run(monkeypatch, tmp_path / "out.json", lost=fails, found=lambda folder, quick: {"found": 1})
+    code, written = run(monkeypatch, tmp_path / "out.json", lost=fails, found=lambda stage: {"found": 1})
     assert code == 1
     assert written == {"found": 1, "quick": True, "definitions": {"found": "what it means"}}
     assert "error: lost: prometheus is not installed" in capsys.readouterr().err
