@@ -16,7 +16,7 @@ export function people() {
     ["Share", share, "share"],
     ["Merged", (row) => count(row.accepted), "number"],
     ["Checked", (row) => count(row.checked), "number wide"],
-        ["Sent", (row) => bytes(row.size), "number wide"],
+    ["Sent", (row) => bytes(row.size), "number wide"],
   ], (row) => row.id);
   const nobody = element("p", { class: "muted" }, "Nobody yet.");
   byId("people").append(table.table, nobody);
