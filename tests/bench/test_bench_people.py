@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from bench_people.prometheus import Prometheus, PrometheusError, find, prometheu
 from bench_people.stage import Stage
 
 from collab.node.event.file import read_event_file
+from collab.node.local_swarm import LocalSwarm, SwarmError
 
 
 class Scraper(Prometheus):
@@ -53,6 +56,25 @@ def test_what_could_not_be_measured_has_no_key_and_the_rest_is_measured(
     assert code == 1
     assert written == {"found": 1, "quick": True, "definitions": {"found": "what it means"}}
     assert "error: lost: prometheus is not installed" in capsys.readouterr().err
+
+
+def test_a_swarm_that_cannot_be_set_up_stops_those_who_need_it_alone(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    @contextmanager
+    def broken(folder: Path) -> Iterator[LocalSwarm]:
+        raise SwarmError("node-1 ended")
+        yield
+
+    def drawn(stage: Stage) -> dict[str, Any]:
+        stage.quiet()
+        return {"drawn": 1}
+
+    monkeypatch.setattr("bench_people.stage._resting_swarm", broken)
+    code, written = run(monkeypatch, tmp_path / "out.json", dashboard=drawn, volunteer=lambda stage: {"joined": stage.swarm})
+    assert code == 1
+    assert (written["drawn"], "joined" in written) == (1, False)
+    assert "error: volunteer: node-1 ended" in capsys.readouterr().err
 
 
 def test_everything_is_asked_until_it_has_had_data_once() -> None:
