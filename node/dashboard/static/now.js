@@ -105,7 +105,7 @@ function roundFigure(state, totals) {
   const event = state.value("event");
   const reading = state.value("reading");
   const unit = event.last_round ? `of ${count(event.last_round)}` : "";
-  const note = reading.left ? `reading the history: ${count(reading.left)} more` : `${plural(totals.accepted ?? 0, "contribution")} merged, ${count(totals.refused ?? 0)} refused`;
+  const note = reading.left ? `reading the history: ${count(reading.left)} more` : `${count(totals.accepted ?? 0)} merged, ${count(totals.refused ?? 0)} refused`;
   return { name: "Round", value: count(totals.round), unit, note };
 }
 
