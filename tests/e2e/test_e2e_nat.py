@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 from e2e.kit import LOGS, commits, contributors, head, peer_id, settle_in, write_event
 
+from collab.node.local_networks import Network, joined, obstacle
 from collab.node.local_swarm import LocalSwarm
 
 pytestmark = pytest.mark.e2e
@@ -18,28 +17,18 @@ SERVER, VOLUNTEER = "10.201.77.1", "10.201.77.2"
 
 
 @pytest.fixture(scope="module")
-def namespaces() -> Iterator[tuple[str, str]]:
-    """Names of a namespace with the address SERVER and one with VOLUNTEER, into which no TCP connection can be opened."""
-    if os.geteuid() != 0 or shutil.which("ip") is None or shutil.which("tc") is None:
-        pytest.skip("network namespaces need root and iproute2's ip and tc")
-    outside, inside = (f"collab-{side}-{os.getpid()}" for side in ("out", "in"))
-    try:
-        for name in (outside, inside):
-            call("ip", "netns", "add", name)
-            call("ip", "-n", name, "link", "set", "lo", "up")
-        call("ip", "link", "add", "out0", "netns", outside, "type", "veth", "peer", "name", "in0", "netns", inside)
-        for name, device, address in ((outside, "out0", SERVER), (inside, "in0", VOLUNTEER)):
-            call("ip", "-n", name, "address", "add", f"{address}/24", "dev", device)
-            call("ip", "-n", name, "link", "set", device, "up")
-        close_from_outside(outside, "out0")
+def networks() -> Iterator[tuple[Network, Network]]:
+    """One with the address SERVER and one with VOLUNTEER, into which no TCP connection can be opened."""
+    if why := obstacle("tc"):
+        pytest.skip(why)
+    with joined(SERVER, VOLUNTEER) as (outside, inside):
+        close_from_outside(outside)
         yield outside, inside
-    finally:
-        for name in (outside, inside):
-            subprocess.run(["ip", "netns", "del", name], check=False, capture_output=True)
 
 
-def close_from_outside(namespace: str, device: str) -> None:
-    """Lose every packet that would open a TCP connection (SYN without ACK) on its way out of `namespace`."""
+def close_from_outside(network: Network) -> None:
+    """Lose every packet that would open a TCP connection (SYN without ACK) on its way out of `network`."""
+    namespace, device = network.name, network.device
     call("tc", "-n", namespace, "qdisc", "add", "dev", device, "root", "handle", "1:", "htb", "default", "1")
     call("tc", "-n", namespace, "class", "add", "dev", device, "parent", "1:", "classid", "1:1", "htb", "rate", "10gbit")
     call("tc", "-n", namespace, "class", "add", "dev", device, "parent", "1:", "classid", "1:2", "htb", "rate", "8bit")
@@ -52,22 +41,22 @@ def call(*command: str) -> None:
     subprocess.run(command, check=True, capture_output=True)
 
 
-def reaches(namespace: str, address: str) -> bool:
-    """Say whether a TCP connection from `namespace` to `address` (host/port) gets an answer, be it a refusal."""
+def reaches(network: Network, address: str) -> bool:
+    """Say whether a TCP connection from `network` to `address` (host/port) gets an answer, be it a refusal."""
     host, port = address.split("/")
     script = f"import socket\ntry: socket.create_connection(({host!r}, {port}), 1)\nexcept ConnectionRefusedError: pass"
-    command = ["ip", "netns", "exec", namespace, sys.executable, "-c", script]
+    command = [*network.prefix, sys.executable, "-c", script]
     return subprocess.run(command, check=False, capture_output=True).returncode == 0
 
 
 @pytest.fixture(scope="module")
-def outdoors(namespaces: tuple[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalSwarm]:
+def outdoors(networks: tuple[Network, Network], tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalSwarm]:
     """A coordinator that trains, on the side that can be reached."""
     folder = tmp_path_factory.mktemp("nat")
     swarm = LocalSwarm(folder, common=LOGS)
     swarm.create(write_event(folder / "event.toml", rounds={"min_contributors": 2}))
     try:
-        swarm.coordinator.prefix = ["ip", "netns", "exec", namespaces[0]]
+        swarm.coordinator.prefix = networks[0].prefix
         swarm.seed(arguments=["--host", SERVER, "--reachability", "public"])
         yield swarm
     finally:
@@ -76,13 +65,13 @@ def outdoors(namespaces: tuple[str, str], tmp_path_factory: pytest.TempPathFacto
 
 @pytest.mark.parametrize("reachability", ["outgoing", "auto"])
 def test_a_volunteer_with_only_outgoing_connections(
-    namespaces: tuple[str, str], outdoors: LocalSwarm, reachability: str
+    networks: tuple[Network, Network], outdoors: LocalSwarm, reachability: str
 ) -> None:
-    outside, inside = namespaces
+    outside, inside = networks
     assert reaches(inside, f"{SERVER}/9")
     assert not reaches(outside, f"{VOLUNTEER}/9")
     volunteer = outdoors.add()
-    volunteer.prefix = ["ip", "netns", "exec", inside]
+    volunteer.prefix = inside.prefix
     try:
         volunteer.start(["join", outdoors.invite(), "--host", "0.0.0.0", "--reachability", reachability, *LOGS])
         settle_in(outdoors, volunteer)

@@ -4,8 +4,6 @@ Then its disk is full: it ends with a line that says so, and is back when there 
 
 from __future__ import annotations
 
-import os
-import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import suppress
@@ -15,70 +13,55 @@ import pytest
 from command_kit import collab_node
 from e2e.kit import LOGS, commits, contributors, head, log_lines, peer_id, settle_in, write_event
 
+from collab.node.local_networks import Network, joined, obstacle
 from collab.node.local_swarm import LocalNode, LocalSwarm
 
 pytestmark = pytest.mark.e2e
 SERVER, VOLUNTEER = "10.201.78.1", "10.201.78.2"
 
 
-def call(*command: str) -> None:
-    subprocess.run(command, check=True, capture_output=True)
+@pytest.fixture
+def networks() -> Iterator[tuple[Network, Network]]:
+    if why := obstacle():
+        pytest.skip(why)
+    with joined(SERVER, VOLUNTEER) as made:
+        yield made
 
 
 @pytest.fixture
-def namespaces() -> Iterator[tuple[str, str]]:
-    """Names of a namespace with the address SERVER and one with VOLUNTEER, joined by a cable."""
-    if os.geteuid() != 0 or shutil.which("ip") is None:
-        pytest.skip("network namespaces need root and iproute2's ip")
-    names = tuple(f"collab-{side}-{os.getpid()}" for side in ("a", "b"))
-    try:
-        for name in names:
-            call("ip", "netns", "add", name)
-            call("ip", "-n", name, "link", "set", "lo", "up")
-        call("ip", "link", "add", "a0", "netns", names[0], "type", "veth", "peer", "name", "b0", "netns", names[1])
-        for name, device, address in zip(names, ("a0", "b0"), (SERVER, VOLUNTEER), strict=True):
-            call("ip", "-n", name, "address", "add", f"{address}/24", "dev", device)
-            call("ip", "-n", name, "link", "set", device, "up")
-        yield names[0], names[1]
-    finally:
-        for name in names:
-            subprocess.run(["ip", "netns", "del", name], check=False, capture_output=True)
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
+def small_disk(networks: tuple[Network, Network], tmp_path: Path) -> Iterator[Path]:
     """A file system of its own, of a size that a test can fill."""
     place = tmp_path / "disk"
     place.mkdir()
-    call("mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", str(place))
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", str(place)], check=True, capture_output=True)
     yield place
-    call("umount", "-l", str(place))
+    subprocess.run(["umount", "-l", str(place)], check=True, capture_output=True)
 
 
 def test_a_lost_network_and_a_full_disk_are_told_and_survived(
-    namespaces: tuple[str, str], small_disk: Path, tmp_path: Path
+    networks: tuple[Network, Network], small_disk: Path, tmp_path: Path
 ) -> None:
-    outside, inside = namespaces
+    outside, inside = networks
     swarm = LocalSwarm(tmp_path, common=LOGS)
     swarm.create(write_event(tmp_path / "event.toml"))
     try:
-        swarm.coordinator.prefix = ["ip", "netns", "exec", outside]
+        swarm.coordinator.prefix = outside.prefix
         swarm.seed(arguments=["--host", SERVER, "--reachability", "public"])
         volunteer = swarm.add()
         volunteer.home = small_disk / "home"
         volunteer.home.mkdir()
         volunteer.log.symlink_to(tmp_path / "volunteer.log")  # what is said on a full disk is to be read
-        volunteer.prefix = ["ip", "netns", "exec", inside]
+        volunteer.prefix = inside.prefix
         volunteer.start(["join", swarm.invite(), "--host", VOLUNTEER, "--reachability", "public", *LOGS])
         settle_in(swarm, volunteer)
 
-        call("ip", "-n", inside, "link", "set", "b0", "down")
+        inside.unplug()
         swarm.wait(lambda: warning(volunteer).startswith("alone: no other node"), 60, "the volunteer to say that it is alone")
         before = head(swarm)
         swarm.wait_for_round(before + 1, 90, [swarm.coordinator])
         assert volunteer.alive
 
-        call("ip", "-n", inside, "link", "set", "b0", "up")
+        inside.plug()
         swarm.wait(lambda: warning(volunteer) == "", 90, "the volunteer to hear others again")
         back, me = head(swarm), peer_id(volunteer)
         swarm.wait(
