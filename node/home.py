@@ -27,6 +27,7 @@ from .files import atomic_write, make_folder
 
 _SOCKET_PATH_BYTES = 107
 _EVENT_DIGITS = 16
+_MEBIBYTE = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -189,7 +190,7 @@ class Home:
         place = next(path for path in (self.path.absolute(), *self.path.absolute().parents) if path.exists())
         free = shutil.disk_usage(place).free
         if free < needed:
-            message = f"{_mebibytes(needed)} MiB are needed on the disk of {self.path}, {_mebibytes(free)} are free"
+            message = f"{-(-needed // _MEBIBYTE)} MiB are needed on the disk of {self.path}, {free // _MEBIBYTE} MiB are free"
             raise UserError(message, "free some, or choose another disk with --home DIR")
 
 
@@ -215,7 +216,3 @@ def _runtime_folder() -> Path:
     if folder.is_symlink() or status.st_uid != os.getuid() or status.st_mode & 0o077:
         raise UserError(f"{folder} is not a private folder of yours", f"remove it, or `chmod 700 {folder}`")
     return folder
-
-
-def _mebibytes(size: int) -> int:
-    return -(-size // (1 << 20))

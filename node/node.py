@@ -56,6 +56,7 @@ from .rounds.contributing import Contributor
 from .rounds.driver import Finalised, RoundDriver, RoundTools
 from .rounds.fetching import Fetcher, Unavailable
 from .rounds.weights import StateMismatch, Weights
+from .store import behind
 from .store.store import Store
 from .trainer.client import Worker
 from .trainer.messages import Evaluate, Notice, Opened, Progress
@@ -176,6 +177,8 @@ class Node:
 
     def _take_event(self, manifest: SignedManifest) -> EventManifest:
         self.event = event = manifest.open(self.options.event)
+        if self.store.head() is None:
+            behind.has_nothing(self.store)
         self.history = restore_history(event, self.store)
         self.leaderboard = Leaderboard(event, self.store, self.receipts.needed_by)
         HistoryServer(manifest, self.history, self.store).register(self.network.rpc)

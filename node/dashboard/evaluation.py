@@ -13,8 +13,8 @@ from .state import State
 
 _PATIENCE = 300.0
 _PAUSE = 2.0
-# Of the trainer's time, at most this part goes into measuring.
-_SHARE = 0.05
+# Of the worker's time, at most this part goes into measuring: where it trains, and where it has only merges to do beside.
+_TRAINS_SHARE, _RESTS_SHARE = 0.05, 0.5
 
 
 class Evaluation:
@@ -34,7 +34,7 @@ class Evaluation:
             if commit and commit != measured:
                 await self.measure()
                 measured = commit
-            await asyncio.sleep(max(_PAUSE, self._took / _SHARE))
+            await asyncio.sleep(self.pause(feed.state))
 
     async def measure(self) -> None:
         """Have it measured once; what goes wrong shows on the page as a value that is missing."""
@@ -43,6 +43,11 @@ class Evaluation:
             async with asyncio.timeout(_PATIENCE):
                 await _ask(self._control)
         self._took = time.monotonic() - began
+
+    def pause(self, state: State) -> float:
+        """Return for how many seconds to leave the worker alone now."""
+        share = _TRAINS_SHARE if state.values.get("node", {}).get("trains") else _RESTS_SHARE
+        return max(_PAUSE, self._took * (1 / share - 1))
 
     def wanted(self, state: State) -> str:
         """Return the commit to measure in this state, "" if none."""

@@ -40,7 +40,7 @@ def _is_good(created: EventManifest, in_force: EventManifest, token: Identity, t
 def check_expiry(invite: Invite, now: float) -> None:
     """Raise NothingToDo for an invite that, by our own clock (`now` in Unix seconds), lets nobody in any more."""
     if invite.terms is not None and 0 < invite.terms.expires <= now:
-        raise _expired(invite.terms.expires, " by this machine's clock")
+        raise _expired(invite.terms.expires, by_our_clock=True)
 
 
 def check_admission(
@@ -61,7 +61,7 @@ def check_admission(
     if reason == EXPIRED:
         raise _expired(terms.expires)
     if peer not in admitted.by(admission.token) and 0 < terms.expires <= now:
-        raise _expired(terms.expires, " by this machine's clock")
+        raise _expired(terms.expires, by_our_clock=True)
 
 
 def banned_error(reason: str = "") -> NothingToDo:
@@ -74,6 +74,8 @@ def _not_invited() -> NothingToDo:
     return NothingToDo("this event is by invitation, and the invite has no valid token", _ASK)
 
 
-def _expired(expires: int, clock: str = "") -> NothingToDo:
+def _expired(expires: int, *, by_our_clock: bool = False) -> NothingToDo:
     day = time.strftime("%Y-%m-%d %H:%M", time.localtime(expires))
-    return NothingToDo(f"this invite expired on {day}{clock}", _ASK)
+    if by_our_clock:
+        return NothingToDo(f"this invite expired on {day} by this machine's clock", f"{_ASK}, or set the clock if it is wrong")
+    return NothingToDo(f"this invite expired on {day}", _ASK)

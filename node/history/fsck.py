@@ -183,15 +183,18 @@ class _Checks:
         start = ReplayStart(self._event, self._store)
         for commit in chain:
             start.saw(commit)
+        pending = {blob.sha256 for blob, _ in start.pending}
         for commit in chain:
             for blob in blobs_of_commit(commit):
-                if start.position is None or self._store.blobs.has(blob.sha256):
+                if blob.sha256 not in pending and (start.position is None or self._store.blobs.has(blob.sha256)):
                     text = f"payload {short(blob.sha256)} of round {commit.round}"
                     yield from self._blob("payload", blob.sha256, text, commit.digest, commit.round)
-        if start.position is None and start.lost is None:
+        if (unfetched := start.unfetched()) is not None:
+            yield unfetched
+        if start.position is None and start.lost is None and not start.awaits_state:
             yield Finding("snapshot", "there is neither a seed nor a snapshot to rebuild the weights from", FETCH)
         elif start.position is not None and start.lost is not None:
-            text = f"versions before round {chain[start.position].round} cannot be rebuilt: their payloads were pruned"
+            text = f"versions before round {chain[start.position].round} cannot be rebuilt: not all of their payloads are here"
             yield Finding("pruned", text, "`collab-node unbundle` a history that has them", severity="note")
 
     def _contributions(self) -> Iterator[Finding]:

@@ -15,13 +15,14 @@ from ...protocol.messages import Blob
 from ...protocol.proposal import open_merge
 from ...protocol.record import sha256
 from ...protocol.statement import verify_statement
-from ..store import Store
-from ..units import short
+from ..store import Store, behind
+from ..units import bytes_text, short
 from .findings import Broken, Finding
 
 _UNBUNDLE = "`collab-node unbundle` a history that has it"
 GET_COMMIT = _UNBUNDLE + ", or move the event's folder away and join again"
 FETCH = "start the node, so that it fetches it, or " + _UNBUNDLE
+CATCH_UP = "start the node: it fetches them, or a snapshot that spares them"
 REPLACE = "move the file {} away, then start the node, so that it fetches it again, or " + _UNBUNDLE
 
 
@@ -99,15 +100,17 @@ def blobs_of_commit(commit: Commit) -> list[Blob]:
 
 
 class ReplayStart:
-    """Where on a path a replay to its end can begin: the first state that is here and after which every payload is.
+    """Where on a path a replay to its end can begin: the first state that is here and after which no payload is lost.
 
     Tell it the commits in order. `position` counts them from 0, None if there is no such state; `lost` is the last payload that
-    is missing, with its commit.
+    is missing, with its commit. `pending` are those that the node has yet to fetch for this replay.
     """
 
     def __init__(self, event: EventManifest, store: Store) -> None:
         self.position: int | None = None
         self.lost: tuple[Blob, Commit] | None = None
+        self.pending: list[tuple[Blob, Commit]] = []
+        self._first_pending = behind.first_pending(store)
         self._seeded = event.start.seed is not None
         self._store = store
         self._seen = 0
@@ -115,11 +118,35 @@ class ReplayStart:
     def saw(self, commit: Commit) -> None:
         """Take note of the path's next commit."""
         for blob in blobs_of_commit(commit):
-            if not self._store.blobs.has(blob.sha256):
+            if self._store.blobs.has(blob.sha256):
+                continue
+            if self._is_pending(commit):
+                self.pending.append((blob, commit))
+            else:
                 self.position, self.lost = None, (blob, commit)
-        if self.position is None and self._has_state(commit):
-            self.position = self._seen
+        if (self.position is None or self.pending) and self._has_state(commit):
+            self.lost = self.pending[-1] if self.pending else self.lost
+            self.position, self.pending = self._seen, []
         self._seen += 1
+
+    @property
+    def awaits_state(self) -> bool:
+        """Whether the node has yet to fetch the first weights, or a snapshot."""
+        return self.position is None and self.lost is None and self._first_pending == 0
+
+    def unfetched(self) -> Finding | None:
+        """Return what the node has yet to fetch, as a note; None if it has everything."""
+        what = ["the first weights"] if self.awaits_state else []
+        if self.pending:
+            rounds = [commit.round for _, commit in self.pending]
+            where = f"round {rounds[0]}" if rounds[0] == rounds[-1] else f"rounds {rounds[0]} to {rounds[-1]}"
+            size = bytes_text(sum(blob.size for blob, _ in self.pending))
+            what.append(f"{len(rounds)} payload{'s' if len(rounds) > 1 else ''} of {where}, {size} in all")
+        return Finding("unfetched", f"not fetched yet: {' and '.join(what)}", CATCH_UP, severity="note") if what else None
+
+    def _is_pending(self, commit: Commit) -> bool:
+        first = self._first_pending
+        return first is not None and commit.round >= first and self._store.on_chain(commit.digest)
 
     def _has_state(self, commit: Commit) -> bool:
         snapshot = self._store.snapshot_of(commit.digest)

@@ -34,7 +34,7 @@ class Replay(Weights):
 
     def __init__(self, event: EventManifest, host: WorkerHost, store: Store) -> None:
         fetcher = Fetcher(store.blobs, _offline, lambda: ())
-        super().__init__(event, host, store, fetcher, SnapshotOffers(), Metrics(), keeps_snapshots=False)
+        super().__init__(event, host, store, fetcher, SnapshotOffers(), Metrics(), writes=False)
         self.applied = 0
 
     async def start_at(self, commit: Commit) -> None:

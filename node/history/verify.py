@@ -11,7 +11,7 @@ which everything is. Memory is bounded by a few commits and the worker's model.
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -78,6 +78,9 @@ def _check_commits(event: EventManifest, store: Store, path: list[bytes], report
                 report.payloads += 1
         report.commits, report.round = at, commit.round
         progress("commits and payloads", at, len(path))
+    unfetched = start.unfetched()
+    if unfetched is not None and (start.position is not None or start.awaits_state):
+        raise Broken(replace(unfetched, severity="error"))
     if start.position is None:
         raise _no_start(start)
     return start.position

@@ -156,7 +156,10 @@ class Gossip:
         except RemoteFailure as error:
             await sidecar.stop()
             raise NetworkError(error.text) from error
-        except (ChannelClosed, TimeoutError) as error:
+        except TimeoutError as error:
+            await sidecar.stop()
+            raise NetworkError(f"the gossip sidecar did not start in {START_SECONDS:.0f} s: is this machine too busy?") from error
+        except ChannelClosed as error:
             await sidecar.stop()
             raise NetworkError("the gossip sidecar did not start") from error
         except BaseException:

@@ -28,6 +28,7 @@ from ..amendments.learning import Learning
 from ..failpoints import failpoint
 from ..net.errors import NetworkError
 from ..net.rpc import Rpc
+from ..store import behind
 from ..store.store import Store
 from .fetching import Fetcher, Unavailable
 from .offers import SnapshotOffers
@@ -199,6 +200,8 @@ class CatchUp:
     def _keep(self, commits: Sequence[Commit], certificate: Certificate) -> None:
         """Make the store follow the history: commits first, then the head."""
         with self._store.transaction():
+            if self._history.head.digest != self._store.head():
+                behind.moves_on(self._store)
             for commit in commits:
                 self._store.add_commit(commit, certificate if commit is commits[-1] else None)
             self._store.set_head(self._history.head.digest)

@@ -27,6 +27,7 @@ from ..failpoints import failpoint
 from ..metrics.metrics import Metrics
 from ..processes.ipc import RemoteFailure
 from ..processes.worker_host import WorkerHost
+from ..store import behind
 from ..store.store import Store
 from ..trainer import messages as worker_messages
 from ..trainer.client import Worker
@@ -52,10 +53,10 @@ class Weights:
 
     def __init__(
         self, event: EventManifest, host: WorkerHost, store: Store, fetcher: Fetcher, offers: SnapshotOffers, metrics: Metrics,
-        *, keeps_snapshots: bool = True, amendments: Amendments | None = None,
+        *, writes: bool = True, amendments: Amendments | None = None,
     ) -> None:  # fmt: skip
-        """`keeps_snapshots`: write one into the store every so many rounds, as the event says. `amendments`: the history's;
-        default: the store's.
+        """`writes` into the store: how far the weights have come, and a snapshot every so many rounds, as the event says.
+        `amendments`: the history's; default: the store's.
         """
         self.base: bytes | None = None
         self._offers = offers
@@ -66,7 +67,7 @@ class Weights:
         self._store = store
         self._fetcher = fetcher
         self._metrics = metrics
-        self._keeps_snapshots = keeps_snapshots
+        self._writes = writes
         self._fresh: Worker | None = None
         self._recovery: asyncio.Task[Any] | None = None
 
@@ -99,15 +100,19 @@ class Weights:
 
         `carry`: what was trained on the old base and not sent goes into the residual. Raises StateMismatch, Unavailable.
         """
-        if self.base == target.digest:
-            return
         path = self._path_from(self.base, target) if self.base is not None else None
         if path is None:
             path = await self._start_from_snapshot(target, carry)
+        self._note_reached()
         for commit in path:
             await self.replay(commit)
             await self.adopt(commit, carry=carry)
+            self._note_reached()
             log.debug("replayed", round=commit.round)
+
+    def _note_reached(self) -> None:
+        if self._writes and self.base is not None:
+            behind.reached(self._store, self._store.commit(self.base))
 
     def _path_from(self, start: bytes, target: Commit) -> list[Commit] | None:
         """Return the commits after `start` up to `target`, or None if `start` is not an ancestor."""
@@ -273,7 +278,7 @@ class Weights:
             raise StateMismatch(f"round {commit.round}: the adopted state has another hash")
         self.base = commit.digest
         await self._follow(commit)
-        if self._keeps_snapshots and commit.round % self._amendments.event_on(commit).rounds.snapshot_every == 0:
+        if self._writes and commit.round % self._amendments.event_on(commit).rounds.snapshot_every == 0:
             await self.snapshot(commit)
 
     async def snapshot(self, commit: Commit) -> Blob:

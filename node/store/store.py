@@ -197,6 +197,16 @@ class Store:
         """Say whether the head is this commit or comes after it."""
         return self._index.one('SELECT 1 FROM chain WHERE "commit" = ?', (digest,)) is not None
 
+    def meets_chain(self, digest: bytes) -> int | None:
+        """Return the round of the newest commit of the chain that is this commit or comes before it; None if none is known."""
+        at: bytes | None = digest
+        while at is not None:
+            round = self._index.one('SELECT round FROM chain WHERE "commit" = ?', (at,))
+            if round is not None:
+                return int(round)
+            at = self._index.one("SELECT parent FROM commits WHERE digest = ?", (at,))
+        return None
+
     def at_round(self, round: int) -> bytes | None:
         """Return the chain's commit of a round, None if it has none."""
         digest = self._index.one('SELECT "commit" FROM chain WHERE round = ?', (round,))

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import shutil
 import statistics
 import time
 import urllib.request
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psutil
@@ -16,10 +14,13 @@ from collab.node.dashboard.local import LocalDashboard, local_dashboard
 from collab.node.errors import UserError
 from collab.node.home import Home
 
+from .browser import chromium, chromium_processes, heap_of, open_page, updates_of
+from .processes import cpu_seconds
 from .simulated import SimulatedSwarm, answering
+from .stage import Stage
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser
 
 NODES = 200
 DEFINITIONS = {
@@ -30,60 +31,48 @@ DEFINITIONS = {
     "dashboard_page_heap_mb_later": "the same after as many updates as dashboard_page_updates says",
     "dashboard_page_updates": "how many updates lie between the two",
 }
-_FLAGS = (
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-)  # fmt: skip
-_DRAWN = f"#swarm-map .dots > g:nth-child({NODES})"
 
 
-def measure(folder: Path, *, quick: bool) -> dict[str, Any]:
-    """Return the figures. Raises UserError where there is no browser."""
-    try:
-        from playwright.sync_api import sync_playwright
-    except ImportError as error:
-        raise UserError("the dashboard is measured with the package playwright", "`scripts/test` sets it up") from error
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        raise UserError("the dashboard is measured in Chromium, which is not here", "`apt-get install -y chromium`")
-    swarm = SimulatedSwarm(Home(folder / "home"), NODES)
+def measure(stage: Stage) -> dict[str, Any]:
+    """Return the figures: first those that others on the machine do not move. Raises UserError where there is no browser."""
+    quick, swarm = stage.quick, SimulatedSwarm(Home(stage.folder / "home"), NODES)
     try:
         swarm.grow(15 if quick else 120)
-        with answering(swarm.home, swarm.answers()), sync_playwright() as driver:
-            browser = driver.chromium.launch(executable_path=chromium, headless=True, args=list(_FLAGS))
-            with local_dashboard(swarm.home.path) as dashboard:
-                found = _load(browser, dashboard, 3 if quick else 9) | _cost(browser, dashboard, swarm, 5 if quick else 60)
+        with answering(swarm.home, swarm.answers()), chromium() as browser:
             with local_dashboard(swarm.home.path, "--every", "0.05") as dashboard:
-                found |= _memory(browser, dashboard, swarm, 50 if quick else 1800)
-            browser.close()
+                found = _memory(browser, dashboard, swarm, 50 if quick else 1800)
+            with local_dashboard(swarm.home.path) as dashboard:
+                found |= _cost(browser, dashboard, swarm, 5 if quick else 60)
+                stage.quiet()
+                found |= _load(browser, dashboard, 3 if quick else 9)
     finally:
         swarm.close()
     return found
 
 
 def _load(browser: Browser, dashboard: LocalDashboard, times: int) -> dict[str, Any]:
-    _wait_until_read(dashboard)
     seconds = []
     for _ in range(times):
         context = browser.new_context()  # nothing cached
         page = context.new_page()
-        _open(page, dashboard)
+        open_page(page, dashboard.url, NODES)
         seconds.append(page.evaluate("performance.getEntriesByName('drawn')[0].startTime") / 1000)
         context.close()
     return {"dashboard_load_seconds_200_nodes": round(statistics.median(seconds), 3)}
 
 
 def _cost(browser: Browser, dashboard: LocalDashboard, swarm: SimulatedSwarm, seconds: float) -> dict[str, Any]:
+    _wait_until_read(dashboard)
     page = browser.new_page()
-    _open(page, dashboard)
+    open_page(page, dashboard.url, NODES)
     server = psutil.Process(dashboard.process.pid)
-    browsers = [process for process in psutil.Process().children(recursive=True) if "chrom" in process.name()]
-    began, before, shown = time.monotonic(), _cpu([server]), _cpu(browsers)
+    browsers = chromium_processes()
+    began, before, shown = time.monotonic(), cpu_seconds([server]), cpu_seconds(browsers)
     for _ in range(5):
         swarm.grow(1)
         page.wait_for_timeout(200 * seconds)
     took = time.monotonic() - began
-    shares = {"dashboard_cpu_share": _cpu([server]) - before, "dashboard_browser_cpu_share": _cpu(browsers) - shown}
+    shares = {"dashboard_cpu_share": cpu_seconds([server]) - before, "dashboard_browser_cpu_share": cpu_seconds(browsers) - shown}
     page.close()
     return {name: round(share / took, 4) for name, share in shares.items()}
 
@@ -92,42 +81,19 @@ def _memory(browser: Browser, dashboard: LocalDashboard, swarm: SimulatedSwarm, 
     """Leave a page open for as many updates as an hour has, made faster."""
     _wait_until_read(dashboard)
     page = browser.new_page()
-    _open(page, dashboard)
+    open_page(page, dashboard.url, NODES)
     page.wait_for_timeout(2000)
-    first, before = _updates(page), _heap(page)
-    while _updates(page) - first < updates:
+    first, before = updates_of(page), heap_of(page)
+    while updates_of(page) - first < updates:
         swarm.grow(1)
         page.wait_for_timeout(2000)
     found = {
         "dashboard_page_heap_mb": before,
-        "dashboard_page_heap_mb_later": _heap(page),
-        "dashboard_page_updates": _updates(page) - first,
+        "dashboard_page_heap_mb_later": heap_of(page),
+        "dashboard_page_updates": updates_of(page) - first,
     }
     page.close()
     return found
-
-
-def _open(page: Page, dashboard: LocalDashboard) -> None:
-    page.goto(dashboard.url)
-    page.wait_for_selector(_DRAWN, state="attached")
-    page.wait_for_selector("#rounds tbody tr")
-    page.wait_for_selector("#loss-chart path.first", state="attached")
-
-
-def _updates(page: Page) -> int:
-    return int(page.evaluate("dashboardState.updates"))
-
-
-def _heap(page: Page) -> float:
-    session = page.context.new_cdp_session(page)
-    session.send("HeapProfiler.collectGarbage")
-    used = session.send("Runtime.getHeapUsage")["usedSize"]
-    session.detach()
-    return round(float(used) / 1e6, 2)
-
-
-def _cpu(processes: list[psutil.Process]) -> float:
-    return sum(sum(process.cpu_times()[:2]) for process in processes if process.is_running())
 
 
 def _wait_until_read(dashboard: LocalDashboard, seconds: float = 120.0) -> None:

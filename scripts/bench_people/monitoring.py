@@ -4,52 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from collab.node.local_swarm import LocalSwarm, local_swarm
+from collab.node.local_swarm import LocalSwarm
 
 from .expressions import Asked, panels, rules, sides
 from .prometheus import Prometheus, prometheus
+from .stage import Stage
 
-EVENT = """\
-name = "watched"
-[model]
-family = "gpt"
-layers = 1
-width = 32
-heads = 2
-vocabulary = 256
-[data]
-source = "stdlib"
-block = 32
-held_out = 0.2
-held_out_samples = 16
-max_bytes = 65536
-[inner]
-batch = 4
-steps = 100000    # the deadline ends a round, however fast the machine is: peers tell of their progress every few seconds
-total_samples = 65536
-bf16 = false
-[compression]
-kind = "sparse"
-k = 128
-[outer]
-kind = "sgd"
-rate = 2.0
-[merge]
-method = "average"
-cap = 0.5
-[admission]
-mode = "open"
-[rounds]
-deadline = 6.0
-collect = 3.0
-view = 2.0
-committee = 4
-snapshot_every = 3
-"""
 DEFINITIONS = {
     "panels": "panels of the dashboards in monitoring/",
     "panels_with_data": "panels each of whose expressions gave a number, with a real swarm scraped by a real Prometheus",
@@ -58,20 +22,9 @@ DEFINITIONS = {
 }
 
 
-@contextmanager
-def watched_swarm(folder: Path) -> Iterator[tuple[LocalSwarm, Prometheus]]:
-    """A coordinator's node that evaluates, two volunteers of whom one shares its metrics, and a Prometheus that scrapes them."""
-    folder.mkdir(parents=True, exist_ok=True)
-    event, settings = folder / "event.toml", folder / "evaluates.toml"
-    event.write_text(EVENT, encoding="utf-8")
-    settings.write_text("evaluate_every = 1\n", encoding="utf-8")
-    with local_swarm(folder, event) as swarm:
-        seed = swarm.seed(trains=False, arguments=["--config", str(settings)])
-        invite = swarm.invite()
-        swarm.join(invite=invite, arguments=["--share-metrics"])
-        swarm.join(invite=invite)
-        with prometheus(folder / "prometheus", seed.ask("status")["metrics_port"]) as scraper:
-            yield swarm, scraper
+def scraped(swarm: LocalSwarm, folder: Path) -> AbstractContextManager[Prometheus]:
+    """Return a Prometheus that scrapes the coordinator's node and all who agreed. Raises PrometheusError."""
+    return prometheus(folder, swarm.coordinator.ask("status")["metrics_port"])
 
 
 class Survey:
@@ -119,9 +72,8 @@ def survey(swarm: LocalSwarm, scraper: Prometheus, seconds: float) -> Survey:
     return made
 
 
-def measure(folder: Path, *, quick: bool) -> dict[str, Any]:
+def measure(stage: Stage) -> dict[str, Any]:
     """Return the figures of monitoring. Raises SwarmError, PrometheusError."""
-    with watched_swarm(folder) as (swarm, scraper):
-        swarm.wait_for_round(1, 60)
-        made = survey(swarm, scraper, 40 if quick else 120)
+    with scraped(stage.swarm, stage.folder / "prometheus") as scraper:
+        made = survey(stage.swarm, scraper, 40 if stage.quick else 120)
         return made.figures() | ({"monitoring_missing": made.missing} if made.missing else {})

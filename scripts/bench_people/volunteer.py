@@ -7,17 +7,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
-from pathlib import Path
+from contextlib import ExitStack, contextmanager
 from statistics import median
 from typing import Any
 
-import psutil
-
-from collab.node.local_swarm import LocalNode, LocalSwarm, SwarmError, run
+from collab.node.local_swarm import LocalNode, LocalSwarm, run
+from collab.node.manners.gpus import load_nvml
 from collab.node.manners.senses import Touches
 
-from .monitoring import EVENT
+from .processes import worker_of
+from .stage import Stage, wait_for_a_step
 
 DEFINITIONS = {
     "invite_to_first_step_seconds": "from the start of `join INVITE` on a new home to the first inner step; median of the runs",
@@ -26,33 +25,24 @@ DEFINITIONS = {
 }
 _IDLE_SECONDS = 60.0
 _OTHERS_CPU = 40
-_JOIN_SECONDS = 180.0
 _YIELD_SECONDS = 60.0
 _BURNER = "while True: pass"
 _ON_GPU = "import torch\nx = torch.ones(1 << 20, device='cuda')\nprint('here', flush=True)\nwhile True: x = (x + 1).sqrt()"
 
 
-def measure(folder: Path, *, quick: bool) -> dict[str, Any]:
+def measure(stage: Stage) -> dict[str, Any]:
     """Return the figures. Raises SwarmError."""
-    event = folder / "event.toml"
-    event.write_text(EVENT.replace('mode = "open"', ""), encoding="utf-8")
-    swarm = LocalSwarm(folder)
-    swarm.create(event, "--invited")
-    try:
-        swarm.seed(trains=False)
-        sense = _sense()
-        took = []
-        for _ in range(1 if quick else 3):
-            seconds, volunteer = _join(swarm, sense)
-            took.append(seconds)
-            if len(took) > 1:
-                _end(swarm.nodes.pop(-2))
-        return {
-            "invite_to_first_step_seconds": round(median(took), 2), "yield_seconds": round(_yield(swarm, volunteer, sense), 2),
-            "yield_sense": sense,
-        }  # fmt: skip
-    finally:
-        swarm.stop()
+    swarm, sense = stage.swarm, _sense()
+    took = []
+    for _ in range(1 if stage.quick else 3):
+        seconds, volunteer = _join(swarm, sense)
+        took.append(seconds)
+        if len(took) > 1:
+            _end(swarm.nodes.pop(-2))
+    return {
+        "invite_to_first_step_seconds": round(median(took), 2), "yield_seconds": round(_yield(swarm, volunteer, sense), 2),
+        "yield_sense": sense,
+    }  # fmt: skip
 
 
 def _join(swarm: LocalSwarm, sense: str) -> tuple[float, LocalNode]:
@@ -62,9 +52,7 @@ def _join(swarm: LocalSwarm, sense: str) -> tuple[float, LocalNode]:
     volunteer = swarm.add()
     started = time.monotonic()
     volunteer.start(["join", invite, "--host", "127.0.0.1", *limits])
-    swarm.wait(
-        lambda: int((volunteer.status() or {}).get("step", 0)) > 0, _JOIN_SECONDS, "the first inner step", watch=[volunteer]
-    )
+    wait_for_a_step(swarm, volunteer)
     return time.monotonic() - started, volunteer
 
 
@@ -75,29 +63,21 @@ def _end(node: LocalNode) -> None:
 
 def _sense() -> str:
     """Return what can be made to happen here: a terminal says nothing if somebody types in one anyway."""
-    import torch
+    if load_nvml() is not None:
+        import torch
 
-    if torch.cuda.is_available():
-        return "gpu"
+        if torch.cuda.is_available():
+            return "gpu"
     idle = Touches().idle_seconds()
     return "owner" if idle is None or idle > _IDLE_SECONDS else "cpu"
 
 
 def _yield(swarm: LocalSwarm, volunteer: LocalNode, sense: str) -> float:
-    worker = _worker(volunteer)
+    worker = worker_of(volunteer)
     with {"gpu": _another_program_on_the_gpu, "owner": _owner, "cpu": _busy_programs}[sense]():
         wanted = time.monotonic()
         swarm.wait(lambda: not worker.is_running(), _YIELD_SECONDS, "the worker to go", watch=[volunteer])
         return time.monotonic() - wanted
-
-
-def _worker(volunteer: LocalNode) -> psutil.Process:
-    assert volunteer.process is not None
-    for child in psutil.Process(volunteer.process.pid).children(recursive=True):
-        with suppress(psutil.NoSuchProcess):
-            if "collab.node.trainer" in child.cmdline():
-                return child
-    raise SwarmError(f"{volunteer.name} has no worker\n{volunteer.tail()}")
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -125,6 +126,18 @@ def test_an_expired_invite_is_refused_before_anything_is_made(run: Run, folder: 
     assert result.stderr.startswith("error: this invite expired on 2001-09-09 ")
     assert "hint: ask the coordinator for a new one" in result.stderr
     assert not (tmp_path / "new").exists()
+
+
+def test_an_invite_that_only_a_wrong_clock_takes_for_expired(
+    run: Run, folder: EventFolder, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = time.time()
+    good = make_invite(Home(home), folder, [ADDRESS], Wanted(300), now=now)
+    monkeypatch.setattr("time.time", lambda: now + 600)
+    result = run("join", good.text(), "--home", tmp_path / "new")
+    error, hint = result.stderr.splitlines()
+    assert (result.exit_code, error.endswith(" by this machine's clock")) == (3, True)
+    assert hint == "hint: ask the coordinator for a new one, or set the clock if it is wrong"
 
 
 def modules(lines: list[str]) -> list[list[bool]]:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+
+from collab.protocol.invite import Invite
 
 HEAVY = {"torch", "hivemind", "numpy", "pydantic", "structlog", "cryptography", "asyncio"}
 
@@ -49,3 +52,21 @@ def test_a_pipe_that_closes_early_is_no_error_of_ours(home: Path, event_file: Pa
     done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
     os.close(writer)
     assert "Traceback" not in done.stderr
+
+
+def test_a_disk_that_is_full_from_the_start_is_a_line(tmp_path: Path) -> None:
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(tmp_path)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("mounting a small file system needs root")
+    try:
+        with (tmp_path / "filler").open("wb", buffering=0) as file, suppress(OSError):
+            while file.write(bytes(4096)):
+                pass
+        invite = Invite(event=bytes(32), bootstrap=("/ip4/127.0.0.1/tcp/1",)).text()
+        done = collab_node("join", invite, home=tmp_path / "home")
+        error, hint = done.stderr.splitlines()
+        assert (done.returncode, done.stdout) == (1, "")
+        assert error.startswith("error: no space left on the disk that holds ")
+        assert hint == "hint: free some, or move the node with --home DIR"
+    finally:
+        subprocess.run(["umount", str(tmp_path)], check=True)

@@ -15,7 +15,7 @@ from collab.node.net.errors import NetworkError
 from collab.node.rounds import catch_up
 from collab.node.rounds.catch_up import HISTORY, MANIFEST, fetch_manifest, restore_history
 from collab.node.rounds.fetching import Unavailable
-from collab.node.store import Store
+from collab.node.store import Store, behind
 from collab.protocol.canonical import DOCUMENT_LIMITS
 from collab.protocol.commit import Certificate, Commit
 from collab.protocol.errors import RemoteProtocolError
@@ -31,17 +31,18 @@ CHAIN = line(8)
 # Honest peers
 
 
-@pytest.mark.parametrize("behind", [0, 1, 5, 8])
-async def test_a_node_fetches_exactly_the_commits_that_it_lacks(make_peer: MakePeer, behind: int) -> None:
+@pytest.mark.parametrize("behind_by", [0, 1, 5, 8])
+async def test_a_node_fetches_exactly_the_commits_that_it_lacks(make_peer: MakePeer, behind_by: int) -> None:
     donor, joiner = make_peer("donor"), make_peer("joiner")
     donor.take(CHAIN)
-    joiner.take(CHAIN[: 8 - behind])
-    assert await joiner.catch_up.ask("donor") == (behind > 0)
-    assert set(joiner.fetched) == {commit.digest for commit, _ in CHAIN[8 - behind :]}
-    assert len(joiner.fetched) == behind
+    joiner.take(CHAIN[: 8 - behind_by])
+    assert await joiner.catch_up.ask("donor") == (behind_by > 0)
+    assert set(joiner.fetched) == {commit.digest for commit, _ in CHAIN[8 - behind_by :]}
+    assert len(joiner.fetched) == behind_by
     assert joiner.history.head == CHAIN[-1][0]
     assert joiner.store.head() == CHAIN[-1][0].digest
     assert joiner.rpc.calls == 1
+    assert behind.first_pending(joiner.store) == (9 - behind_by if behind_by else None)
 
 
 async def test_who_is_ahead_learns_nothing_from_who_is_behind(make_peer: MakePeer) -> None:
@@ -100,6 +101,8 @@ async def test_the_branch_of_the_lower_epoch_wins_on_both_sides(make_peer: MakeP
         assert peer.history.head == early[-1][0]
         assert peer.store.head() == early[-1][0].digest
         assert [commit.round for commit in peer.store.chain()] == [5, 4, 3, 2, 1, 0]
+    assert behind.first_pending(one.store) is None
+    assert behind.first_pending(other.store) == 4
 
 
 async def test_a_fork_deep_in_the_past_is_found_through_pages_that_are_known(

@@ -8,24 +8,28 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
+from amendments.samples import chain
 from daemon.drivekit import EVENT, Bench, trained
-from daemon.kit import helped, line
+from daemon.kit import FakeRpc, Internet, helped, line
 from rounds.worlds import event, identity
 
 from collab.node import node as node_module
+from collab.node.clock_skew import ClockSkew
 from collab.node.control.requests import requests
 from collab.node.credit.leaderboard import Leaderboard
 from collab.node.credit.receipts import OpenReceipts
+from collab.node.daemon import _until
 from collab.node.display.observe import observe
-from collab.node.errors import UserError
+from collab.node.errors import NothingToDo, UserError
 from collab.node.gates.sharing import Sharing
 from collab.node.home import Home
 from collab.node.metrics.metrics import Metrics
 from collab.node.net.errors import NetworkError
 from collab.node.net.gossip import GossipMessage
+from collab.node.net.rpc import Rpc
 from collab.node.node import Node
 from collab.node.options import NodeOptions
 from collab.node.processes.ipc import ChannelClosed, RemoteFailure
@@ -34,10 +38,13 @@ from collab.node.rounds.driver import Finalised, Overtaken
 from collab.node.rounds.fetching import Unavailable
 from collab.node.rounds.weights import StateMismatch
 from collab.node.settings import Settings
-from collab.node.store import Store
+from collab.node.store import Store, behind
+from collab.protocol.amendments import Close
 from collab.protocol.commit import Commit
 from collab.protocol.errors import RemoteProtocolError
 from collab.protocol.event import Rounds
+from collab.protocol.invite import Invite
+from collab.protocol.manifest import SignedManifest
 from collab.protocol.messages import Signed, VerdictNotice
 from collab.protocol.record import sha256
 
@@ -356,6 +363,63 @@ async def test_weights_that_cannot_be_reached_are_tried_again(desk: Desk, monkey
     assert around == 4
 
 
+# What a person is told
+
+
+async def test_a_clock_that_is_off_is_told_until_it_is_right(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    desk.make_ready()
+    node, net, off = desk.node, Internet(), -600.0
+    for name in ("one", "two", "three"):
+        ClockSkew(cast(Rpc, FakeRpc(net, name)), tuple, lambda ahead: None)
+    ours = cast(Rpc, FakeRpc(net, "us"))
+    node.clock_skew = ClockSkew(ours, lambda: ["one", "two", "three"], node._on_clock_skew, lambda: time.time() + off)
+    monkeypatch.setattr(node, "likely_peers", list)
+    await node._learn_history()
+    told = "this clock is 10 min 00 s behind the peers': others cannot find this node; set it: `sudo timedatectl set-ntp true`"
+    assert node.warning == observe(node).warning == told
+    assert node.metrics.registry.get_sample_value("collab_clock_skew_seconds") == pytest.approx(-600, abs=1)
+    off = 0.0
+    watch = asyncio.create_task(node.clock_skew.run())
+    await turns()
+    watch.cancel()
+    assert node.warning == ""
+
+
+async def test_a_disk_that_fills_up_ends_the_node(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    free = [1 << 40, (1 << 20) - 1]
+    monkeypatch.setattr(node_module, "LOOK_SECONDS", 0.0)
+    monkeypatch.setattr("shutil.disk_usage", lambda place: SimpleNamespace(free=free.pop(0)))
+    with pytest.raises(UserError) as caught:
+        await _until(desk.node.stop, cast(Any, asyncio.Event().wait()), desk.node.watch_disk())
+    assert free == []
+    assert caught.value.lines() == [
+        f"error: 1 MiB are needed on the disk of {desk.node.options.home.path}, 0 MiB are free",
+        "hint: free some, or choose another disk with --home DIR",
+    ]
+
+
+async def test_who_comes_to_train_in_a_closed_event_gets_its_model_and_a_line(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk.make_ready()
+    desk.take(*CHAIN)
+    node, reached = desk.node, list[int]()
+    node.history.amendments.add(*chain(Close(after=4), manifest=EVENT))
+    node.options = replace(node.options, invite=Invite(event=EVENT.digest, bootstrap=("/ip4/127.0.0.1/tcp/1",)))
+
+    async def bring_to(commit: Commit) -> None:
+        reached.append(commit.round)
+
+    monkeypatch.setattr(node.weights, "bring_to", bring_to)
+    with pytest.raises(NothingToDo) as caught:
+        await node.rounds()
+    assert caught.value.exit_code == 3
+    assert caught.value.lines() == [
+        "error: this event is closed: round 4 was its last", "hint: `collab-node export` saves the model that it made",
+    ]  # fmt: skip
+    assert reached == [4]
+
+
 # Helping without training
 
 
@@ -411,6 +475,11 @@ async def test_who_serves_without_training_is_known_by_name(desk: Desk, monkeypa
 
 
 # Verdicts
+
+
+async def test_a_node_that_joins_has_everything_yet_to_fetch(desk: Desk) -> None:
+    desk.node._take_event(SignedManifest.seal(identity(0), EVENT))
+    assert behind.first_pending(desk.store) == 0
 
 
 async def test_a_notice_of_verdicts_is_for_the_store_not_for_the_round(desk: Desk) -> None:

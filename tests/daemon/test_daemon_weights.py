@@ -13,10 +13,12 @@ import torch
 from daemon.kit import Step, until
 from daemon.workkit import Desk
 
+from collab.node.history.fsck import fsck
 from collab.node.processes.ipc import ChannelClosed
 from collab.node.processes.worker_host import WorkerHost
 from collab.node.rounds.fetching import Unavailable
 from collab.node.rounds.weights import StateMismatch
+from collab.node.store import behind
 from collab.node.trainer import messages
 from collab.protocol.commit import Commit
 from collab.protocol.exchange import SnapshotOffer
@@ -172,6 +174,38 @@ async def test_a_commit_that_lies_does_not_replay(world: World, field: str) -> N
     assert desk.weights.base == desk.history.root.digest
     await desk.weights.bring_to(true)
     assert await state_of(desk) == true.state
+
+
+async def test_what_a_node_that_catches_up_has_yet_to_fetch_is_told_from_what_it_lost(world: World) -> None:
+    await world.grow(3)
+    desk = world.desk("joiner")
+    first, second, third = (step[0].contributions()[0][1].payload for step in world.steps)
+    behind.has_nothing(desk.store)
+    desk.take(*world.steps)
+    assert told(desk) == ["note: not fetched yet: 3 payloads of rounds 1 to 3"]
+    kept = world.maker.store.blobs.read(third.sha256) or b""
+    world.maker.store.blobs.delete(third.sha256)
+    await desk.start()
+    with pytest.raises(Unavailable):
+        await desk.weights.bring_to(world.head)
+    assert told(desk) == ["note: not fetched yet: 1 payload of round 3"]
+    desk.store.blobs.delete(desk.snapshot_blob(world.steps[1][0]).sha256)
+    for payload in (first, second):
+        desk.store.blobs.delete(payload.sha256)
+    assert [line.split(" ")[0] for line in told(desk)] == ["error:", "error:", "error:", "note:"]
+    world.maker.put(kept)
+    for payload in (first, second):
+        desk.put(world.maker.store.blobs.read(payload.sha256) or b"")
+    await desk.weights.bring_to(world.head)
+    assert behind.first_pending(desk.store) is None
+    desk.store.blobs.delete(third.sha256)
+    assert [line.split(" ")[0] for line in told(desk)] == ["error:", "error:"]
+
+
+def told(desk: Desk) -> list[str]:
+    """What `fsck` says, without the sizes."""
+    found = fsck(desk.event, desk.folder / desk.name / "store")
+    return [finding.lines()[0].split(",")[0] for finding in found]
 
 
 async def test_along_a_fork_the_weights_go_back_and_over(world: World) -> None:

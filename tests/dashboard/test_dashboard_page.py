@@ -223,6 +223,21 @@ def test_text_from_the_network_is_only_text(watched: Watched, stored: StoredHome
         assert page.evaluate(longest) <= 300
 
 
+def test_a_round_that_has_just_begun_shows_the_last_ones_throughput(watched: Watched, stored: StoredHome, chain: Chain) -> None:
+    stored.grow(3)
+    peers: dict[str, dict[str, Any]] = {COORDINATOR.peer_id: {"trains": True, "self": True}}
+    view = NodeView("sample", chain.event.digest.hex(), COORDINATOR.peer_id, phase="training")
+    swarm = {"peers": peers, "refused": {}, "parts": {}, "committee": []}
+    with answering(stored.home, {"status": view.to_dict, "swarm": lambda: swarm}), local_dashboard(stored.home.path) as dashboard:
+        figure = watched.open(dashboard.url).locator("#figures > div:nth-child(2) .value span")
+        last = figure.text_content()
+        assert last not in ("0", "–")
+        peers[COORDINATOR.peer_id]["rate"] = 1234.0
+        playwright.expect(figure).to_have_text("1,230")
+        peers[COORDINATOR.peer_id] = {"trains": False, "self": True}
+        playwright.expect(figure).to_have_text("0")
+
+
 def test_scripts_of_others_do_not_run(watched: Watched, served: LocalDashboard) -> None:
     page = watched.open(served.url)
     page.evaluate("""() => {

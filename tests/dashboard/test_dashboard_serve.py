@@ -90,6 +90,13 @@ def test_who_trains_is_not_held_up_by_measuring(always: bool | None, node: dict[
     assert Evaluation(Path("nowhere"), always).wanted(state) == wanted
 
 
+@pytest.mark.parametrize(("trains", "took", "pause"), [(True, 10.0, 190.0), (False, 10.0, 10.0), (False, 0.1, 2.0)])
+def test_measuring_leaves_the_worker_most_of_its_time_where_it_trains(trains: bool, took: float, pause: float) -> None:
+    evaluation = Evaluation(Path("nowhere"), None)
+    evaluation._took = took
+    assert evaluation.pause(State({"node": {"trains": trains}})) == pytest.approx(pause)
+
+
 async def test_the_node_is_asked_and_may_be_gone(stored: StoredHome) -> None:
     asked = 0
 

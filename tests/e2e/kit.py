@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import time
@@ -67,6 +68,26 @@ def swarm_of(root: Path, volunteers: int, **changes: dict[str, Any]) -> Iterator
         swarm.seed()
         be_ready(swarm, *swarm.join(volunteers))
         yield swarm
+
+
+def kill_at(failpoints: Path, node: LocalNode, name: str, seconds: float = 90.0) -> None:
+    """Arm the failpoint and wait until the node died of it, with its children."""
+    assert node.process is not None
+    processes = children(node)
+    partial = failpoints.with_suffix(".new")
+    partial.write_text(f"{name} {node.process.pid}")
+    partial.rename(failpoints)
+    assert node.wait(seconds) == -9
+    assert not failpoints.exists()
+    assert_gone(processes)
+
+
+def with_clock(folder: Path, ahead: float) -> list[str]:
+    """Return what a node's command begins with so that, to it and its children in Python, it is so many seconds later."""
+    folder.mkdir()
+    lines = ["import time", "_true = time.time", f"time.time = lambda: _true() + {ahead}"]
+    (folder / "sitecustomize.py").write_text("\n".join(lines))
+    return ["env", f"PYTHONPATH={os.pathsep.join(filter(None, [str(folder), os.environ.get('PYTHONPATH')]))}"]
 
 
 def head(swarm: LocalSwarm) -> int:

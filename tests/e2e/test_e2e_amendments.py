@@ -6,7 +6,20 @@ import json
 from pathlib import Path
 
 import pytest
-from e2e.kit import STEPS, commits, contributors, head, metric, peer_id, resting, settle_in, swarm_of, wait_for_contribution
+from e2e.kit import (
+    LOGS,
+    STEPS,
+    commits,
+    contributors,
+    fails,
+    head,
+    metric,
+    peer_id,
+    resting,
+    settle_in,
+    swarm_of,
+    wait_for_contribution,
+)
 
 from collab.node.local_swarm import LocalNode, LocalSwarm, run
 
@@ -68,6 +81,17 @@ def test_what_coordinators_decide_reaches_everybody_and_counts_in_every_replay(t
         swarm.wait_for_round(end, 60, [coordinator])
         assert [commits(node)[-1].round for node in swarm.nodes] == [end] * 3
         assert len({commits(node)[-1].digest for node in swarm.nodes}) == 1
+
+        # Who comes now gets the model, and is told.
+        home = tmp_path / "too late"
+        code, said = fails("join", swarm.invite(), "--host", "127.0.0.1", "--home", str(home), *LOGS)
+        assert code == 3
+        assert said.splitlines() == [
+            f"error: this event is closed: round {end} was its last",
+            "hint: `collab-node export` saves the model that it made",
+        ]
+        assert commits(LocalNode("too late", home))[-1].digest == commits(coordinator)[-1].digest
+
         # A fresh process checks every rule again, from the seed on and over the change of recipe, from what one store holds.
         run("verify", "--home", str(late.home))
         run("verify", "--home", str(honest.home))

@@ -5,17 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from e2e.kit import (
-    assert_gone,
-    be_ready,
-    children,
-    commits,
-    head,
-    line_of,
-    log_lines,
-    peer_id,
-    wait_for_contribution,
-)
+from command_kit import collab_node
+from e2e.kit import be_ready, commits, head, kill_at, line_of, log_lines, peer_id, wait_for_contribution
 
 from collab.node.home import Home
 from collab.node.local_swarm import LocalNode, LocalSwarm
@@ -43,6 +34,7 @@ def test_a_node_killed_in_phase_after_phase_comes_back_whole(
     for phase in phases:  # who comes to the next phase takes part again
         kill_at(failpoints, node, phase)
         swarm.wait_for_round(head_of(others) + 1, 60, others)
+        assert collab_node("fsck", home=node.home).exit_code == 0
         before, seen = checkpoint(node), len(log_lines(node))
         node.start()
         be_ready(swarm, node)
@@ -52,18 +44,6 @@ def test_a_node_killed_in_phase_after_phase_comes_back_whole(
     wait_for_contribution(swarm, node)
     assert len(set(swarm.states(head(swarm) - 1).values())) == 1
     assert_settled_once(node, me)
-
-
-def kill_at(failpoints: Path, node: LocalNode, name: str) -> None:
-    """Arm the failpoint and wait until the node died of it, with its children."""
-    assert node.process is not None
-    processes = children(node)
-    partial = failpoints.with_suffix(".new")
-    partial.write_text(f"{name} {node.process.pid}")
-    partial.rename(failpoints)
-    assert node.wait(90) == -9
-    assert not failpoints.exists()
-    assert_gone(processes)
 
 
 def head_of(nodes: list[LocalNode]) -> int:

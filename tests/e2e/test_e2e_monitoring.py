@@ -9,8 +9,9 @@ import pytest
 
 sys.path.append(str(Path(__file__).parents[2] / "scripts"))
 
-from bench_people.monitoring import survey, watched_swarm
+from bench_people.monitoring import scraped, survey
 from bench_people.prometheus import find
+from bench_people.stage import watched_swarm
 
 pytestmark = [
     pytest.mark.e2e,
@@ -20,7 +21,8 @@ pytestmark = [
 
 
 def test_every_panel_and_every_rule_has_data_and_only_who_agreed_is_scraped(tmp_path: Path) -> None:
-    with watched_swarm(tmp_path) as (swarm, scraper):
+    with watched_swarm(tmp_path) as swarm, scraped(swarm, tmp_path / "prometheus") as scraper:
+        swarm.join()
         swarm.wait_for_round(1, 90)
         found = survey(swarm, scraper, 120)
         assert found.missing == {}

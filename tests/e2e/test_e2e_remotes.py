@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from e2e.kit import be_ready, commits, metric, peer_id, resting, settle_in
+from e2e.kit import commits, is_ready, metric, peer_id, resting, settle_in
 from remotes import kit
 from remotes.conftest import Person
 
@@ -51,25 +51,32 @@ def test_two_nodes_fetch_and_push(swarm: LocalSwarm) -> None:
     # And without one, over a network of the command's own.
     here.interrupt()
     here.wait()
-    with resting(swarm.nodes):
-        proposal = kit.propose(home, b"from here" * 100_000).digest.hex()
-        assert whats(home.ok("push", "origin", "proposals", "--json")) == {f"proposals/{proposal}": "new"}
-        assert proposal[:12] in away.ok("review")
-        away.ok("branch", "later", newest)
-        assert whats(home.ok("fetch", "origin", "later", "--json")) == {"remotes/origin/later": "new"}
-        assert "remotes/origin/mine" in home.refs()
-
-        # A home that knows nothing takes all of it over, and its node goes on from there.
-        copy = swarm.add()
-        cloned = json.loads(person(copy).ok("clone", invite, "--json"))
-        assert person(copy).refs()["heads/main"] == away.refs()["heads/main"]
-        assert (cloned["round"], person(copy).ok("fsck")) == (there.ask("status")["round"], "no errors\n")
-        copy.start(["join", "--host", "127.0.0.1"])
-        be_ready(swarm, copy)
-        copy.interrupt()
-        copy.wait()
-        swarm.nodes.remove(copy)
-        for each in (home, away):
-            assert each.ok("fsck").endswith("no errors\n")
-    here.start()
+    try:
+        with resting(swarm.nodes):
+            go_on_without_a_daemon(swarm, there, here, newest, invite)
+    finally:
+        here.start()
     settle_in(swarm, here)
+
+
+def go_on_without_a_daemon(swarm: LocalSwarm, there: LocalNode, here: LocalNode, newest: str, invite: str) -> None:
+    home, away = person(here), person(there)
+    proposal = kit.propose(home, b"from here" * 100_000).digest.hex()
+    assert whats(home.ok("push", "origin", "proposals", "--json")) == {f"proposals/{proposal}": "new"}
+    assert proposal[:12] in away.ok("review")
+    away.ok("branch", "later", newest)
+    assert whats(home.ok("fetch", "origin", "later", "--json")) == {"remotes/origin/later": "new"}
+    assert "remotes/origin/mine" in home.refs()
+
+    # A home that knows nothing takes all of it over, and its node goes on from there.
+    copy = swarm.add()
+    swarm.nodes.remove(copy)
+    cloned = json.loads(person(copy).ok("clone", invite, "--json"))
+    assert person(copy).refs()["heads/main"] == away.refs()["heads/main"]
+    assert (cloned["round"], person(copy).ok("fsck")) == (there.ask("status")["round"], "no errors\n")
+    copy.start(["join", "--host", "127.0.0.1"])
+    swarm.wait(lambda: is_ready(copy), 120, "the clone's node to be ready", watch=[copy])
+    copy.interrupt()
+    copy.wait()
+    for each in (home, away):
+        assert each.ok("fsck").endswith("no errors\n")

@@ -9,6 +9,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from command_kit import collab_node
 from e2e.kit import (
     SNAPSHOT_EVERY,
     assert_gone,
@@ -17,6 +18,7 @@ from e2e.kit import (
     commits,
     contributors,
     head,
+    kill_at,
     log_lines,
     metric,
     peer_id,
@@ -116,7 +118,9 @@ def test_ctrl_c_twice_ends_at_once_and_once_in_order_and_who_comes_back_fetches_
     assert len(set(swarm.states(head(swarm) - 1).values())) == 1
 
 
-def test_who_joins_late_and_without_the_coordinator_begins_at_a_snapshot(swarm: LocalSwarm) -> None:
+def test_who_joins_late_without_the_coordinator_and_is_killed_meanwhile_begins_at_a_snapshot(
+    swarm: LocalSwarm, failpoints: Path
+) -> None:
     swarm.wait_for_round(2 * SNAPSHOT_EVERY, 120)
     coordinator, others = swarm.coordinator, swarm.nodes[1:]
     addresses = [node.ask("status")["addresses"][0] for node in (coordinator, others[0])]
@@ -124,6 +128,9 @@ def test_who_joins_late_and_without_the_coordinator_begins_at_a_snapshot(swarm: 
     flags = [part for address in addresses for part in ("--address", address)]
     (node,) = swarm.join(invite=run("event", "invite", "--home", str(coordinator.home), *flags).strip())
     try:
+        kill_at(failpoints, node, "adopting", 120)  # while it catches up for the first time
+        assert collab_node("fsck", home=node.home).stdout.endswith("no errors\n")
+        node.start()
         settle_in(swarm, node)
         lines = log_lines(node)
         start = min(line["round"] for line in lines if line["event"] == "replayed") - 1

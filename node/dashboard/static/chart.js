@@ -64,7 +64,7 @@ export class Chart {
     setAttribute(this.svg, "viewBox", `0 0 ${width} ${this.height}`);
     setAttribute(this.svg, "height", this.height);
     this.cross = shape("g", { class: "cross" });
-    this.svg.replaceChildren(this.axes(), ...this.series.flatMap((one, n) => this.line(one, n)), this.cross);
+    this.svg.replaceChildren(this.axes(), ...this.series.map((one, n) => this.line(one, n)).toReversed().flat(), this.cross); // the first on top
     this.describe();
   }
 

@@ -79,12 +79,14 @@ function drawFigures(state) {
   const totals = state.value("totals");
   const here = [...state.table("peers").values()].filter((row) => row.here);
   const running = state.value("node").running;
-  const speed = running ? sum(here, "rate") : lastSpeed(lines);
+  const trainers = here.filter((row) => row.trains);
+  // A round has just begun when nobody has told a rate: the last round's is nearer to the truth than none.
+  const speed = running && !trainers.length ? 0 : (running && sum(trainers, "rate")) || lastSpeed(lines);
   const figures = [lossFigure(lines), {
     name: "Throughput", value: rate(speed), unit: "samples/s", note: `${brief(totals.samples)} samples so far`,
   }, {
     name: running ? "Here now" : "On the roster", value: count(here.length), unit: here.length === 1 ? "peer" : "peers",
-    note: running ? `${here.filter((row) => row.trains).length} train · ${plural(totals.contributors ?? 0, "contributor")} so far` : `${plural(totals.contributors ?? 0, "contributor")} so far`,
+    note: running ? `${trainers.length} train · ${plural(totals.contributors ?? 0, "contributor")} so far` : `${plural(totals.contributors ?? 0, "contributor")} so far`,
   }, roundFigure(state, totals)];
   keyed(byId("figures"), figures, (figure) => figure.key ?? figure.name, makeFigure, fillFigure);
 }
@@ -103,7 +105,7 @@ function roundFigure(state, totals) {
   const event = state.value("event");
   const reading = state.value("reading");
   const unit = event.last_round ? `of ${count(event.last_round)}` : "";
-  const note = reading.left ? `reading the history: ${count(reading.left)} more` : `${plural(totals.accepted ?? 0, "contribution")} merged, ${count(totals.refused ?? 0)} refused`;
+  const note = reading.left ? `reading the history: ${count(reading.left)} more` : `${count(totals.accepted ?? 0)} merged, ${count(totals.refused ?? 0)} refused`;
   return { name: "Round", value: count(totals.round), unit, note };
 }
 

@@ -33,12 +33,11 @@ export function rounds() {
   });
 
   function show() {
-    const newest = last.slice(0, MOST);
-    table.show(all ? newest : newest.slice(0, SHOWN));
-    table.table.hidden = !newest.length;
-    none.hidden = newest.length > 0;
-    more.hidden = newest.length <= SHOWN;
-    setText(more, all ? `Show the newest ${SHOWN}` : `Show the newest ${count(newest.length)}`);
+    table.show(all ? last : last.slice(0, SHOWN));
+    table.table.hidden = !last.length;
+    none.hidden = last.length > 0;
+    more.hidden = last.length <= SHOWN;
+    setText(more, all ? `Show the newest ${SHOWN}` : `Show the newest ${count(last.length)}`);
     more.setAttribute("aria-expanded", String(all));
   }
 
@@ -46,7 +45,8 @@ export function rounds() {
     const tags = Object.entries(state.value("tags"));
     const tagsOf = (row) => tags.filter(([, commit]) => commit === row.commit).map(([tag]) => tag);
     const tested = state.table("tested");
-    last = state.rounds().toReversed().map((row) => ({ ...row, tags: tagsOf(row), tested: tested.get(String(row.round)) }));
+    const newest = state.rounds().slice(-MOST).toReversed();
+    last = newest.map((row) => ({ ...row, tags: tagsOf(row), tested: tested.get(String(row.round)) }));
     table.table.classList.toggle("ungated", !(state.values.gates ?? []).some((gate) => gate.rounds));
     show();
   }

@@ -5,12 +5,14 @@ export class State {
     this.values = {};
     this.tables = {};
     this.updates = 0;
+    this.joined = null;
   }
 
   // Take the whole state; return the names of all its parts.
   whole(data) {
     this.values = {};
     this.tables = {};
+    this.joined = null;
     return this.change(data);
   }
 
@@ -28,6 +30,7 @@ export class State {
         else table.set(key, row);
       }
     }
+    if (tables.rounds || tables.held_out) this.joined = null;
     return new Set([...Object.keys(values), ...Object.keys(tables)]);
   }
 
@@ -39,11 +42,12 @@ export class State {
     return this.tables[name] ?? new Map();
   }
 
-  // The rounds in order, each with the held-out loss that was measured after it.
+  // The rounds in order, each with the held-out loss that was measured after it: the same rows until one of these changes.
   rounds() {
     const measured = this.table("held_out");
-    return [...this.table("rounds").values()]
+    this.joined ??= [...this.table("rounds").values()]
       .sort((a, b) => a.round - b.round)
       .map((row) => ({ ...row, held_out: measured.get(String(row.round))?.loss ?? null }));
+    return this.joined;
   }
 }
