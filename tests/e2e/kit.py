@@ -189,7 +189,8 @@ def metric(node: LocalNode, name: str, **labels: str) -> float:
 
 def children(node: LocalNode) -> dict[str, psutil.Process]:
     """Return the running node's child processes: `sidecar`, `worker` and `p2pd`."""
-    daemon, found = int(Home(node.home).lock_path.read_text()), {}
+    daemon = node.process.pid if node.process is not None else int(Home(node.home).lock_path.read_text())
+    found = {}
     for process in psutil.Process(daemon).children(recursive=True):
         line = " ".join(process.cmdline())
         for name, mark in (("sidecar", "collab.node.sidecar"), ("worker", "collab.node.trainer"), ("p2pd", "p2pd")):

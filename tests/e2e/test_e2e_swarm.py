@@ -144,7 +144,7 @@ def test_who_joins_late_without_the_coordinator_and_is_killed_meanwhile_begins_a
         assert len(set(states.values())) == 1
     finally:
         node.interrupt()
-        assert node.wait() == 0
+        node.wait()
         swarm.nodes.remove(node)
         coordinator.start()
     settle_in(swarm, coordinator)

@@ -120,7 +120,7 @@ def test_a_day_in_the_background(guest: Guest) -> None:
     guest.run("set", "calm_seconds", 0)
     guest.run("set", "hours", not_now())
     assert str(call(home, "status")["paused"]).startswith("outside of your hours")
-    assert not worker_runs(pid)
+    swarm.wait(lambda: not worker_runs(pid), 30, "the worker to end")
     guest.run("set", "hours", "default")
     assert call(home, "status")["paused"] == ""
 
