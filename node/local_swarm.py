@@ -6,6 +6,7 @@ Every node is the command that a volunteer types, with a home of its own, on loo
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import signal
 import subprocess
@@ -109,6 +110,7 @@ class LocalSwarm:
         """`common` are arguments that every node gets besides `--home`."""
         self.root = root
         self.nodes: list[LocalNode] = []
+        self._numbers = itertools.count(1)
         self._common = ["--host", "127.0.0.1", *(common or [])]
 
     @property
@@ -117,7 +119,7 @@ class LocalSwarm:
 
     def add(self) -> LocalNode:
         """Add a node that is not started yet."""
-        name = f"node-{len(self.nodes) + 1}"
+        name = f"node-{next(self._numbers)}"
         self.nodes.append(LocalNode(name, self.root / name))
         return self.nodes[-1]
 

@@ -22,7 +22,7 @@ from .errors import NetworkError
 from .tasks import Tasks
 from .traffic import Traffic
 
-START_SECONDS = 30.0
+START_SECONDS = 120.0  # a busy or slow machine imports py-libp2p for a minute
 CALL_SECONDS = 15.0
 MESSAGE_BYTES = 64 * 1024
 _DIALS_AT_ONCE = 8

@@ -6,3 +6,5 @@ the daemon's business, whether it may be forwarded is decided here.
 
 Requests: `start` (once, first), `connect`, `publish`, `ban`, `stats`. Notices: `message`, `peers`, `refused`.
 """
+
+from . import libp2p_parts as libp2p_parts  # before anything of libp2p

@@ -53,5 +53,7 @@ async def _answer(pipe: Pipe, service: Service, request: Message) -> None:
 
 if __name__ == "__main__":
     # The library logs what any stranger provokes as errors; what matters to us is counted and reported.
-    logging.getLogger("libp2p").setLevel(logging.CRITICAL)
+    library = logging.getLogger("libp2p")
+    library.addHandler(logging.NullHandler())
+    library.propagate = False
     trio.run(serve, inherited_socket(sys.argv))

@@ -7,7 +7,6 @@ import socket
 import libp2p.network.swarm
 import multiaddr
 import trio
-from libp2p import new_swarm
 from libp2p.crypto.ed25519 import create_new_key_pair
 from libp2p.crypto.x25519 import create_new_key_pair as create_noise_key_pair
 from libp2p.custom_types import TProtocol
@@ -16,11 +15,13 @@ from libp2p.network.config import ConnectionConfig, RetryConfig
 from libp2p.network.swarm import Swarm
 from libp2p.peer.id import ID
 from libp2p.peer.peerinfo import info_from_p2p_addr
+from libp2p.peer.peerstore import PeerStore
 from libp2p.rcmgr.manager import ResourceLimits, ResourceManager
 from libp2p.security.noise.transport import PROTOCOL_ID as NOISE
 from libp2p.security.noise.transport import Transport as NoiseTransport
 from libp2p.stream_muxer.yamux.yamux import PROTOCOL_ID as YAMUX
 from libp2p.stream_muxer.yamux.yamux import Yamux
+from libp2p.transport.upgrader import TransportUpgrader
 
 from .bounds import ConnectionBounds
 from .limits import GossipLimits
@@ -41,10 +42,15 @@ def new_host(seed: bytes, limits: GossipLimits, bounds: ConnectionBounds) -> Bas
     resources = ResourceManager(
         ResourceLimits(max_connections=2 * limits.connections), enable_metrics=False, enable_circuit_breaker=False
     )
-    swarm = new_swarm(
-        key_pair=key_pair,
-        sec_opt={TProtocol(NOISE): NoiseTransport(key_pair, noise_privkey=create_noise_key_pair().private_key)},
-        muxer_opt={TProtocol(YAMUX): Yamux},
+    me, peers = ID.from_pubkey(key_pair.public_key), PeerStore()
+    peers.add_key_pair(me, key_pair)
+    swarm = Swarm(
+        me,
+        peers,
+        TransportUpgrader(
+            {TProtocol(NOISE): NoiseTransport(key_pair, noise_privkey=create_noise_key_pair().private_key)},
+            {TProtocol(YAMUX): Yamux},
+        ),
         transports=[BoundedTCP(bounds)],
         retry_config=RetryConfig(max_retries=0),  # the daemon dials again by its own plan
         connection_config=ConnectionConfig(
@@ -56,8 +62,8 @@ def new_host(seed: bytes, limits: GossipLimits, bounds: ConnectionBounds) -> Bas
             inbound_upgrade_timeout=HANDSHAKE_SECONDS,
             outbound_upgrade_timeout=HANDSHAKE_SECONDS,
         ),
-        resource_manager=resources,
     )
+    swarm.set_resource_manager(resources)
     return BasicHost(swarm, resource_manager=resources, disable_identify_address_discovery=True)
 
 

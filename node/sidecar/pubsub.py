@@ -5,12 +5,16 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable
+from typing import Any
 
+import libp2p.pubsub.gossipsub
+import libp2p.pubsub.pubsub
 import trio
-from libp2p.abc import IHost
+from google.protobuf.message import DecodeError
+from libp2p.abc import IHost, INetStream
 from libp2p.custom_types import TProtocol
 from libp2p.peer.id import ID
-from libp2p.pubsub.gossipsub import PROTOCOL_ID_V11, PROTOCOL_ID_V12, GossipSub
+from libp2p.pubsub.gossipsub import PROTOCOL_ID_V11, GossipSub
 from libp2p.pubsub.pb import rpc_pb2
 from libp2p.pubsub.pubsub import Pubsub
 from libp2p.pubsub.validators import signature_validator
@@ -19,7 +23,13 @@ from ...protocol.errors import RemoteProtocolError
 from .gate import Gate, Parcel
 from .limits import GossipLimits, Recent
 
-PROTOCOLS: tuple[TProtocol, ...] = (PROTOCOL_ID_V12, PROTOCOL_ID_V11)
+# Not 1.2, which tells everybody of each message that it need not be sent: that costs as much as sending one of ours.
+PROTOCOLS: tuple[TProtocol, ...] = (PROTOCOL_ID_V11,)
+_READ_SIZE = 64 * 1024
+
+# Every RPC brings its sender's addresses with a signature, which the library would verify twice; whom we dial the daemon says.
+libp2p.pubsub.pubsub.maybe_consume_signed_record = lambda *_: True
+libp2p.pubsub.gossipsub.maybe_consume_signed_record = lambda *_: True
 
 Deliver = Callable[[str, bytes, ID, ID], None]
 Refuse = Callable[[str, ID], None]
@@ -46,6 +56,24 @@ def new_router() -> GossipSub:
     )
 
 
+class _Buffered:
+    """A stream read in large pieces: the library reads lengths a byte at a time, and for each read sends a window update."""
+
+    def __init__(self, stream: INetStream) -> None:
+        self._stream = stream
+        self._read = b""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    async def read(self, count: int) -> bytes:
+        """Return at most `count` bytes, and at least one before the stream's end."""
+        if not self._read:
+            self._read = await self._stream.read(_READ_SIZE)
+        data, self._read = self._read[:count], self._read[count:]
+        return data
+
+
 class GatedPubsub(Pubsub):  # type: ignore[misc]  # the library has no types
     """Pubsub that delivers and forwards only what `gate` lets through.
 
@@ -65,6 +93,16 @@ class GatedPubsub(Pubsub):  # type: ignore[misc]  # the library has no types
         self._recent = Recent(limits.duplicate_seconds)
         self._deliver = deliver
         self._refuse = refuse
+
+    async def continuously_read_stream(self, stream: INetStream) -> None:
+        """Read RPCs until the stream ends. The library lets bytes that are no RPC end the whole process."""
+        try:
+            await super().continuously_read_stream(_Buffered(stream))
+        except DecodeError:
+            peer = stream.muxed_conn.peer_id
+            self._refuse("malformed", peer)
+            await stream.reset()
+            self._handle_dead_peer(peer)
 
     async def push_msg(self, msg_forwarder: ID, msg: rpc_pb2.Message) -> None:
         """Take a message from a peer, or from ourselves, through the gate and on to the mesh."""

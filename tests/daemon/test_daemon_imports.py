@@ -25,6 +25,12 @@ def test_the_daemon_is_loaded_without_torch() -> None:
     assert {"hivemind.p2p", "hivemind.dht.node"} <= modules
 
 
+def test_the_sidecar_is_loaded_without_what_it_does_not_use() -> None:
+    modules = loaded("import collab.node.sidecar.service")
+    assert {"aioquic", "OpenSSL", "requests", "httpx", "zeroconf", "numpy"}.isdisjoint(modules)
+    assert {"libp2p.network.swarm", "libp2p.pubsub.gossipsub"} <= modules
+
+
 @pytest.mark.parametrize("first", ["import collab.node.net.hivemind_parts", "import hivemind"])
 def test_hivemind_is_whole_for_whoever_wants_more_of_it(first: str) -> None:
     modules = loaded(f"{first}\nimport hivemind, collab.node.net.hivemind_parts\nhivemind.DHT, hivemind.utils.MPFuture")

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from e2e.kit import commits, metric
+from e2e.kit import BATCH, STEPS, commits, metric
 from net.netkit import FolderStore
 
 from collab.node.home import Home
@@ -16,8 +16,6 @@ from collab.node.local_swarm import LocalNode
 from collab.node.net.network import Network, NetworkOptions
 from collab.protocol.identity import Identity
 from collab.protocol.messages import Blob, Contribution, Signed
-
-STEPS, BATCH = 80, 4
 
 
 @dataclass
@@ -74,7 +72,7 @@ async def attacking(victim: LocalNode, folder: Path, **limits: int) -> AsyncIter
         await network.stop()
 
 
-async def until(condition: object, seconds: float = 30.0) -> None:
+async def until(condition: object, seconds: float = 90.0) -> None:
     async with asyncio.timeout(seconds):
         while not condition():  # type: ignore[operator]  # noqa: ASYNC110  # it is about other processes
             await asyncio.sleep(0.1)

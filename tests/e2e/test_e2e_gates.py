@@ -58,7 +58,7 @@ def flipped(attacker: Attacker) -> Blob:
 
 async def test_a_sign_flipped_contribution_is_left_out_with_its_reason(gated: LocalSwarm, spoiler: Attacker) -> None:
     victim, me = gated.coordinator, spoiler.identity.peer_id
-    gated.wait_for_round(3, 60)
+    gated.wait_for_round(2, 60)
     root, first = commits(victim)[:2]
     said = verdict(
         event=root.event, candidate=first.state, against=root.state, measurement=measurement(gate=REASON.removeprefix("gate."))

