@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import uvloop
-from e2e.kit import roster, swarm_of
+from e2e.kit import head, roster, swarm_of
 
 from collab.node.failpoints import VARIABLE
 from collab.node.local_swarm import LocalSwarm
@@ -43,4 +43,5 @@ def swarm(tmp_path_factory: pytest.TempPathFactory, failpoints: Path) -> Iterato
     """Four nodes that train, the coordinator first, all on the roster: three suffice. All run before and after a test."""
     with swarm_of(tmp_path_factory.mktemp("swarm"), 3, rounds={"min_contributors": 3}) as made:
         made.wait(lambda: roster(made.coordinator) == len(made.nodes), 120, "everybody to be on the roster")
+        made.wait_for_round(head(made) + 1, 120)  # decided by all of them: so nothing is with the coordinator alone
         yield made
