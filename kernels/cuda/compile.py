@@ -19,8 +19,10 @@ import platformdirs
 SOURCES = Path(__file__).parent.parent / "csrc"
 MAIN = "cuda.cu"
 HEADERS = ("format.h", "block.h", "chunks.h", "select.h", "fit.h", "compress.h", "decode.h", "fisher.h")
-OPTIONS = ("--std=c++17", "--fmad=false", "--ftz=false", "--prec-div=true")
-"""Nothing is contracted, flushed or approximated: every bit of a result is specified."""
+OPTIONS = ("--std=c++17", "--device-as-default-execution-space", "--fmad=false", "--ftz=false", "--prec-div=true")
+"""Nothing is contracted, flushed or approximated: every bit of a result is specified. Lambdas are the device's, which some NVRTC
+take for the host's where nothing says so.
+"""
 
 OLDEST = 80
 """The first architecture whose warps add and compare in one instruction, which the kernels use: 8.0, Ampere."""
