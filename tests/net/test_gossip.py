@@ -94,6 +94,7 @@ async def test_a_killed_sidecar_comes_back_connected_and_loses_nothing(make: Mak
     assert left.gossip.peers == frozenset()
     await left.gossip.publish(TOPIC, envelope(left.identity, 7))
     await right.heard_of(1)
+    await until(lambda: left.gossip.supervisor.alive)  # what waited is sent before the sidecar counts as ready
     assert left.address == before
     assert left.gossip.supervisor.restarts == 1
     os.kill(right.gossip.supervisor.current.child.pid, signal.SIGKILL)  # type: ignore[union-attr]
