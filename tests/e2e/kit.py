@@ -22,7 +22,7 @@ from collab.protocol.commit import Commit
 
 COMMITTEE = 4
 DEADLINE = 6.0
-STEPS, BATCH = 160, 4  # some tenths of a second on a fast machine: a lone node with faster rounds looks like a flood
+STEPS, BATCH = 40, 4
 SNAPSHOT_EVERY = 3
 LOGS = ["--log-level", "debug", "--log-format", "json"]
 TINY: dict[str, dict[str, Any]] = {

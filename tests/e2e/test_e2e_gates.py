@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -31,7 +32,9 @@ REASON = "gate.held-out"
 def gated(tmp_path: Path) -> Iterator[LocalSwarm]:
     """A coordinator that trains alone, in an event with a gate. A late claim would count half, which is within the tolerance."""
     # At a higher outer rate, which is for many contributors, what one learned overshoots, and the gate refuses it as well.
-    path = write_event(tmp_path / "event.toml", rounds={"max_staleness": 0}, outer={"rate": 1.0})
+    # A lie may be large, so that it shows beside an honest half.
+    changes: dict[str, dict[str, Any]] = {"rounds": {"max_staleness": 0}, "outer": {"rate": 1.0}, "merge": {"max_norm": 100.0}}
+    path = write_event(tmp_path / "event.toml", **changes)
     path.write_text(path.read_text() + "\n" + GATE)
     with local_swarm(tmp_path / "swarm", path, common=LOGS) as swarm:
         swarm.seed()
