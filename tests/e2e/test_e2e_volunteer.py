@@ -44,7 +44,8 @@ def guest(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guest]:
     """In an event by invitation whose coordinator trains; its clock is wrong."""
     folder = tmp_path_factory.mktemp("invited")
     swarm, home, pid = LocalSwarm(folder, common=LOGS), folder / "guest", None
-    swarm.create(write_event(folder / "event.toml"), "--invited")
+    # Rounds of about half a second: with those of a fast lone coordinator nobody else could keep up.
+    swarm.create(write_event(folder / "event.toml", inner={"steps": 200}), "--invited")
     try:
         swarm.seed()
         invite = run("event", "invite", "--uses", "1", "--expires", "1d", "--home", str(swarm.coordinator.home)).strip()
