@@ -116,6 +116,7 @@ class Node:
         self.remotes: RemoteServer | None = None
         self.accounting = Accounting(store, metrics)
         self.receipts = OpenReceipts(store)
+        self._reaching: asyncio.Task[bool] | None = None
         self.pausing = Pausing(options.home.pause_path, lambda: self.host, self._on_rest)
         self.keeper = Keeper(self._kept(), options.settings.limits)
         self.restarts = False
@@ -332,7 +333,9 @@ class Node:
         self.phase = "round"
 
     async def _on_rest(self) -> None:
-        """Tell the swarm not to wait for us, and leave the round."""
+        """Tell the swarm not to wait for us, leave the round, and wait no longer for a worker that will sleep."""
+        if self._reaching is not None:
+            self._reaching.cancel()
         if self.driver is not None:
             await self.driver.goodbye()
             self.driver.interrupt()
@@ -369,7 +372,18 @@ class Node:
         return self.history.in_force.is_over(self.history.head.round)
 
     async def _reach(self, head: Commit) -> bool:
-        """Bring the weights to the head; False if that has to be tried again."""
+        """Bring the weights to the head; False if that has to be tried again, or the node rests from now on."""
+        if self.pausing.reason:
+            return False
+        self._reaching = reaching = asyncio.ensure_future(self._bring_to(head))
+        try:
+            await asyncio.wait({reaching})
+        finally:
+            self._reaching = None
+            reaching.cancel()
+        return not reaching.cancelled() and reaching.result()
+
+    async def _bring_to(self, head: Commit) -> bool:
         if self._witness is not None and head.parents and self.weights.base == head.base:
             await self._witness.see(head, tests=not self.options.trains)
             await self.sharing.tell()

@@ -495,3 +495,18 @@ async def test_a_notice_of_verdicts_is_for_the_store_not_for_the_round(desk: Des
     assert node.network.traffic.messages["received_verdicts"] == 2
     assert desk.bench.driver._inbox.qsize() == 0
     assert list(node._heard) == []
+
+
+async def test_a_node_that_rests_waits_no_longer_for_its_worker(desk: Desk) -> None:
+    desk.make_ready()
+    node, asked = desk.node, asyncio.Event()
+
+    async def never(target: Commit, *, carry: bool = True) -> None:
+        asked.set()
+        await asyncio.Event().wait()
+
+    node.weights.bring_to = never  # type: ignore[method-assign]
+    reached = asyncio.ensure_future(node._reach(node.history.head))
+    await asked.wait()
+    await node._on_rest()
+    assert await reached is False
