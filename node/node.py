@@ -380,7 +380,8 @@ class Node:
             await asyncio.wait({reaching})
         finally:
             self._reaching = None
-            reaching.cancel()
+            if reaching.cancel():  # we are cancelled ourselves: nothing of it may go on behind
+                await asyncio.wait({reaching})
         return not reaching.cancelled() and reaching.result()
 
     async def _bring_to(self, head: Commit) -> bool:
