@@ -47,6 +47,14 @@ def load(path: Path) -> Identity:
         os.close(descriptor)
 
 
+def require(path: Path) -> Identity:
+    """Read an identity file. Raises UserError, also if there is none."""
+    try:
+        return load(path)
+    except FileNotFoundError as error:
+        raise UserError(f"there is no key {path} yet", "`event create` and `join` make one") from error
+
+
 def _check_access(path: Path, status: os.stat_result) -> None:
     if not stat.S_ISREG(status.st_mode):
         raise UserError(f"the key {path} is not a file")

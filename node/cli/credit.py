@@ -102,7 +102,7 @@ def issue_certificate(
     if out.exists():
         raise UserError(f"{out} is already there", "choose another name")
     node_home, folder = event_of(home, config, event)
-    identity = keys.load(node_home.identity_path)
+    identity = keys.require(node_home.identity_path)
     certificate, missing = issue(folder, identity, peer or identity.peer_id)
     atomic_write(out, certificate.text().encode())
     typer.echo(f"wrote {out}; `collab-node certificate verify {out}` checks it")
@@ -122,7 +122,7 @@ def sign(
     from ..files import atomic_write
 
     node_home = home_of(home, config)
-    certificate, missing = add_signature(file, node_home, keys.load(node_home.identity_path))
+    certificate, missing = add_signature(file, node_home, keys.require(node_home.identity_path))
     atomic_write(file, certificate.text().encode())
     typer.echo(f"signed {file}; {missing} more must sign" if missing else f"signed {file}: it is the event's own word now")
 

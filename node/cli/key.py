@@ -24,11 +24,7 @@ def show(home: HomeFlag = None, config: ConfigFlag = None) -> None:
     """Print this node's peer id."""
     from .. import keys
 
-    path = home_of(home, config).identity_path
-    try:
-        typer.echo(keys.load(path).peer_id)
-    except FileNotFoundError as error:
-        raise UserError(f"there is no key {path} yet", "`event create` and `join` make one") from error
+    typer.echo(keys.require(home_of(home, config).identity_path).peer_id)
 
 
 @app.command()
@@ -45,11 +41,7 @@ def backup(
 
     if file.exists():
         raise UserError(f"{file} is already there", "choose another name")
-    path = home_of(home, config).identity_path
-    try:
-        identity = keys.load(path)
-    except FileNotFoundError as error:
-        raise UserError(f"there is no key {path} yet", "`event create` and `join` make one") from error
+    identity = keys.require(home_of(home, config).identity_path)
     write_private(file, seal(identity, _passphrase(passphrase_file, twice=True)).encode())
     typer.echo(f"wrote {file}: the key of {identity.peer_id}; nobody can read it without the passphrase, you neither")
 

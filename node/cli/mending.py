@@ -150,7 +150,7 @@ def revert(
     from ..store import Store
 
     node_home, folder = event_of(home, config, event)
-    manifest, identity = folder.manifest().open(), keys.load(node_home.identity_path)
+    manifest, identity = folder.manifest().open(), keys.require(node_home.identity_path)
     with Store.open_beside(folder.store_path) as store:
         name, now, parent = branch_to_take(store, into, find_commit(store, onto))
         in_force = store.amendments.of(manifest).event_on(parent)

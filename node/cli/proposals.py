@@ -144,10 +144,7 @@ def identity_of(node: Home) -> Identity:
     """Return the node's key. Raises UserError."""
     from .. import keys
 
-    try:
-        return keys.load(node.identity_path)
-    except FileNotFoundError as error:
-        raise UserError(f"there is no key {node.identity_path} yet", "`event create` and `join` make one") from error
+    return keys.require(node.identity_path)
 
 
 def show_conflicts(compared: list[Comparison], otherwise: str) -> None:
