@@ -21,6 +21,7 @@ from .display.display import LiveDisplay, make_display, run_display
 from .display.observe import observe
 from .errors import UserError
 from .hosting.background import RESTART
+from .hosting.disk import watch_disk
 from .keys import load_or_create
 from .logs import configure_logs, quiet_logs, route_library_logs
 from .metrics.discovery import check_sharing, scrape_targets
@@ -30,6 +31,7 @@ from .metrics.server import MetricsServer
 from .net.addresses import is_loopback
 from .node import Node
 from .options import NodeOptions
+from .rounds.company import keep_company
 from .rounds.evaluating import evaluate_commits
 from .store.store import Store
 from .version import VERSION
@@ -99,7 +101,7 @@ async def _live(node: Node, stop: asyncio.Event) -> None:
     try:
         await _until(stop, _begin(node))
         if not stop.is_set():
-            await _until(stop, node.rounds(), *_background(node))
+            await _until(stop, node.loop.run(), *_background(node))
     finally:
         node.phase = "stopping"
         await _farewell(node)
@@ -122,9 +124,9 @@ def _background(node: Node) -> list[Coroutine[Any, Any, None]]:
         node.clock_skew.run(),
         node.keeper.run(),
         node.effects.run(),
-        node.share_verdicts(),
-        node.keep_company(),
-        node.watch_disk(),
+        node.sharing.run(node.network.rpc, node.likely_peers),
+        keep_company(node),
+        watch_disk(node.options.home),
         measure_health(node, _HEALTH_SECONDS),
         measure_disk(node, _DISK_SECONDS),
         evaluate_commits(node, _HEALTH_SECONDS),

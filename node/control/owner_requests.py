@@ -30,7 +30,7 @@ def care(node: Node) -> dict[str, Handler]:
         return {"reason": node.pausing.resume("owner")}
 
     async def leave(request: Message) -> Mapping[str, Any]:
-        return {"seconds": await node.leave(), "round": node.history.head.round + 1 if node.driver is not None else 0}
+        return {"seconds": await node.loop.leave(), "round": node.history.head.round + 1 if node.driver is not None else 0}
 
     async def restart(request: Message) -> Mapping[str, Any]:
         node.restarts = True

@@ -34,7 +34,7 @@ def observe(node: Node) -> NodeView:
         "restarts": sum(node.network.restarts.values()),
         "metrics_port": node.metrics_port,
         "accepted_samples": node.accounting.taken,
-        "samples": node.trained_samples,
+        "samples": node.own_training.samples,
         "addresses": node.addresses,
         "name": node.options.settings.name,
         "warning": node.warning,

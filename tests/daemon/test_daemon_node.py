@@ -16,7 +16,6 @@ from daemon.drivekit import EVENT, Bench, trained
 from daemon.kit import FakeRpc, Internet, helped, line
 from rounds.worlds import event, identity
 
-from collab.node import node as node_module
 from collab.node.clock_skew import ClockSkew
 from collab.node.control.requests import requests
 from collab.node.credit.leaderboard import Leaderboard
@@ -26,6 +25,7 @@ from collab.node.display.observe import observe
 from collab.node.errors import NothingToDo, UserError
 from collab.node.gates.sharing import Sharing
 from collab.node.home import Home
+from collab.node.hosting import disk
 from collab.node.metrics.metrics import Metrics
 from collab.node.net.errors import NetworkError
 from collab.node.net.gossip import GossipMessage
@@ -33,6 +33,7 @@ from collab.node.net.rpc import Rpc
 from collab.node.node import Node
 from collab.node.options import NodeOptions
 from collab.node.processes.ipc import ChannelClosed, RemoteFailure
+from collab.node.rounds import loop
 from collab.node.rounds.catch_up import restore_history
 from collab.node.rounds.driver import Finalised, Overtaken
 from collab.node.rounds.fetching import Unavailable
@@ -224,10 +225,10 @@ async def test_every_commit_is_accounted_for_once(desk: Desk) -> None:
     desk.make_ready()
     desk.node.accounting.begin(desk.node.history, desk.node.contributor)
     desk.take(*CHAIN[:3])
-    await desk.node._account()
-    await desk.node._account()
+    await desk.node.loop._account()
+    await desk.node.loop._account()
     desk.take(*CHAIN[3:])
-    await desk.node._account()
+    await desk.node.loop._account()
     assert desk.settled == [1, 2, 3, 4]
     assert desk.node.accounting.taken == 40
     assert accepted(desk) == 16
@@ -238,11 +239,11 @@ async def test_after_a_fork_only_what_is_new_is_accounted_for(desk: Desk) -> Non
     desk.make_ready()
     desk.node.accounting.begin(desk.node.history, desk.node.contributor)
     desk.take(*CHAIN[:2], *line(3, EVENT, tag=b"late", start=CHAIN[:2], epoch=1))
-    await desk.node._account()
+    await desk.node.loop._account()
     assert desk.settled == [1, 2, 3, 4, 5]
     desk.take(*CHAIN[2:])
     assert desk.node.history.head == CHAIN[-1][0]
-    await desk.node._account()
+    await desk.node.loop._account()
     assert desk.settled == [1, 2, 3, 4, 5, 3, 4]
 
 
@@ -259,9 +260,9 @@ async def test_a_worker_that_dies_while_commits_are_accounted_for_stops_nothing(
         return await settle(commit)
 
     desk.node.contributor.settle = die_once  # type: ignore[assignment,method-assign]
-    await desk.node._account()
+    await desk.node.loop._account()
     assert desk.settled == [1]
-    await desk.node._account()
+    await desk.node.loop._account()
     assert desk.settled == [1, 2, 3, 4]
 
 
@@ -305,7 +306,7 @@ async def test_asking_around_goes_on_after_whoever_fails_or_lies(desk: Desk, mon
 
     monkeypatch.setattr(desk.node, "likely_peers", lambda: [*answers, "honest", "not needed"])
     desk.node.catch_up = SimpleNamespace(ask=ask)  # type: ignore[assignment]
-    await desk.node._ask_around()
+    await desk.node.ask_around()
     assert asked == ["gone", "empty", "liar", "honest"]
     assert 75 <= desk.node.peers._reputation.score("liar", time.monotonic()) < 80
 
@@ -335,16 +336,16 @@ async def test_a_node_leaves_after_as_many_rounds_as_wanted(desk: Desk, monkeypa
 
     monkeypatch.setattr(node.driver, "run", run)
     node.catch_up = SimpleNamespace(accept=accept)  # type: ignore[assignment]
-    await node.rounds()
+    await node.loop.run()
     assert order == [("round", 0, True), ("round", 1, True), ("round", 2, True), ("serving", 3, False)]
     assert desk.settled == [1, 2, 3]
-    assert node.commits_made == 2
+    assert node.loop.commits_made == 2
     assert len(asyncio.all_tasks()) == 1
 
 
 async def test_weights_that_cannot_be_reached_are_tried_again(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     desk.make_ready()
-    monkeypatch.setattr(node_module, "_RETRY_SECONDS", 0.0)
+    monkeypatch.setattr(loop, "_RETRY_SECONDS", 0.0)
     problems: list[Exception] = [Unavailable("no"), StateMismatch("no"), RemoteFailure("file", "no"), ChannelClosed("no")]
     around = 0
 
@@ -357,8 +358,8 @@ async def test_weights_that_cannot_be_reached_are_tried_again(desk: Desk, monkey
         around += 1
 
     monkeypatch.setattr(desk.node.weights, "bring_to", bring_to)
-    monkeypatch.setattr(desk.node, "_ask_around", ask_around)
-    reached = [await desk.node._reach(desk.node.history.head) for _ in range(5)]
+    monkeypatch.setattr(desk.node, "ask_around", ask_around)
+    reached = [await desk.node.loop._reach(desk.node.history.head) for _ in range(5)]
     assert reached == [False, False, False, False, True]
     assert around == 4
 
@@ -387,10 +388,10 @@ async def test_a_clock_that_is_off_is_told_until_it_is_right(desk: Desk, monkeyp
 
 async def test_a_disk_that_fills_up_ends_the_node(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     free = [1 << 40, (1 << 20) - 1]
-    monkeypatch.setattr(node_module, "LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(disk, "_LOOK_SECONDS", 0.0)
     monkeypatch.setattr("shutil.disk_usage", lambda place: SimpleNamespace(free=free.pop(0)))
     with pytest.raises(UserError) as caught:
-        await _until(desk.node.stop, cast(Any, asyncio.Event().wait()), desk.node.watch_disk())
+        await _until(desk.node.stop, cast(Any, asyncio.Event().wait()), disk.watch_disk(desk.node.options.home))
     assert free == []
     assert caught.value.lines() == [
         f"error: 1 MiB are needed on the disk of {desk.node.options.home.path}, 0 MiB are free",
@@ -412,7 +413,7 @@ async def test_who_comes_to_train_in_a_closed_event_gets_its_model_and_a_line(
 
     monkeypatch.setattr(node.weights, "bring_to", bring_to)
     with pytest.raises(NothingToDo) as caught:
-        await node.rounds()
+        await node.loop.run()
     assert caught.value.exit_code == 3
     assert caught.value.lines() == [
         "error: this event is closed: round 4 was its last", "hint: `collab-node export` saves the model that it made",
@@ -433,14 +434,14 @@ async def test_a_new_commit_is_tested_by_who_does_not_train_while_the_worker_hol
     async def see(commit: Commit, *, tests: bool) -> None:
         seen.append((commit.round, tests))
 
-    node._witness = SimpleNamespace(see=see)
+    node.witness = SimpleNamespace(see=see)
     desk.take(CHAIN[0])
     node.weights.base = node.history.root.digest
-    assert await node._reach(node.history.head)
+    assert await node.loop._reach(node.history.head)
     desk.take(CHAIN[1], CHAIN[2])  # more than one behind: those between are not tested
-    assert await node._reach(node.history.head)
+    assert await node.loop._reach(node.history.head)
     node.weights.base = node.history.head.digest
-    assert await node._reach(node.history.head)
+    assert await node.loop._reach(node.history.head)
     assert seen == [(1, not trains)]
 
 
@@ -454,11 +455,11 @@ async def test_who_gave_what_a_new_commit_needed_gets_a_receipt(desk: Desk) -> N
     node.network.fetcher.on_fetched(sha256(b"of no use"), 500, {donor.peer_id: 500})
     desk.take(CHAIN[0])
     assert node.receipts.next([]) == ()
-    await node._account()
+    await node.loop._account()
     assert node.receipts.next([]) == ((donor.public_key, claim.payload.size),) == OpenReceipts(desk.store).next([])
     snapshot = desk.store.blobs.put_bytes(b"of no use")
     desk.store.record_snapshot(CHAIN[0][0].digest, snapshot)
-    await node._account()
+    await node.loop._account()
     assert node.receipts.next([]) == ((donor.public_key, claim.payload.size + 500),)
 
 
@@ -469,7 +470,7 @@ async def test_who_serves_without_training_is_known_by_name(desk: Desk, monkeypa
     named = {peer.peer_id: SimpleNamespace(p2p=(), round=0, name=name) for peer, name in ((helper, "Ada"), (nobody, "Bo"))}
     monkeypatch.setattr(desk.node.network, "_known", named)
     desk.take(*helped(helper, 100, EVENT))
-    await desk.node._account()
+    await desk.node.loop._account()
     assert desk.node.leaderboard.place(helper.peer_id)[1].served == 100
     assert desk.node.leaderboard.names == {helper.peer_id: "Ada"}
 
@@ -488,13 +489,13 @@ async def test_a_notice_of_verdicts_is_for_the_store_not_for_the_round(desk: Des
     notice = Signed.seal(identity(3), VerdictNotice(event=EVENT.digest, verdicts=(b"one",)))
     message = GossipMessage("topic", notice.encode(), notice.signer, notice.signer)
     node.peers.fault = lambda peer, reason: told.append(f"{reason} of {peer}")  # type: ignore[method-assign]
-    node._on_message(message)  # the event is not known yet: what waits is asked for later
+    node.hearing.hear(message)  # the event is not known yet: what waits is asked for later
     node.effects.ready = True
-    node._on_message(message)
+    node.hearing.hear(message)
     assert told == [f"malformed of {identity(3).peer_id}"]
     assert node.network.traffic.messages["received_verdicts"] == 2
     assert desk.bench.driver._inbox.qsize() == 0
-    assert list(node._heard) == []
+    assert list(node.hearing._heard) == []
 
 
 async def test_a_node_that_rests_waits_no_longer_for_its_worker(desk: Desk) -> None:
@@ -506,7 +507,7 @@ async def test_a_node_that_rests_waits_no_longer_for_its_worker(desk: Desk) -> N
         await asyncio.Event().wait()
 
     node.weights.bring_to = never  # type: ignore[method-assign]
-    reached = asyncio.ensure_future(node._reach(node.history.head))
+    reached = asyncio.ensure_future(node.loop._reach(node.history.head))
     await asked.wait()
-    await node._on_rest()
+    await node.loop.on_rest()
     assert await reached is False
