@@ -40,7 +40,7 @@ def read_view(home: Home, event: str = "") -> NodeView:
 
 def _stopped(home: Home, folder: EventFolder) -> NodeView:
     event = folder.manifest().open()
-    peer = keys.load(home.identity_path).peer_id
+    peer = keys.require(home.identity_path).peer_id
     with open_store(folder) as store:
         head = store.head_commit()
         book = count_credits(event, store, head)

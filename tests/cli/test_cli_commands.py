@@ -94,7 +94,7 @@ def test_check_names_the_line_of_every_mistake(run: Run, event_file: Path) -> No
     result = run("event", "check", event_file)
     assert result.exit_code == 1
     assert [line.partition(":")[0] for line in result.stderr.splitlines()] == ["error", "error"]
-    assert f"{event_file}:7: " in result.stderr
+    assert f"{event_file}:6: " in result.stderr
     failed(run("event", "check", event_file.with_name("none.toml")), "cannot be read")
 
 

@@ -64,6 +64,12 @@ def test_bad_input_is_one_line(words: tuple[str, ...], why: str, told: Told, ref
     assert why in refuse(*words)
 
 
+def test_a_home_whose_key_is_gone_is_one_line(world: World, refuse: Callable[..., str]) -> None:
+    world.home.identity_path.unlink()
+    for words in (("release", "@1"), ("status",)):
+        assert refuse(*words) == f"error: there is no key {world.home.identity_path} yet"
+
+
 def test_an_export_has_weights_a_card_and_a_citation(world: World, do: Callable[..., str], tmp_path: Path) -> None:
     do("release", "@1")
     do("release", "@2", "--message", "<b>--- bold</b>", "--licence", "Apache-2.0")
