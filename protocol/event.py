@@ -93,8 +93,12 @@ class Data(Record):
 
 
 class InnerOptimiser(Record):
-    """AdamW (Loshchilov & Hutter 2019) on every trainer; the rate follows the swarm's samples: warm-up, then a cosine."""
+    """What every trainer steps by; the rate follows the swarm's samples: warm-up, then a cosine.
 
+    `adamw` (Loshchilov & Hutter 2019), or `muon` (Jordan et al. 2024) on hidden matrices and AdamW on the rest, at the same rate.
+    """
+
+    kind: Literal["adamw", "muon"] = "adamw"
     batch: Size = 8
     steps: Size = 20
     rate: Positive = 2e-3
@@ -111,6 +115,12 @@ class InnerOptimiser(Record):
         if self.warmup_samples >= self.total_samples:
             raise ValueError("warmup_samples must be below total_samples")
         return self
+
+    @model_serializer(mode="wrap")
+    def _without_adamw(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """A recipe of before there was a choice keeps its bytes."""
+        fields: dict[str, Any] = serialise(self)
+        return {name: value for name, value in fields.items() if (name, value) != ("kind", "adamw")}
 
 
 Kept = Annotated[int, Field(ge=16, le=512, multiple_of=16)]

@@ -16,6 +16,7 @@ from ...protocol.canonical import DOCUMENT_LIMITS, decode, encode
 from ...protocol.errors import RemoteProtocolError
 from .errors import WorkerError, translated
 from .messages import Restored
+from .optimiser import Optimiser, make_optimiser
 from .session import Session
 from .state import SharedState, shapes_of_state
 from .tensor_file import read_note, read_tensors, write_tensors
@@ -54,6 +55,7 @@ def _facts(session: Session) -> dict[str, object]:
         "format": _FORMAT,
         "event": session.event.digest,
         "peer": session.peer_id,
+        "inner": session.event.inner.kind,
         "commit": session.commit,
         "state": session.base_hash,
         "round": session.round,
@@ -74,11 +76,11 @@ def restore(session: Session) -> Restored | None:
     facts = _read_facts(path)
     if (facts.get("format"), facts.get("event"), facts.get("peer")) != (_FORMAT, session.event.digest, session.peer_id):
         raise WorkerError("bad_checkpoint", f"{path} belongs to another event or identity: use another folder")
-    shapes = session.shapes
+    shapes, moments = session.shapes, _moments(session, facts)
     needed = {
         **_named("base/", shapes_of_state(shapes, session.event.outer)),
         **_named("local/", shapes),
-        **_named("inner/", session.optimiser.shapes()),
+        **_named("inner/", moments.shapes()),
     }
     try:
         tensors = read_tensors(path, needed, {**_named("residual/", shapes), **_named("reference/", shapes)})
@@ -87,6 +89,7 @@ def restore(session: Session) -> Restored | None:
     base = SharedState.of_tensors(_part("base/", tensors), shapes)
     if base.hash() != facts["state"]:
         raise _damaged(path)
+    moments.load(_part("inner/", tensors))
     _take_up(session, base, tensors, facts)
     return Restored(
         commit=session.commit,
@@ -98,12 +101,19 @@ def restore(session: Session) -> Restored | None:
     )
 
 
+def _moments(session: Session, facts: Mapping[str, Any]) -> Optimiser:
+    """Return what the checkpoint's moments are for: not the session's optimiser if an amendment has chosen another kind."""
+    kind = facts.get("inner", "adamw")
+    if kind == session.event.inner.kind:
+        return session.optimiser
+    return make_optimiser(session.event.inner.model_copy(update={"kind": kind}), session.model)
+
+
 def _take_up(session: Session, base: SharedState, tensors: Mapping[str, Tensor], facts: dict[str, Any]) -> None:
     session.base, session.base_hash, session.commit = base, facts["state"], facts["commit"]
     session.reference = _part("reference/", tensors) or base.weights
     session.residual = {name: tensor.to(session.device) for name, tensor in _part("residual/", tensors).items()} or None
     session.set_local(_part("local/", tensors))
-    session.optimiser.load(_part("inner/", tensors))
     session.round, session.position = facts["round"], facts["position"]
     session.outstanding = set(facts["outstanding"])
     meter, saved = session.meter, facts["meter"]

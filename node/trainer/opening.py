@@ -18,7 +18,7 @@ from .errors import WorkerError, translated
 from .gates import Gates
 from .messages import Open, Restored
 from .models import LanguageModel, build
-from .optimiser import AdamW
+from .optimiser import make_optimiser
 from .session import Session, uses_fisher
 from .training import InnerLoop
 
@@ -33,7 +33,7 @@ def open_session(request: Open) -> tuple[Session, Restored | None]:
     bf16 = use_bf16(device, event.inner.bf16)
     with translated("building the model"):
         model = build(event).to(device)
-        optimiser = AdamW(model.weights(), event.inner.betas, event.inner.weight_decay)
+        optimiser = make_optimiser(event.inner, model)
     loop = InnerLoop(
         model,
         optimiser,
@@ -50,7 +50,6 @@ def open_session(request: Open) -> tuple[Session, Restored | None]:
         model=model,
         device=device,
         loop=loop,
-        optimiser=optimiser,
         layout=Layout.of({name: p.detach() for name, p in model.weights().items()}),
         batches=batches,
         gates=_gates(event, model, batches, request) if batches is not None else None,

@@ -16,7 +16,7 @@ from .device import use_bf16
 from .errors import WorkerError
 from .gates import Gates
 from .models import LanguageModel
-from .optimiser import AdamW
+from .optimiser import Optimiser, make_optimiser
 from .state import SharedState
 from .training import InnerLoop
 
@@ -60,7 +60,6 @@ class Session:
     model: LanguageModel
     device: torch.device
     loop: InnerLoop
-    optimiser: AdamW
     layout: Layout
     batches: Batches | None
     gates: Gates | None
@@ -76,6 +75,11 @@ class Session:
     meter: Meter = field(default_factory=Meter)
     round: int = 0
     position: int = 0
+
+    @property
+    def optimiser(self) -> Optimiser:
+        """The inner optimiser, with its moments."""
+        return self.loop.optimiser
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -101,7 +105,9 @@ class Session:
         return self.gates
 
     def follow(self, event: EventManifest) -> None:
-        """Go by another recipe of the same event; model, data and the optimiser's moments stay."""
+        """Go by another recipe of the same event; model, data and the optimiser's moments stay, these unless its kind changes."""
+        if event.inner.kind != self.event.inner.kind:
+            self.loop.optimiser = make_optimiser(event.inner, self.model)
         self.event = event
         self.bf16 = use_bf16(self.device, event.inner.bf16)
         self.optimiser.follow(event.inner.betas, event.inner.weight_decay)

@@ -9,7 +9,7 @@ from .data import Batch
 from .errors import OUT_OF_MEMORY, WorkerError, is_out_of_memory
 from .fisher import FisherEstimate
 from .models import LanguageModel
-from .optimiser import AdamW
+from .optimiser import Optimiser
 
 Gradients = dict[str, Tensor]
 
@@ -18,7 +18,7 @@ class InnerLoop:
     """Takes inner steps on `model`, whose parameters are updated in place."""
 
     def __init__(
-        self, model: LanguageModel, optimiser: AdamW, *, clip: float, micro_batch: int, bf16: bool, fisher: bool
+        self, model: LanguageModel, optimiser: Optimiser, *, clip: float, micro_batch: int, bf16: bool, fisher: bool
     ) -> None:
         """`micro_batch` is in samples. With `fisher`, the Fisher diagonal is estimated on the way."""
         self.model = model

@@ -48,6 +48,7 @@ def row_of(run: Run) -> dict[str, Any]:
     folder = run.cache / str(os.getpid())
     folder.mkdir(exist_ok=True)
     event = EVENTS[run.event](run.quick)
+    event = event.model_copy(update={"inner": event.inner.model_copy(update={"kind": setting.inner})})
     simulation = Simulation(event, setting.compressor, setting.outer, setting.merge, run.seed, cache=folder)
     return {"event": run.event, "seed": run.seed, "quick": run.quick, **_described(setting), **_measured(simulation.run())}
 
@@ -58,6 +59,7 @@ def _described(setting: Setting) -> dict[str, Any]:
         "k": setting.k,
         "bits": setting.value_bits,
         "density_schedule": setting.schedule,
+        "inner": setting.inner,
         "merge": setting.merge,
         "outer_rate": setting.outer.rate,
         "outer_momentum": setting.outer.momentum,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 from collab.kernels import Codec
 from collab.node.event.file import embedded_event
@@ -36,6 +36,7 @@ class Setting:
     k: int | None = None
     value_bits: int | None = None
     schedule: str = "constant"
+    inner: Literal["adamw", "muon"] = "adamw"
 
 
 def gpt(quick: bool) -> EventDraft:
@@ -101,19 +102,26 @@ def raw(k: int, value_bits: int) -> Setting:
     return replace(sparse(k, value_bits), name=f"raw 12-bit positions, {k}, {_bits(value_bits)}", compressor=sent)
 
 
+def muon(setting: Setting) -> Setting:
+    """The same with Muon as the inner optimiser, at the rate of AdamW."""
+    return replace(setting, name=f"{setting.name}, Muon", inner="muon")
+
+
 def all_settings() -> list[Setting]:
     """Everything that is compared. The recipe comes first after what it is measured against."""
+    dense = Setting(DENSE_NAME, Patch(Codec("fp16")), Outer(1.0), "average", None, 16)
     return [
-        Setting(DENSE_NAME, Patch(Codec("fp16")), Outer(1.0), "average", None, 16),
+        dense,
         sparse(144, 1),
         *(plain(k, bits) for k, bits in ((144, 1), (112, 2))),
         *(sparse(k, 1) for k in (16, 32, 64, 128, 256, 512)),
         *(sparse(k, 2) for k in (16, 32, 64, 112, 256, 512)),
-        *(sparse(112, bits) for bits in (3, 4)),
+        *(sparse(k, bits) for bits in (3, 4) for k in (64, 112, 256)),
         raw(64, 2),
         raw(112, 2),
         Setting("dense int8", Patch(codec(tensors=(("*", 0),))), Outer(1.0), "average", 4096, 8),
         Setting("sign", Sign(), Outer(1.0), "average", 4096, 1),
+        *(muon(setting) for setting in (dense, sparse(144, 1), sparse(256, 1), sparse(256, 2))),
         *_ideas(),
     ]
 

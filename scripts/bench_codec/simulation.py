@@ -20,7 +20,7 @@ from collab.kernels.outer import nesterov
 from collab.node.trainer.data import Batches, prepare
 from collab.node.trainer.evaluate import mean_loss
 from collab.node.trainer.models import build
-from collab.node.trainer.optimiser import AdamW
+from collab.node.trainer.optimiser import Optimiser, make_optimiser
 from collab.node.trainer.schedule import learning_rate, swarm_samples
 from collab.node.trainer.training import InnerLoop
 from collab.protocol.event import EventDraft, EventManifest, Start
@@ -52,7 +52,7 @@ class Worker:
     """What one worker keeps from round to round."""
 
     name: str
-    optimiser: AdamW
+    optimiser: Optimiser
     residual: Weights | None = None
 
 
@@ -71,7 +71,6 @@ class Simulation:
 
     def run(self) -> Ended:
         """Train."""
-        inner = self.event.inner
         self.model = build(_manifest(self.event, self.seed))
         self.model.initialise(self.seed)
         self.parameters = self.model.weights()
@@ -82,9 +81,7 @@ class Simulation:
             0.0 if self.event.model.family == "gpt" else self.event.model.mask_share,
         )
         self.name = hashlib.sha256(f"{self.event.name}/{self.seed}".encode()).digest()
-        workers = [
-            Worker(f"worker-{number}", AdamW(self.parameters, inner.betas, inner.weight_decay)) for number in range(self.workers)
-        ]
+        workers = [Worker(f"worker-{number}", make_optimiser(self.event.inner, self.model)) for number in range(self.workers)]
         base = {name: parameter.detach().clone() for name, parameter in self.parameters.items()}
         momentum = {name: torch.zeros_like(tensor) for name, tensor in base.items()}
         bits: list[int] = []

@@ -52,6 +52,26 @@ def test_a_worker_opened_on_the_amended_event_takes_up_the_old_checkpoint(bench:
     assert again.service.session.event.digest == event.digest
 
 
+@pytest.mark.parametrize(("before", "after"), [("adamw", "muon"), ("muon", "adamw")])
+def test_another_kind_of_optimiser_starts_without_moments(
+    bench: MakeService, event: EventManifest, before: str, after: str
+) -> None:
+    event = event.model_copy(update={"inner": event.inner.model_copy(update={"kind": before})})
+    later = amended(event, Recipe(from_round=2, inner=event.inner.model_copy(update={"kind": after})))
+    first = bench(event=event)
+    first.train(steps=2)
+    moments = first.service.session.optimiser.shapes()
+    first.ask(messages.Save())
+    first.ask(messages.Amend(manifest=later.encode()))
+    assert first.service.session.optimiser.shapes() != moments
+    assert not any(bool(tensor.any()) for tensor in first.service.session.optimiser.tensors().values())
+    first.train(round=2, steps=1)
+    again = bench(event=later)
+    assert again.restored is not None
+    assert again.restored.samples == 2 * event.inner.batch
+    assert not any(bool(tensor.any()) for tensor in again.service.session.optimiser.tensors().values())
+
+
 def test_what_is_no_event_is_refused(bench: MakeService, tmp_path: Path) -> None:
     with pytest.raises(WorkerError, match="the event cannot be read"):
         bench().ask(messages.Amend(manifest=b"\xc1"))

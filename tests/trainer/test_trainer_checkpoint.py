@@ -18,9 +18,13 @@ def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
     return one.keys() == other.keys() and all(torch.equal(tensor, other[name]) for name, tensor in one.items())
 
 
-@pytest.mark.parametrize("outer", [OuterOptimiser(), OuterOptimiser(kind="nesterov", rate=0.7, momentum=0.9)])
-def test_a_restart_in_a_round_changes_nothing(bench: Any, make_event: Any, outer: OuterOptimiser) -> None:
+@pytest.mark.parametrize(
+    ("inner", "outer"),
+    [("adamw", OuterOptimiser()), ("muon", OuterOptimiser()), ("adamw", OuterOptimiser(kind="nesterov", rate=0.7, momentum=0.9))],
+)
+def test_a_restart_in_a_round_changes_nothing(bench: Any, make_event: Any, inner: str, outer: OuterOptimiser) -> None:
     event = make_event(outer=outer)
+    event = event.model_copy(update={"inner": event.inner.model_copy(update={"kind": inner})})
     steady, stopped = bench("steady", event=event), bench("stopped", event=event)
     for node in (steady, stopped):
         node.train(1, 2)

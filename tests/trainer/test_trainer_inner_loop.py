@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from collab.node.trainer.adamw import AdamW
 from collab.node.trainer.data import Batch
 from collab.node.trainer.device import choose_device, use_bf16
 from collab.node.trainer.errors import WorkerError
 from collab.node.trainer.models import IGNORED, build
-from collab.node.trainer.optimiser import AdamW
 from collab.node.trainer.training import InnerLoop
 from collab.protocol.event import EventManifest
 

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import torch
 
+from collab.node.trainer.adamw import AdamW
 from collab.node.trainer.fisher import FisherEstimate
-from collab.node.trainer.optimiser import AdamW
 
 SHAPES = {"bias": (5,), "matrix": (4, 5), "scale": ()}
 
