@@ -49,10 +49,11 @@ from .rounds.accounting import Accounting
 from .rounds.catch_up import CatchUp, HistoryServer, fetch_manifest, restore_history
 from .rounds.company import Company
 from .rounds.contributing import Contributor
-from .rounds.driver import RoundDriver, RoundTools
+from .rounds.driver import RoundDriver
 from .rounds.fetching import Fetcher, Unavailable
 from .rounds.loop import RoundLoop
 from .rounds.own_training import OwnTraining
+from .rounds.tools import RoundTools
 from .rounds.weights import Weights
 from .store import behind
 from .store.store import Store
@@ -225,7 +226,7 @@ class Node:
         await asyncio.gather(self.host.start(request), self._learn_history())
         self.options.home.ensure_space(_BYTES_A_PARAMETER * self.host.opened.parameters)
         self.driver = RoundDriver(self._tools())
-        self.witness = Witness(self.event, self.identity, self.history, self.store, self.driver.gatekeeper)
+        self.witness = Witness(self.event, self.identity, self.history, self.store, self.driver.work.gatekeeper)
         self._remember_invite()
         self.hearing.hand_over(self.driver)
         await self.effects.publish_pending()
