@@ -381,10 +381,9 @@ class RoundMachine:
         if self.phase is not Phase.COLLECTING or self._closed_at is None or self.setting.is_over:
             return False
         checked = self.poll.is_member
-        if not self._gathering.has_enough(checked=checked):
-            return False
         late = now >= self._closed_at + self.setting.event.rounds.collect
-        return late or self._gathering.is_complete(now, checked=checked)
+        # What is enough takes long to find out in a large swarm, so it is asked last.
+        return (late or self._gathering.is_complete(now, checked=checked)) and self._gathering.has_enough(checked=checked)
 
     def _build(self) -> None:
         self._draft = self._gathering.draft(self.certificate)
