@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import replace
+from typing import Any
 
 import structlog
 
@@ -116,7 +117,7 @@ class Node:
         self.remotes: RemoteServer | None = None
         self.accounting = Accounting(store, metrics)
         self.receipts = OpenReceipts(store)
-        self._reaching: asyncio.Task[bool] | None = None
+        self._using_worker: asyncio.Task[bool] | None = None
         self.pausing = Pausing(options.home.pause_path, lambda: self.host, self._on_rest)
         self.keeper = Keeper(self._kept(), options.settings.limits)
         self.restarts = False
@@ -330,12 +331,13 @@ class Node:
         await self.pausing.enforce()
         while not await self.pausing.ended(_FOLLOW_SECONDS):
             await self._ask_around()
+            await self.leaderboard.update()
         self.phase = "round"
 
     async def _on_rest(self) -> None:
         """Tell the swarm not to wait for us, leave the round, and wait no longer for a worker that will sleep."""
-        if self._reaching is not None:
-            self._reaching.cancel()
+        if self._using_worker is not None:
+            self._using_worker.cancel()
         if self.driver is not None:
             await self.driver.goodbye()
             self.driver.interrupt()
@@ -373,16 +375,22 @@ class Node:
 
     async def _reach(self, head: Commit) -> bool:
         """Bring the weights to the head; False if that has to be tried again, or the node rests from now on."""
+        return await self._unless_resting(self._bring_to(head))
+
+    async def _unless_resting(self, work: Coroutine[Any, Any, bool]) -> bool:
+        """Return what `work` with the worker says; False if the node rests, or begins to meanwhile: a worker that sleeps answers
+        only when the rest is over."""
         if self.pausing.reason:
+            work.close()
             return False
-        self._reaching = reaching = asyncio.ensure_future(self._bring_to(head))
+        self._using_worker = working = asyncio.ensure_future(work)
         try:
-            await asyncio.wait({reaching})
+            await asyncio.wait({working})
         finally:
-            self._reaching = None
-            if reaching.cancel():  # we are cancelled ourselves: nothing of it may go on behind
-                await asyncio.wait({reaching})
-        return not reaching.cancelled() and reaching.result()
+            self._using_worker = None
+            if working.cancel():  # we are cancelled ourselves: nothing of it may go on behind
+                await asyncio.wait({working})
+        return not working.cancelled() and working.result() and not self.pausing.reason
 
     async def _bring_to(self, head: Commit) -> bool:
         if self._witness is not None and head.parents and self.weights.base == head.base:
@@ -400,7 +408,7 @@ class Node:
     async def _account(self) -> None:
         """Account for every commit since the last time, and remember whom we know."""
         head = self.history.head
-        if not await self._reach(head) or not await self.accounting.account():
+        if not await self._reach(head) or not await self._unless_resting(self.accounting.account()):
             return
         known = sorted(self.network.peers.items())
         remembered.save_peers(self.store, (record.p2p for _, record in known))
