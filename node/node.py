@@ -316,7 +316,7 @@ class Node:
                     self._check_admission()
                     self.phase = "round"
                     await self._round(self.driver, self.history.head, train=self.options.trains)
-            self.phase = "serving"
+            self.phase = "serving" if self._is_over() else "leaving"
             stays = self.options.serves and self._leaves_after is None
             try:
                 async with asyncio.timeout(None if stays else self.event.rounds.view):
@@ -331,7 +331,6 @@ class Node:
         await self.pausing.enforce()
         while not await self.pausing.ended(_FOLLOW_SECONDS):
             await self._ask_around()
-            await self.leaderboard.update()
         self.phase = "round"
 
     async def _on_rest(self) -> None:
@@ -418,6 +417,11 @@ class Node:
         self.leaderboard.names = remember_names(self.store, named, credited)
         self.receipts.needed(snapshot.blob.digest for snapshot in self.store.snapshots())
         self.receipts.save()
+
+    @property
+    def leaves(self) -> bool:
+        """Whether it was asked to leave with the round that runs."""
+        return self._leaves_after is not None
 
     @property
     def warning(self) -> str:

@@ -261,7 +261,7 @@ async def test_a_node_leaves_after_as_many_rounds_as_wanted(desk: Desk, monkeypa
     monkeypatch.setattr(node.driver, "run", run)
     node.catch_up = SimpleNamespace(accept=accept)  # type: ignore[assignment]
     await node.rounds()
-    assert order == [("round", 0, True), ("round", 1, True), ("round", 2, True), ("serving", 3, False)]
+    assert order == [("round", 0, True), ("round", 1, True), ("round", 2, True), ("leaving", 3, False)]
     assert desk.settled == [1, 2, 3]
     assert node.commits_made == 2
     assert len(asyncio.all_tasks()) == 1
