@@ -217,3 +217,14 @@ async def test_paused_again_and_again_it_goes_on(loop: Callable[[], Loop]) -> No
         await turns()
         assert (world.brought[-1], world.ran[-1]) == (step[0].round, step[0].round)
     await world.stop()
+
+
+async def test_a_pause_keeps_the_reason_that_it_has_and_a_resume_says_whether_there_was_one(loop: Callable[[], Loop]) -> None:
+    world = loop()
+    ask = world.desk.requests
+    assert await ask["pause"]({"reason": "a film"}) == {"reason": "a film"}
+    assert await ask["pause"]({}) == {"reason": "a film"}
+    assert await ask["pause"]({"reason": "two films"}) == {"reason": "two films"}
+    assert await ask["resume"]({}) == {"reason": "", "was_paused": True}
+    assert await ask["resume"]({}) == {"reason": "", "was_paused": False}
+    await world.stop()
