@@ -16,6 +16,11 @@ def bytes_text(count: float) -> str:
     return f"{count / 1000:,.1f} TB"
 
 
+def counted(count: int, what: str) -> str:
+    """Return such as `1 thread`, `2 threads`."""
+    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
+
+
 def seconds_text(seconds: float) -> str:
     """Return such as `8 s`, `2 min 05 s`, `1 h 02 min`."""
     whole = max(0, round(seconds))

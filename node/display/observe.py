@@ -38,10 +38,13 @@ def observe(node: Node) -> NodeView:
         "addresses": node.addresses,
         "name": node.options.settings.name,
         "warning": node.warning,
+        "leaves": node.loop.leaves,
     }
     if node.driver is not None:
         view |= _round(node)
-    if node.pausing.reason:
+        if node.phase == "stopped":
+            view["message"] = "All is kept: `collab-node join`, or `seed`, goes on from here."
+    if node.pausing.reason and node.phase not in ("stopping", "stopped"):
         who = next(who for who in ("owner", "coordinators", "manners") if who in node.pausing.reasons)
         message = f"paused: {node.pausing.reason}"
         view |= {"paused": node.pausing.reason, "pauser": who, "phase": "paused", "message": message}

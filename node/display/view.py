@@ -16,7 +16,7 @@ class NodeView:
     (0 to 1) was this node's. `phase_seconds_left` and the losses are None while unknown. `message` is one line for people,
     `warning` one that tells what to mend, `paused` why the node rests, if it does, and `pauser` who has the reason: owner or
     manners. `losses` are those of the newest commits, oldest first; `rank` and `credit_…` this peer's in the history
-    (`credit_served` in bytes), `board` the first peers' names and samples.
+    (`credit_served` in bytes), `board` the first peers' names and samples. `leaves`: this round is its last.
     """
 
     event: str
@@ -37,6 +37,7 @@ class NodeView:
     pauser: str = ""
     announcements: tuple[str, ...] = ()
     decided: str = ""
+    leaves: bool = False
     step: int = 0
     steps: int = 0
     round_samples: int = 0
