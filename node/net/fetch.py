@@ -119,7 +119,7 @@ class BlobFetcher:
         first_sources = set(attempt.plan.sources.values())
         if len(first_sources) == 1 and attempt.fresh:
             peers = [peer for peer in peers if peer not in first_sources]
-            self._on_fault(first_sources.pop(), "wrong_bytes")
+            await self._accuse(attempt, first_sources.pop())
             suspects = {}
         for peer in peers:
             attempt.resume.remove()
@@ -132,10 +132,15 @@ class BlobFetcher:
             if await attempt.verified():
                 self._blame(suspects, await attempt.part_digests())
                 return
-            self._on_fault(peer, "wrong_bytes")
+            await self._accuse(attempt, peer)
             suspects = {part: entry for part, entry in suspects.items() if entry[0] != peer}
         attempt.resume.remove()
         raise NetworkError(f"no peer served the right bytes of blob {attempt.digest.hex()[:12]}")
+
+    async def _accuse(self, attempt: _Attempt, peer: str) -> None:
+        """Blame a peer whose blob has another hash, unless it is longer: then whoever told us the size is wrong, not the peer."""
+        if await attempt.ends_at(peer):
+            self._on_fault(peer, "wrong_bytes")
 
     def _blame(self, suspects: dict[int, tuple[str, bytes]], good: dict[int, tuple[str, bytes]]) -> None:
         for peer in sorted({peer for part, (peer, digest) in suspects.items() if good[part][1] != digest}):
@@ -242,18 +247,36 @@ class _Attempt:
 
     async def _request(self, part: Part, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         for _ in range(_BUSY_TRIES):
-            wire.write_frame(writer, blobs.encode_request(self.digest, part.offset, part.length))
-            await writer.drain()
-            async with asyncio.timeout(self._limits.stall):
-                status, length = blobs.HEADER.unpack(await reader.readexactly(blobs.HEADER.size))
+            status, length = await self._ask(part.offset, part.length, reader, writer)
             if status == Status.OK and length == part.length:
                 return
             if status == Status.ABSENT:
                 raise _Unhelpful(_ABSENT)
+            if status == Status.REFUSED:
+                raise _Unhelpful("refused")  # its blob may be shorter than we were told
             if status != Status.BUSY:
                 raise _PeerFault("malformed")
             await asyncio.sleep(_BUSY_SECONDS)
         raise _Unhelpful("busy")
+
+    async def _ask(
+        self, offset: int, length: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> tuple[int, int]:
+        """Ask for bytes, and return the answer's status and how many follow it."""
+        wire.write_frame(writer, blobs.encode_request(self.digest, offset, length))
+        await writer.drain()
+        async with asyncio.timeout(self._limits.stall):
+            status, follows = blobs.HEADER.unpack(await reader.readexactly(blobs.HEADER.size))
+        return status, follows
+
+    async def ends_at(self, peer: str) -> bool:
+        """Whether `peer` says that its blob has this size: it refuses the byte after the end."""
+        try:
+            async with self._stream(peer) as (reader, writer):
+                status, _ = await self._ask(self.size, 1, reader, writer)
+        except (_Unhelpful, OSError, EOFError):
+            return False
+        return status == Status.REFUSED
 
     async def _receive(self, descriptor: int, part: Part, reader: asyncio.StreamReader) -> None:
         offset, end = part.offset, part.offset + part.length
