@@ -174,9 +174,11 @@ def test_who_was_not_invited_does_not_close_training() -> None:
     history = History(invited)
     machine = RoundMachine(history, history.root.digest, identity(0), trains=True, payload_limit=1)
     machine.start(0.0)
-    words = {"event": invited.digest, "base": history.root.digest, "round": 0, "samples": 20, "steps": 10, "loss": 2.0, "rate": 1.0}
     for number in (5, 6):
-        progress = Progress(**words, trains=True, done=False, sequence=1)  # type: ignore[arg-type]
+        progress = Progress(
+            event=invited.digest, base=history.root.digest, round=0, samples=20, steps=10, loss=2.0, rate=1.0, trains=True,
+            done=False, sequence=1,
+        )  # fmt: skip
         assert machine.receive(Signed.seal(identity(number), progress), 1.0) == []
     assert machine.phase is Phase.TRAINING
 
