@@ -16,6 +16,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
+from weakref import WeakValueDictionary
 
 from . import blobs, wire
 from .blob_limits import BlobLimits
@@ -75,6 +76,7 @@ class BlobFetcher:
         self._on_fault = on_fault
         self._fetches = asyncio.Semaphore(limits.fetches)
         self._streams = asyncio.Semaphore(limits.streams)
+        self._of_peer: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
         self._locks: dict[bytes, asyncio.Lock] = {}
 
     async def fetch(self, digest: bytes, size: int, peers: Iterable[str], *, limit: int) -> Path:
@@ -94,6 +96,13 @@ class BlobFetcher:
             if not lock.locked():
                 self._locks.pop(digest, None)
 
+    @asynccontextmanager
+    async def _place(self, peer: str) -> AsyncIterator[None]:
+        """Wait until one more stream to `peer` may be open."""
+        own = self._of_peer.setdefault(peer, asyncio.Semaphore(self._limits.streams_of_peer))
+        async with own, self._streams:
+            yield
+
     def _stored(self, digest: bytes) -> Path | None:
         found = self._source.open(digest)
         return found[0] if found is not None and isinstance(found[0], Path) else None
@@ -106,7 +115,7 @@ class BlobFetcher:
             if not await attempt.verified():
                 await self._fetch_singly(attempt, [peer for peer in peers if peer not in dropped])
             attempt.resume.remove()
-            stored = self._sink.commit(digest, path)
+            stored = await asyncio.to_thread(self._sink.commit, digest, path)  # it hashes and syncs what may be gigabytes
         except DiskError:
             raise
         except OSError as error:
@@ -203,7 +212,7 @@ class _Attempt:
 
     async def _work(self, descriptor: int, peer: str, dropped: dict[str, str]) -> None:
         try:
-            async with self._fetcher._streams, self._stream(peer) as (reader, writer):
+            async with self._fetcher._place(peer), self._stream(peer) as (reader, writer):
                 while not self.plan.complete and peer not in dropped:
                     part = self.plan.take(peer, asyncio.get_running_loop().time())
                     if part is None:
