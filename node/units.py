@@ -54,3 +54,8 @@ def percent_text(share: float) -> str:
 def small_text(value: float) -> str:
     """Return a number of any size in four digits, such as `0.01234`, `1.2e-07`."""
     return f"{value:.4g}"
+
+
+def printable(message: str) -> str:
+    """Return a stranger's message without what could steer a terminal."""
+    return "".join(letter if letter.isprintable() or letter == "\n" else "\N{REPLACEMENT CHARACTER}" for letter in message)

@@ -10,6 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from ..errors import UserError, disk_errors
+from ..units import printable
 from . import INTERRUPTED
 
 
@@ -42,5 +43,5 @@ class Commands(TyperGroup):
 
 def _fail(lines: Sequence[str], code: int) -> None:
     for line in lines:
-        typer.echo(line, err=True)
+        typer.echo(printable(line), err=True)  # some say what a peer answered
     sys.exit(code)

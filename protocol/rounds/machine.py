@@ -22,7 +22,7 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Any, ClassVar
 
 from ..admission import SHUT_OUT, refusal
-from ..carried import Opened
+from ..carried import Opened, takes_part
 from ..commit import Commit
 from ..errors import LocalProtocolError, RemoteProtocolError
 from ..history import History
@@ -269,7 +269,11 @@ class RoundMachine:
     def _on_progress(self, signed: Signed, progress: Progress, now: float) -> None:
         if not self._is_here(signed.signer, progress.base, progress.round, now):
             return
-        if signed.signer in self.setting.in_force.banned or not self._presence.note(signed.signer, progress, now):
+        inner = self.setting.event.inner
+        if progress.samples > inner.steps * inner.batch:
+            raise RemoteProtocolError("implausible", f"{progress.samples} samples in a round")
+        counts = takes_part(self.setting.event, self.setting.ancestry, signed.signer)
+        if signed.signer in self.setting.in_force.banned or not self._presence.note(signed.signer, progress, now, counts=counts):
             return
         if progress.done or self.setting.event.rounds.target_samples:
             self._settle(now)
