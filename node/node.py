@@ -85,6 +85,7 @@ class Node:
         self.stop = asyncio.Event()
         self.held_out_loss: float | None = None
         self.commits_made = 0
+        self.deaths = 0
         self.metrics_port = 0
         self.trained_samples = 0
         self.addresses: tuple[str, ...] = ()
@@ -412,6 +413,11 @@ class Node:
         self.receipts.save()
 
     @property
+    def parts(self) -> dict[str, bool]:
+        """Which processes work; a worker that rests does what it should."""
+        return {**self.network.alive, "worker": self.host.supervisor.alive or bool(self.pausing.reason)}
+
+    @property
     def warning(self) -> str:
         """What the owner should mend; empty if nothing."""
         return "; ".join(text for text in (self.company.words, self._clock_warning) if text)
@@ -422,7 +428,9 @@ class Node:
             await asyncio.sleep(LOOK_SECONDS)
             if self.driver is not None and self.driver.machine is not None:
                 others = {member.peer for member in self.history.head.roster} - {self.identity.peer_id}
-                self.company.look(0 if self._is_over() else len(others), self.driver.machine.setting.silence)
+                if self._is_over() or self.history.in_force.paused:
+                    self.company.heard()  # nobody has anything to say
+                self.company.look(len(others), self.driver.machine.setting.silence)
 
     async def watch_disk(self) -> None:
         """Raise UserError when the disk is full: the parts that meet it would each try again, and nobody be told."""
@@ -518,6 +526,7 @@ class Node:
         if self.stop.is_set():
             return  # a terminal's Ctrl-C goes to p2pd too
         log.warning("a part died and is started again", part=name, why=reason)
+        self.deaths += 1
         self.metrics.health.restarted(name)
 
     def _on_clock_skew(self, ahead: float) -> None:

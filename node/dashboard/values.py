@@ -56,6 +56,8 @@ def node_values(view: NodeView) -> dict[str, Any]:
         "device": view.device,
         "announcements": list(view.announcements),
         "decided": view.decided,
+        "waits": view.waits,
+        "warning": view.warning,
     }
 
 

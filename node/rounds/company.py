@@ -40,4 +40,7 @@ class Company:
         if not self.alone:
             return ""
         since = seconds_text(self._now() - self._heard_at)
-        return f"alone: no other node was heard for {since}; check the network; the work is kept, and handed in when it is back"
+        return (
+            f"alone: no other node was heard for {since}; check the network, or ask whether they stopped; "
+            "the work is kept, and handed in when it is back"
+        )

@@ -116,7 +116,7 @@ def test_gates_tags_and_names_are_shown(tmp_path: Path) -> None:
     (gate,) = state.values["gates"]
     assert gate == {"name": "greets", "kind": "exact", "rounds": True, "refused": 1, "run": 0, "passed": 0, "newest": ""}
     assert state.tables["tested"] == {"1": {"round": 1, "results": [], "kept_out": {"greets": 1}}}
-    assert state.values["reasons"] == {"with it the gate greets failed": 1}
+    assert state.values["reasons"] == {"the candidate with it failed the gate greets": 1}
     assert state.values["tags"] == {"v1": chain.head.digest.hex()}
     assert state.tables["peers"][ME]["name"] == "Rabi"
 
