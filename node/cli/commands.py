@@ -29,7 +29,8 @@ class Commands(TyperGroup):
         except UserError as error:
             _fail(error.lines(), error.exit_code)
         except typer.TyperException as error:
-            _fail([f"error: {error.format_message()}", f"hint: {self._help_hint(error)}"], error.exit_code)
+            said = error.format_message()  # nothing where the help was shown, for want of a command
+            _fail([f"error: {said}", f"hint: {self._help_hint(error)}"] if said else [], error.exit_code)
         except FileNotFoundError as error:  # where nothing can be made, such as /proc
             _fail([f"error: {error.filename}: no such file or folder", "hint: check the place"], 1)
         except (typer.Abort, KeyboardInterrupt):
