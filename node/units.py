@@ -51,6 +51,11 @@ def percent_text(share: float) -> str:
     return "<0.1%" if 0 < share < 0.0005 else f"{100 * share:.1f}%"
 
 
+def number_text(count: int, one: str, many: str = "") -> str:
+    """Return such as `1 round`, `2,000 rounds`; `many` where that is not `one` with an s."""
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
 def small_text(value: float) -> str:
     """Return a number of any size in four digits, such as `0.01234`, `1.2e-07`."""
     return f"{value:.4g}"

@@ -104,6 +104,8 @@ def changes(before: NodeView | None, after: NodeView) -> Iterator[tuple[str, dic
         message = after.message if after.message != after.phase else None
         loss = None if after.loss is None else round(after.loss, 4)
         yield after.phase, {"round": after.round + 1, "loss": loss, "message": message}
+    if after.waits and (before is None or not before.waits):
+        yield "waiting", {"round": after.round + 1, "message": after.waits}
     if before is not None and after.peers != before.peers:
         yield "peers", {"peers": after.peers, "gossip": after.gossip_peers}
     if before is not None and after.restarts > before.restarts:

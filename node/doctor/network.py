@@ -34,6 +34,7 @@ def network_findings(probed: Mapping[str, Any]) -> Iterator[Finding]:
     known = int(probed["dht"])
     filling = "" if known else "it fills when the first peer is there"
     yield Finding("DHT", "ok" if known else "note", f"{counted(known, 'node')} in the routing table", filling)
+    yield from _silence(probed)
     yield clock_finding(probed["clock_ahead"], "the peers'")
     yield from _speed(probed)
 
@@ -43,6 +44,16 @@ def _parts(alive: Mapping[str, bool]) -> Iterator[Finding]:
     advice = "they are started again by themselves; `collab-node logs` says why they end" if dead else ""
     text = f"not running: {', '.join(dead)}" if dead else f"running: {', '.join(sorted(alive))}"
     yield Finding("processes", "bad" if dead else "ok", text, advice)
+
+
+def _silence(probed: Mapping[str, Any]) -> Iterator[Finding]:
+    """Say who is not heard, and what the round waits for."""
+    if probed.get("alone"):
+        advice = "ask whether they stopped; if not, look at this machine's cable, router and firewall"
+        yield Finding("company", "note", str(probed["alone"]).split(";")[0], advice)
+    if probed.get("waits"):
+        advice = "ask for what is missing: `collab-node event invite` makes a line to send, `collab-node join` trains"
+        yield Finding("round", "note", str(probed["waits"]), advice)
 
 
 def reachability(addresses: Sequence[str], setting: str, host: str) -> Finding:

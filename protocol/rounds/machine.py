@@ -112,6 +112,20 @@ class RoundMachine:
         return self._presence.present(self._now)
 
     @property
+    def committee_here(self) -> int:
+        """How many members of the committee that decides now were heard of lately, this node included."""
+        here = self.present | {self.setting.me}
+        return sum(member in here for member in self.poll.voting.committee().members)
+
+    @property
+    def lacking(self) -> int:
+        """How many contributions a merge still needs after the time for them is up: the round waits for them, however long."""
+        closes = self.closes_at
+        if self.phase is not Phase.COLLECTING or self.setting.is_over or closes is None or self._now < closes:
+            return 0
+        return self._gathering.lacking(checked=self.poll.is_member)
+
+    @property
     def own_progress(self) -> Progress:
         """What we have to say of our own training."""
         return self._progress(done=self._closed_at is not None)

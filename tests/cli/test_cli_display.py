@@ -47,6 +47,8 @@ def test_a_line_of_log_for_each_thing_that_happens() -> None:
     assert events(None, VIEW) == ["node", "commit", "catching_up"]
     assert events(VIEW, replace(VIEW, step=15, loss=3.0)) == []
     assert events(VIEW, replace(VIEW, commit="ff" * 32, round=13)) == ["commit"]
+    waits = replace(VIEW, waits="a merge needs 2 contributions")
+    assert (events(VIEW, waits), events(waits, waits)) == (["waiting"], [])
     assert events(VIEW, replace(VIEW, phase="voting", peers=4, restarts=2)) == ["voting", "peers", "restarted"]
 
 

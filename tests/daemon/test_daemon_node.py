@@ -21,16 +21,18 @@ from collab.node.daemon import _until
 from collab.node.display.observe import observe
 from collab.node.errors import NothingToDo, UserError
 from collab.node.hosting import disk
+from collab.node.hosting.pausing import Pausing
 from collab.node.net.errors import NetworkError
 from collab.node.net.gossip import GossipMessage
 from collab.node.net.rpc import Rpc
 from collab.node.processes.ipc import ChannelClosed, RemoteFailure
-from collab.node.rounds import loop
+from collab.node.rounds import company, loop
+from collab.node.rounds.company import Company
 from collab.node.rounds.driver import Finalised, Overtaken
 from collab.node.rounds.fetching import Unavailable
 from collab.node.rounds.weights import StateMismatch
 from collab.node.store import behind
-from collab.protocol.amendments import Close
+from collab.protocol.amendments import Close, Pause
 from collab.protocol.commit import Commit
 from collab.protocol.errors import RemoteProtocolError
 from collab.protocol.event import Rounds
@@ -309,6 +311,41 @@ async def test_a_clock_that_is_off_is_told_until_it_is_right(desk: Desk, monkeyp
     await turns()
     watch.cancel()
     assert node.warning == ""
+
+
+async def test_a_node_that_rests_with_its_swarm_is_not_alone(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    desk.make_ready()
+    desk.take(*CHAIN)
+    node, now = desk.node, [0.0]
+    node.driver = cast(Any, SimpleNamespace(machine=SimpleNamespace(setting=SimpleNamespace(silence=10.0))))
+    node.company = Company(lambda: now[0])
+    now[0] = 100.0
+    monkeypatch.setattr(company, "_LOOK_SECONDS", 0.0)
+
+    async def looked() -> str:
+        watch = asyncio.create_task(company.keep_company(node))
+        await turns()
+        watch.cancel()
+        return node.company.words
+
+    assert (await looked()).startswith("alone:")
+    node.history.amendments.add(*chain(Pause(), manifest=EVENT))
+    assert await looked() == ""
+
+
+async def test_a_worker_that_rests_does_what_it_should(desk: Desk) -> None:
+    assert not desk.node.parts["worker"]
+    host = cast(Any, SimpleNamespace(rest=lambda: asyncio.sleep(0)))
+    desk.node.pausing = Pausing(desk.node.options.home.path / "note", lambda: host, lambda: asyncio.sleep(0))
+    await desk.node.pausing.pause("coordinators", "a look")
+    assert desk.node.parts["worker"]
+
+
+def test_every_part_that_died_is_counted(desk: Desk) -> None:
+    desk.make_ready()
+    for part in ("worker", "sidecar"):
+        desk.node._on_death(part, "ended with -9")
+    assert observe(desk.node).restarts == 2
 
 
 async def test_a_disk_that_fills_up_ends_the_node(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:

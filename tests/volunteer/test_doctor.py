@@ -55,6 +55,9 @@ def test_what_is_wrong_says_what_to_do() -> None:
     assert found["processes"].text == "not running: p2pd"
     assert found["clock"].text == "10 min 00 s behind the peers'"
     assert all(finding.advice for finding in found.values() if finding.state in ("bad", "note"))
+    silent = by_name(alone="alone: no other node was heard for 28 s; check the network", waits="a merge needs 2 contributions")
+    assert silent["company"].text == "alone: no other node was heard for 28 s"
+    assert "`collab-node event invite`" in silent["round"].advice
     assert by_name(upload=None)["bandwidth"].state == "unknown"
     assert worst(list(found.values())) == 1
 
