@@ -49,10 +49,11 @@ from .rounds.accounting import Accounting
 from .rounds.catch_up import CatchUp, HistoryServer, fetch_manifest, restore_history
 from .rounds.company import Company
 from .rounds.contributing import Contributor
-from .rounds.driver import RoundDriver, RoundTools
+from .rounds.driver import RoundDriver
 from .rounds.fetching import Fetcher, Unavailable
 from .rounds.loop import RoundLoop
 from .rounds.own_training import OwnTraining
+from .rounds.tools import RoundTools
 from .rounds.weights import Weights
 from .store import behind
 from .store.store import Store
@@ -78,6 +79,7 @@ class Node:
         self.phase = "starting"
         self.stop = asyncio.Event()
         self.held_out_loss: float | None = None
+        self.deaths = 0
         self.metrics_port = 0
         self.addresses: tuple[str, ...] = ()
         self._admission: bytes | TokenProof | None = None
@@ -225,7 +227,7 @@ class Node:
         await asyncio.gather(self.host.start(request), self._learn_history())
         self.options.home.ensure_space(_BYTES_A_PARAMETER * self.host.opened.parameters)
         self.driver = RoundDriver(self._tools())
-        self.witness = Witness(self.event, self.identity, self.history, self.store, self.driver.gatekeeper)
+        self.witness = Witness(self.event, self.identity, self.history, self.store, self.driver.work.gatekeeper)
         self._remember_invite()
         self.hearing.hand_over(self.driver)
         await self.effects.publish_pending()
@@ -289,6 +291,11 @@ class Node:
             self.driver.resume()
 
     @property
+    def parts(self) -> dict[str, bool]:
+        """Which processes work; a worker that rests does what it should."""
+        return {**self.network.alive, "worker": self.host.supervisor.alive or bool(self.pausing.reason)}
+
+    @property
     def warning(self) -> str:
         """What the owner should mend; empty if nothing."""
         return "; ".join(text for text in (self.company.words, self._clock_warning) if text)
@@ -313,6 +320,7 @@ class Node:
         if self.stop.is_set():
             return  # a terminal's Ctrl-C goes to p2pd too
         log.warning("a part died and is started again", part=name, why=reason)
+        self.deaths += 1
         self.metrics.health.restarted(name)
 
     def _on_clock_skew(self, ahead: float) -> None:
