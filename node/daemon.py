@@ -6,6 +6,7 @@ import asyncio
 import os
 import platform
 import signal
+import stat
 import time
 from collections.abc import Coroutine
 from contextlib import suppress
@@ -88,6 +89,7 @@ async def _run(node: Node) -> int:
                     await _live(node, stop)
                 finally:
                     showing.cancel()
+                    node.phase = "stopped"
                     display.show(observe(node))
     finally:
         if server is not None:
@@ -161,7 +163,10 @@ async def _farewell(node: Node) -> None:
 
 
 def _stop_on_signals(stop: asyncio.Event) -> None:
-    """Ctrl-C or SIGTERM once: stop in order. Twice: at once, with all children: a p2pd that just starts would not notice."""
+    """Ctrl-C or SIGTERM once: stop in order. Twice: at once, with all children: a p2pd that just starts would not notice.
+
+    The end of the terminal is no Ctrl-C: it may be told of twice, and is to be left in order all the same.
+    """
 
     def on_signal() -> None:
         if stop.is_set():
@@ -172,9 +177,24 @@ def _stop_on_signals(stop: asyncio.Event) -> None:
         log.info("stopping; press Ctrl-C again to stop at once")
         stop.set()
 
+    def on_hangup() -> None:
+        _let_go_of_terminal()
+        log.info("stopping: the terminal was closed")
+        stop.set()
+
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, on_signal)
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup
+        loop.add_signal_handler(signal.SIGHUP, on_hangup)
+
+
+def _let_go_of_terminal() -> None:
+    """Show and log nowhere what a terminal that is gone cannot take any more; a file goes on being written."""
+    with open(os.devnull, "r+b") as nowhere:
+        for descriptor in range(3):
+            if stat.S_ISCHR(os.fstat(descriptor).st_mode):
+                os.dup2(nowhere.fileno(), descriptor)
 
 
 __all__ = ["UserError", "run_node"]

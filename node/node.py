@@ -79,6 +79,7 @@ class Node:
         self.phase = "starting"
         self.stop = asyncio.Event()
         self.held_out_loss: float | None = None
+        self.deaths = 0
         self.metrics_port = 0
         self.addresses: tuple[str, ...] = ()
         self._admission: bytes | TokenProof | None = None
@@ -290,6 +291,11 @@ class Node:
             self.driver.resume()
 
     @property
+    def parts(self) -> dict[str, bool]:
+        """Which processes work; a worker that rests does what it should."""
+        return {**self.network.alive, "worker": self.host.supervisor.alive or bool(self.pausing.reason)}
+
+    @property
     def warning(self) -> str:
         """What the owner should mend; empty if nothing."""
         return "; ".join(text for text in (self.company.words, self._clock_warning) if text)
@@ -314,6 +320,7 @@ class Node:
         if self.stop.is_set():
             return  # a terminal's Ctrl-C goes to p2pd too
         log.warning("a part died and is started again", part=name, why=reason)
+        self.deaths += 1
         self.metrics.health.restarted(name)
 
     def _on_clock_skew(self, ahead: float) -> None:

@@ -16,6 +16,11 @@ def bytes_text(count: float) -> str:
     return f"{count / 1000:,.1f} TB"
 
 
+def counted(count: int, what: str) -> str:
+    """Return such as `1 thread`, `2 threads`."""
+    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
+
+
 def seconds_text(seconds: float) -> str:
     """Return such as `8 s`, `2 min 05 s`, `1 h 02 min`."""
     whole = max(0, round(seconds))
@@ -46,6 +51,16 @@ def percent_text(share: float) -> str:
     return "<0.1%" if 0 < share < 0.0005 else f"{100 * share:.1f}%"
 
 
+def number_text(count: int, one: str, many: str = "") -> str:
+    """Return such as `1 round`, `2,000 rounds`; `many` where that is not `one` with an s."""
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
 def small_text(value: float) -> str:
     """Return a number of any size in four digits, such as `0.01234`, `1.2e-07`."""
     return f"{value:.4g}"
+
+
+def printable(message: str) -> str:
+    """Return a stranger's message without what could steer a terminal."""
+    return "".join(letter if letter.isprintable() or letter == "\n" else "\N{REPLACEMENT CHARACTER}" for letter in message)

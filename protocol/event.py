@@ -13,7 +13,7 @@ from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, mod
 
 from .gates import EventGate, Gates, check_names
 from .identity import PeerId
-from .record import Count, Digest, Finite, Record, Word
+from .record import Count, Digest, Finite, Moment, Record, Word
 
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Momentum = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]
@@ -260,7 +260,7 @@ class EventManifest(EventDraft):
 
     format: Literal[1] = 1
     coordinator: PeerId
-    created: Count
+    created: Moment
     start: Start
 
     @model_validator(mode="after")

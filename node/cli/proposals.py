@@ -105,9 +105,9 @@ def review(
     from ..history.revisions import find_commit
     from ..proposals.board import find_proposals, keep, read_file
     from ..proposals.conflicts import compare
-    from ..proposals.merged import printable
     from ..proposals.printing import proposal_fields, proposals_table
     from ..store import Store
+    from ..units import printable
 
     _, folder = event_of(home, config, event)
     manifest = folder.manifest().open()

@@ -45,7 +45,10 @@ class Company:
         if not self.alone:
             return ""
         since = seconds_text(self._now() - self._heard_at)
-        return f"alone: no other node was heard for {since}; check the network; the work is kept, and handed in when it is back"
+        return (
+            f"alone: no other node was heard for {since}; check the network, or ask whether they stopped; "
+            "the work is kept, and handed in when it is back"
+        )
 
 
 async def keep_company(node: Node) -> None:
@@ -54,4 +57,6 @@ async def keep_company(node: Node) -> None:
         await asyncio.sleep(_LOOK_SECONDS)
         if node.driver is not None and node.driver.machine is not None:
             others = {member.peer for member in node.history.head.roster} - {node.identity.peer_id}
-            node.company.look(0 if node.is_over else len(others), node.driver.machine.setting.silence)
+            if node.is_over or node.history.in_force.paused:
+                node.company.heard()  # nobody has anything to say
+            node.company.look(len(others), node.driver.machine.setting.silence)

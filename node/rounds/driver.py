@@ -33,7 +33,7 @@ _INBOX = 8192
 # Anyone could have written the named signer into such a message.
 _NOT_THE_SIGNERS = frozenset({"bad_signature", "unknown_kind"})
 _CONTRIBUTE = "contribute"
-_CATCH_UP = "catch up"
+_CATCH_UP = "catch up from "
 
 
 @dataclass(frozen=True)
@@ -268,9 +268,9 @@ class RoundDriver:
 
     def _ask(self, peer: str) -> None:
         """Ask a peer that speaks of an unknown commit for its history, but not again and again, nor everybody at once."""
-        running = sum(task.get_name() == _CATCH_UP for task in self._tasks)
-        if self._asking.may_ask(peer, running, _now()):
-            self._spawn(self._catch_up(peer), _CATCH_UP)
+        name, running = _CATCH_UP + peer, {task.get_name() for task in self._tasks if task.get_name().startswith(_CATCH_UP)}
+        if name not in running and self._asking.may_ask(peer, len(running), _now()):
+            self._spawn(self._catch_up(peer), name)
 
     async def _catch_up(self, peer: str) -> Input:
         await self.work.catch_up(peer)

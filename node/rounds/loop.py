@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
@@ -32,7 +33,7 @@ class RoundLoop:
     def __init__(self, node: Node) -> None:
         self.commits_made = 0
         self._node = node
-        self._reaching: asyncio.Task[bool] | None = None
+        self._using_worker: asyncio.Task[bool] | None = None
         self._leaves_after: int | None = None
 
     async def run(self) -> None:
@@ -50,8 +51,8 @@ class RoundLoop:
                     node.check_admission()
                     node.phase = "round"
                     await self._round(node.driver, node.history.head, train=node.options.trains)
-            node.phase = "serving"
-            stays = node.options.serves and self._leaves_after is None
+            node.phase = "serving" if node.is_over else "leaving"
+            stays = node.options.serves and not self.leaves
             try:
                 async with asyncio.timeout(None if stays else node.event.rounds.view):
                     while self._is_enough():  # until the event is extended
@@ -77,8 +78,8 @@ class RoundLoop:
 
     async def on_rest(self) -> None:
         """Tell the swarm not to wait for us, leave the round, and wait no longer for a worker that will sleep."""
-        if self._reaching is not None:
-            self._reaching.cancel()
+        if self._using_worker is not None:
+            self._using_worker.cancel()
         if self._node.driver is not None:
             await self._node.driver.goodbye()
             self._node.driver.interrupt()
@@ -98,6 +99,11 @@ class RoundLoop:
             await node.host.use(lambda worker: worker.stop_training())
         return limit
 
+    @property
+    def leaves(self) -> bool:
+        """Whether it was asked to leave with the round that runs."""
+        return self._leaves_after is not None
+
     async def _round(self, driver: RoundDriver, head: Commit, *, train: bool) -> None:
         outcome = await driver.run(head, train=train)
         if isinstance(outcome, Finalised) and self._node.history.head is head:
@@ -114,16 +120,23 @@ class RoundLoop:
 
     async def _reach(self, head: Commit) -> bool:
         """Bring the weights to the head; False if that has to be tried again, or the node rests from now on."""
-        if self._node.pausing.reason:
+        return await self._unless_resting(self._bring_to(head))
+
+    async def _unless_resting(self, work: Coroutine[Any, Any, bool]) -> bool:
+        """Return what `work` with the worker says; False if the node rests, or begins to meanwhile: a worker that sleeps answers
+        only when the rest is over."""
+        pausing = self._node.pausing
+        if pausing.reason:
+            work.close()
             return False
-        self._reaching = reaching = asyncio.ensure_future(self._bring_to(head))
+        self._using_worker = working = asyncio.ensure_future(work)
         try:
-            await asyncio.wait({reaching})
+            await asyncio.wait({working})
         finally:
-            self._reaching = None
-            if reaching.cancel():  # we are cancelled ourselves: nothing of it may go on behind
-                await asyncio.wait({reaching})
-        return not reaching.cancelled() and reaching.result()
+            self._using_worker = None
+            if working.cancel():  # we are cancelled ourselves: nothing of it may go on behind
+                await asyncio.wait({working})
+        return not working.cancelled() and working.result() and not pausing.reason
 
     async def _bring_to(self, head: Commit) -> bool:
         node = self._node
@@ -142,7 +155,7 @@ class RoundLoop:
     async def _account(self) -> None:
         """Account for every commit since the last time, and remember whom we know."""
         node, head = self._node, self._node.history.head
-        if not await self._reach(head) or not await node.accounting.account():
+        if not await self._reach(head) or not await self._unless_resting(node.accounting.account()):
             return
         known = sorted(node.network.peers.items())
         remembered.save_peers(node.store, (record.p2p for _, record in known))

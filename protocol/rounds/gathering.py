@@ -36,9 +36,13 @@ class Gathering:
 
     def has_enough(self, *, checked: bool) -> bool:
         """Say whether there is enough to merge; a node that checks no payloads goes by what was not refused."""
+        return self.lacking(checked=checked) == 0
+
+    def lacking(self, *, checked: bool) -> int:
+        """Return how many contributions there are too few for a merge."""
         counted = [claim for claim in self._pool if self._counts(claim, checked=checked)]
         late = self._late(claim for claim in counted if not claim.fails_a_gate)
-        return len(counted) - len(late) >= self._setting.event.rounds.min_contributors
+        return max(0, self._setting.event.rounds.min_contributors - (len(counted) - len(late)))
 
     @staticmethod
     def _counts(claim: Claim, *, checked: bool) -> bool:

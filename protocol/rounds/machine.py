@@ -22,7 +22,7 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Any, ClassVar
 
 from ..admission import SHUT_OUT, refusal
-from ..carried import Opened
+from ..carried import Opened, takes_part
 from ..commit import Commit
 from ..errors import LocalProtocolError, RemoteProtocolError
 from ..history import History
@@ -110,6 +110,20 @@ class RoundMachine:
     def present(self) -> frozenset[PeerId]:
         """The peers that were heard of lately on this base, whether they train or not."""
         return self._presence.present(self._now)
+
+    @property
+    def committee_here(self) -> int:
+        """How many members of the committee that decides now were heard of lately, this node included."""
+        here = self.present | {self.setting.me}
+        return sum(member in here for member in self.poll.voting.committee().members)
+
+    @property
+    def lacking(self) -> int:
+        """How many contributions a merge still needs after the time for them is up: the round waits for them, however long."""
+        closes = self.closes_at
+        if self.phase is not Phase.COLLECTING or self.setting.is_over or closes is None or self._now < closes:
+            return 0
+        return self._gathering.lacking(checked=self.poll.is_member)
 
     @property
     def own_progress(self) -> Progress:
@@ -269,7 +283,11 @@ class RoundMachine:
     def _on_progress(self, signed: Signed, progress: Progress, now: float) -> None:
         if not self._is_here(signed.signer, progress.base, progress.round, now):
             return
-        if signed.signer in self.setting.in_force.banned or not self._presence.note(signed.signer, progress, now):
+        inner = self.setting.event.inner
+        if progress.samples > inner.steps * inner.batch:
+            raise RemoteProtocolError("implausible", f"{progress.samples} samples in a round")
+        counts = takes_part(self.setting.event, self.setting.ancestry, signed.signer)
+        if signed.signer in self.setting.in_force.banned or not self._presence.note(signed.signer, progress, now, counts=counts):
             return
         if progress.done or self.setting.event.rounds.target_samples:
             self._settle(now)

@@ -43,11 +43,10 @@ class Watched:
         network = SimpleNamespace(
             peers={"a": None, "b": None}, gossip_peers={"a"}, host=SimpleNamespace(banned={"c"}, connections=self._connections),
             gossip=SimpleNamespace(stats=self._stats), directory=SimpleNamespace(size=5),
-            alive={"p2pd": True, "dht": True, "sidecar": False},
         )  # fmt: skip
         self.node: Any = SimpleNamespace(
             driver=self.bench.driver, metrics=self.metrics, network=network, store=self.bench.store,
-            host=SimpleNamespace(supervisor=SimpleNamespace(alive=True)),
+            parts={"p2pd": True, "dht": True, "sidecar": False, "worker": True},
             options=SimpleNamespace(folder=SimpleNamespace(store_path=folder), home=SimpleNamespace(path=folder)),
         )  # fmt: skip
 

@@ -4,43 +4,35 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
 from dataclasses import replace
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 from amendments.samples import chain
-from daemon.drivekit import EVENT, Bench, trained
+from daemon.drivekit import EVENT, trained
 from daemon.kit import FakeRpc, Internet, helped, line
+from daemon.nodekit import CHAIN, Desk, turns
 from rounds.worlds import event, identity
 
 from collab.node.clock_skew import ClockSkew
-from collab.node.control.requests import requests
-from collab.node.credit.leaderboard import Leaderboard
 from collab.node.credit.receipts import OpenReceipts
 from collab.node.daemon import _until
 from collab.node.display.observe import observe
 from collab.node.errors import NothingToDo, UserError
-from collab.node.gates.sharing import Sharing
-from collab.node.home import Home
 from collab.node.hosting import disk
-from collab.node.metrics.metrics import Metrics
+from collab.node.hosting.pausing import Pausing
 from collab.node.net.errors import NetworkError
 from collab.node.net.gossip import GossipMessage
 from collab.node.net.rpc import Rpc
-from collab.node.node import Node
-from collab.node.options import NodeOptions
 from collab.node.processes.ipc import ChannelClosed, RemoteFailure
-from collab.node.rounds import loop
-from collab.node.rounds.catch_up import restore_history
+from collab.node.rounds import company, loop
+from collab.node.rounds.company import Company
 from collab.node.rounds.driver import Finalised, Overtaken
 from collab.node.rounds.fetching import Unavailable
 from collab.node.rounds.weights import StateMismatch
-from collab.node.settings import Settings
-from collab.node.store import Store, behind
-from collab.protocol.amendments import Close
+from collab.node.store import behind
+from collab.protocol.amendments import Close, Pause
 from collab.protocol.commit import Commit
 from collab.protocol.errors import RemoteProtocolError
 from collab.protocol.event import Rounds
@@ -48,66 +40,6 @@ from collab.protocol.invite import Invite
 from collab.protocol.manifest import SignedManifest
 from collab.protocol.messages import Signed, VerdictNotice
 from collab.protocol.record import sha256
-
-CHAIN = line(4, EVENT)
-
-
-class Desk:
-    """A node whose worker and round are the driver bench's."""
-
-    def __init__(self, folder: Path) -> None:
-        self.bench = Bench(folder / "bench")
-        self.bench.trains_at_once = False
-        self.store = Store.open(folder / "store")
-        options = NodeOptions(home=Home(folder / "home"), settings=Settings(host="127.0.0.1"), event=EVENT.digest)
-        self.node = Node(options, identity(0), self.store, Metrics())
-        self.requests = requests(self.node, self.node.stop)
-        self.settled: list[int] = []
-        self.losses: list[float | Exception] = [2.25]
-
-    def make_ready(self) -> None:
-        """Do what `learn` and `prepare` do, without a network and a worker."""
-        fakes: Any = SimpleNamespace(
-            host=SimpleNamespace(
-                opened=SimpleNamespace(device="cpu", tokens_per_sample=16), use=self._use, supervisor=SimpleNamespace(alive=True)
-            ),
-            weights=SimpleNamespace(bring_to=self._bring_to, base=None),
-            contributor=SimpleNamespace(settle=self._settle, unsettled_since=lambda: None, outstanding=list),
-        )
-        node = self.node
-        node.event = EVENT
-        node.history = restore_history(EVENT, self.store)
-        node.leaderboard = Leaderboard(EVENT, self.store, node.receipts.needed_by)
-        node.sharing = Sharing(identity(0), node.history, self.store, node.publish)
-        node.host, node.weights, node.contributor = fakes.host, fakes.weights, fakes.contributor
-        node.driver = self.bench.driver
-
-    def take(self, *steps: Any) -> None:
-        for commit, certificate in steps:
-            self.node.history.add(commit, certificate)
-            self.store.add_commit(commit, certificate)
-        self.store.set_head(self.node.history.head.digest)
-
-    async def _use(self, call: Any) -> Any:
-        loss = self.losses.pop(0)
-        if isinstance(loss, Exception):
-            raise loss
-        return SimpleNamespace(loss=loss)
-
-    async def _bring_to(self, commit: Commit) -> None:
-        await asyncio.sleep(0)
-
-    async def _settle(self, commit: Commit) -> int:
-        self.settled.append(commit.round)
-        return 10
-
-
-@pytest.fixture
-async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
-    made = Desk(tmp_path)
-    yield made
-    made.store.close()
-    made.bench.store.close()
 
 
 def accepted(desk: Desk) -> float | None:
@@ -166,11 +98,6 @@ def test_only_who_shares_its_metrics_says_where_they_are(desk: Desk, shared: boo
     assert node._standing().metrics_port == (9464 if shared else 0)
     desk.make_ready()
     assert node._standing().metrics_port == (9464 if shared else 0)
-
-
-async def turns() -> None:
-    for _ in range(20):
-        await asyncio.sleep(0)
 
 
 # Requests
@@ -337,7 +264,7 @@ async def test_a_node_leaves_after_as_many_rounds_as_wanted(desk: Desk, monkeypa
     monkeypatch.setattr(node.driver, "run", run)
     node.catch_up = SimpleNamespace(accept=accept)  # type: ignore[assignment]
     await node.loop.run()
-    assert order == [("round", 0, True), ("round", 1, True), ("round", 2, True), ("serving", 3, False)]
+    assert order == [("round", 0, True), ("round", 1, True), ("round", 2, True), ("leaving", 3, False)]
     assert desk.settled == [1, 2, 3]
     assert node.loop.commits_made == 2
     assert len(asyncio.all_tasks()) == 1
@@ -384,6 +311,41 @@ async def test_a_clock_that_is_off_is_told_until_it_is_right(desk: Desk, monkeyp
     await turns()
     watch.cancel()
     assert node.warning == ""
+
+
+async def test_a_node_that_rests_with_its_swarm_is_not_alone(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    desk.make_ready()
+    desk.take(*CHAIN)
+    node, now = desk.node, [0.0]
+    node.driver = cast(Any, SimpleNamespace(machine=SimpleNamespace(setting=SimpleNamespace(silence=10.0))))
+    node.company = Company(lambda: now[0])
+    now[0] = 100.0
+    monkeypatch.setattr(company, "_LOOK_SECONDS", 0.0)
+
+    async def looked() -> str:
+        watch = asyncio.create_task(company.keep_company(node))
+        await turns()
+        watch.cancel()
+        return node.company.words
+
+    assert (await looked()).startswith("alone:")
+    node.history.amendments.add(*chain(Pause(), manifest=EVENT))
+    assert await looked() == ""
+
+
+async def test_a_worker_that_rests_does_what_it_should(desk: Desk) -> None:
+    assert not desk.node.parts["worker"]
+    host = cast(Any, SimpleNamespace(rest=lambda: asyncio.sleep(0)))
+    desk.node.pausing = Pausing(desk.node.options.home.path / "note", lambda: host, lambda: asyncio.sleep(0))
+    await desk.node.pausing.pause("coordinators", "a look")
+    assert desk.node.parts["worker"]
+
+
+def test_every_part_that_died_is_counted(desk: Desk) -> None:
+    desk.make_ready()
+    for part in ("worker", "sidecar"):
+        desk.node._on_death(part, "ended with -9")
+    assert observe(desk.node).restarts == 2
 
 
 async def test_a_disk_that_fills_up_ends_the_node(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -496,18 +458,3 @@ async def test_a_notice_of_verdicts_is_for_the_store_not_for_the_round(desk: Des
     assert node.network.traffic.messages["received_verdicts"] == 2
     assert desk.bench.driver._inbox.qsize() == 0
     assert list(node.hearing._heard) == []
-
-
-async def test_a_node_that_rests_waits_no_longer_for_its_worker(desk: Desk) -> None:
-    desk.make_ready()
-    node, asked = desk.node, asyncio.Event()
-
-    async def never(target: Commit, *, carry: bool = True) -> None:
-        asked.set()
-        await asyncio.Event().wait()
-
-    node.weights.bring_to = never  # type: ignore[method-assign]
-    reached = asyncio.ensure_future(node.loop._reach(node.history.head))
-    await asked.wait()
-    await node.loop.on_rest()
-    assert await reached is False

@@ -126,3 +126,10 @@ def test_modules_build_on_an_exported_release(do: Callable[..., str], told: Told
     do("module", "pack", tmp_path / "head", "--index", tmp_path / "index")
     found = CliRunner().invoke(app, ["add", "head", "--index", str(tmp_path / "index"), "--dir", str(tmp_path), "--json"])
     assert [row["name"] for row in json.loads(found.stdout)["packages"]] == ["head", "sample"]
+
+
+def test_a_releases_words_steer_no_terminal(do: Callable[..., str]) -> None:
+    do("release", "@1", "-m", "new\x1b[2J\n\x1b]0;owned\x07 words")
+    for words in (("releases", "list"), ("releases", "show", "1.0.0")):
+        assert "new" in do(*words)
+        assert not any(letter in do(*words) for letter in "\x1b\x07")
