@@ -120,7 +120,7 @@ def test_several_coordinators_sign_a_draft_one_after_the_other(run: Run, homes: 
     ("words", "error"),
     [
         (("ban", PEER[0]), "error: this cannot be decided: a coordinator cannot be banned"),
-        (("ban", "nobody"), "error: 'nobody' is no peer id, nor the end of one that takes part"),
+        (("ban", "nobody"), "error: 'nobody' is no peer id, nor the end or the name of one that takes part"),
         (("ban", PEER[3], "--reason", "x" * 201), "error: reason: String should have at most 200 characters"),
         (("open",), "error: this cannot be decided: the event is not paused"),
         (("admit", PEER[3]), "error: this cannot be decided: this peer may take part already"),
