@@ -26,6 +26,16 @@ def seconds_text(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
+def counted(count: int, noun: str) -> str:
+    """Return such as `1 round`, `2,000 rounds`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def rounds_text(first: int, last: int) -> str:
+    """Return such as `round 3`, `rounds 3 to 5`."""
+    return f"round {first}" if first == last else f"rounds {first} to {last}"
+
+
 def loss_text(loss: float | None) -> str:
     """Return a loss with four decimals, or a dash."""
     return "-" if loss is None else f"{loss:.4f}"

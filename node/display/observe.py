@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ...protocol.merging import parts
 from ..amendments.words import ANNOUNCEMENTS, end_words
+from ..units import counted
 from .view import NodeView
 
 if TYPE_CHECKING:
@@ -103,5 +104,5 @@ def _words(node: Node) -> str:
         case "collecting":
             return f"collecting contributions: {claims} of {max(claims, trainers)}" if claims else "waiting for contributions"
         case "voting":
-            return f"the committee replays the merge of {claims} contributions"
+            return f"the committee replays the merge of {counted(claims, 'contribution')}"
     return "the commit is final"
