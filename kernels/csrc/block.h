@@ -1,9 +1,8 @@
-// A block of lanes, on a device and emulated on a host, so that one source is both kernel and test.
+// A block of lanes: its threads.
 //
 // A kernel's body is straight code that all lanes run alike; what they do differently are lambdas handed to their block: phases.
-// On a device each thread is a lane, its state lies in registers, and a barrier ends a phase. On a host a phase is a loop over an
-// array of lanes. So within a phase no lane may read what another writes; emulated lanes run forwards or backwards, which makes
-// tests notice if one does.
+// A lane's state lies in registers, and a barrier ends a phase. So within a phase no lane may read what another writes. Tests run
+// all this on a host, lanes in an order of chance, and under a sanitizer that notices if one does (tests/kernels/cuda_emulated.cpp).
 //
 //     each(f)           f(lane, state) for each lane, then a barrier
 //     own(f)            the same without the barrier: f touches nothing that another lane touches before the next one
@@ -18,30 +17,14 @@
 
 #include "format.h"
 
-#if defined(__CUDACC__)
 #define COLLAB_BODY __device__ __forceinline__
-#else
-#define COLLAB_BODY inline
-#endif
 
 namespace collab {
 
-COLLAB_HD u32 ones(u32 word) {
-#if defined(__CUDA_ARCH__)
-    return static_cast<u32>(__popc(word));
-#else
-    return static_cast<u32>(__builtin_popcount(word));
-#endif
-}
+COLLAB_BODY u32 ones(u32 word) { return static_cast<u32>(__popc(word)); }
 
 // The position of the lowest set bit.
-COLLAB_HD u32 lowest(u32 word) {
-#if defined(__CUDA_ARCH__)
-    return static_cast<u32>(__ffs(static_cast<int>(word))) - 1;
-#else
-    return static_cast<u32>(__builtin_ctz(word));
-#endif
-}
+COLLAB_BODY u32 lowest(u32 word) { return static_cast<u32>(__ffs(static_cast<int>(word))) - 1; }
 
 // Two sums in one.
 struct Pair {
@@ -53,8 +36,6 @@ struct Pair {
         return *this;
     }
 };
-
-#if defined(__CUDACC__)
 
 constexpr u32 ALL = 0xFFFFFFFFu;
 
@@ -174,94 +155,5 @@ class DeviceBlock {
     Lane lane_;
     u32 turn_ = 0;
 };
-
-#else
-
-class HostWarp {
-  public:
-    explicit HostWarp(bool backwards) : backwards_(backwards) {}
-
-    bool leads() const { return true; }
-
-    template <class Number>
-    auto sum(Number number) const {
-        auto all = number(0u);
-        for (u32 i = 1; i < 32; ++i) all += number(backwards_ ? 32 - i : i);
-        return all;
-    }
-    template <class Number>
-    u32 least(Number number) const {
-        u32 best = number(0u);
-        for (u32 i = 1; i < 32; ++i) best = smaller(best, number(i));
-        return best;
-    }
-    template <class Number>
-    u32 largest(Number number) const {
-        u32 best = number(0u);
-        for (u32 i = 1; i < 32; ++i) best = larger(best, number(i));
-        return best;
-    }
-
-  private:
-    bool backwards_;
-};
-
-template <u32 COUNT, class Lane>
-class HostBlock {
-  public:
-    static constexpr u32 LANES = COUNT;
-
-    explicit HostBlock(bool backwards) : backwards_(backwards) {}
-
-    template <class Phase>
-    void own(Phase phase) {
-        each(phase);
-    }
-
-    template <class Phase>
-    void each(Phase phase) {
-        for (u32 i = 0; i < LANES; ++i) {
-            const u32 lane = backwards_ ? LANES - 1 - i : i;
-            phase(lane, lanes_[lane]);
-        }
-    }
-
-    template <class Phase>
-    void once(Phase phase) {
-        phase();
-    }
-
-    template <class Number>
-    auto scan(Number number) {
-        auto all = number(lanes_[0]);
-        number(lanes_[0]) = 0;
-        for (u32 i = 1; i < LANES; ++i) {
-            const auto own = number(lanes_[i]);
-            number(lanes_[i]) = all;
-            all += own;
-        }
-        return all;
-    }
-
-    template <class Section>
-    void one_warp(Section section) {
-        section(HostWarp(backwards_));
-    }
-
-    template <class Bit>
-    void write(u8* out, u32 bits, Bit bit) {
-        for (u32 byte = 0; 8 * byte < bits; ++byte) {
-            u32 value = 0;
-            for (u32 at = 8 * byte; at < bits && at < 8 * byte + 8; ++at) value |= (bit(at) ? 1u : 0u) << (at & 7);
-            out[byte] = static_cast<u8>(value);
-        }
-    }
-
-  private:
-    bool backwards_;
-    Lane lanes_[LANES];
-};
-
-#endif
 
 }  // namespace collab

@@ -11,7 +11,7 @@ from pathlib import Path
 import cuda_cases
 import pytest
 import torch
-from cuda_emulated import EmulatedLauncher, build, build_threads, compiler
+from cuda_emulated import EmulatedLauncher, build, build_races, compiler
 
 from collab.kernels import Codec, Layout, NonFiniteError, PayloadError, wire
 from collab.kernels.cuda import Cuda
@@ -24,15 +24,13 @@ pytestmark = pytest.mark.skipif(compiler() is None, reason="no C++ compiler")
 
 
 @pytest.fixture(scope="module")
-def launchers(tmp_path_factory: pytest.TempPathFactory) -> tuple[EmulatedLauncher, EmulatedLauncher]:
-    """Lanes in ascending and in descending order."""
-    library = build(tmp_path_factory.mktemp("cuda_emulated"))
-    return EmulatedLauncher(library), EmulatedLauncher(library, backwards=True)
+def launch(tmp_path_factory: pytest.TempPathFactory) -> EmulatedLauncher:
+    return EmulatedLauncher(build(tmp_path_factory.mktemp("cuda_emulated")))
 
 
-@pytest.fixture(params=("forwards", "backwards"))
-def cuda(launchers: tuple[EmulatedLauncher, EmulatedLauncher], request: pytest.FixtureRequest) -> Cuda:
-    return Cuda(launchers[request.param == "backwards"])
+@pytest.fixture
+def cuda(launch: EmulatedLauncher) -> Cuda:
+    return Cuda(launch)
 
 
 @pytest.mark.parametrize("case", cuda_cases.CASES.values(), ids=cuda_cases.CASES)
@@ -46,9 +44,9 @@ def test_merges_and_squares_are_the_reference_s(cuda: Cuda, make: Make) -> None:
 
 
 def test_no_barrier_is_missing(tmp_path: Path) -> None:
-    """A thread for each lane, under the thread sanitizer."""
+    """Lanes are threads to the sanitizer, and only barriers order what they do."""
     try:
-        program = build_threads(tmp_path)
+        program = build_races(tmp_path)
     except subprocess.CalledProcessError as error:
         pytest.skip(f"the compiler has no thread sanitizer: {error.stderr.splitlines()[-1]}")
     done = subprocess.run([program], check=False, capture_output=True, text=True)
@@ -57,9 +55,9 @@ def test_no_barrier_is_missing(tmp_path: Path) -> None:
     assert done.returncode == 0, (done.stdout + done.stderr)[:4000]
 
 
-def test_structs_have_the_compiler_s_sizes(launchers: tuple[EmulatedLauncher, EmulatedLauncher]) -> None:
+def test_structs_have_the_compiler_s_sizes(launch: EmulatedLauncher) -> None:
     for kernel, (arguments, _) in KERNELS.items():
-        assert ctypes.sizeof(arguments) == launchers[0].size_of(kernel)
+        assert ctypes.sizeof(arguments) == launch.size_of(kernel)
 
 
 def test_no_bitmap_is_longer_than_the_kernel_s_memory_for_it() -> None:

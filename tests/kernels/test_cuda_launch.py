@@ -52,7 +52,7 @@ class FakeDriver:
         assert stream == STREAM
         assert blocks > 0
         struct = ctypes.cast(parameters, ctypes.POINTER(ctypes.c_void_p))[0]
-        self._library[function](ctypes.c_uint64(blocks), ctypes.c_void_p(struct))
+        self._library[f"launch_{function}"](ctypes.c_uint64(blocks), ctypes.c_uint32(threads), ctypes.c_void_p(struct))
         self.launched.append(function)
         return (Result.CUDA_SUCCESS,)
 
