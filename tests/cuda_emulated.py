@@ -35,7 +35,8 @@ def _compile(target: Path, source: str, options: list[str]) -> Path:
     command = compiler()
     if command is None:
         raise FileNotFoundError("no C++ compiler")
-    strict = ["-std=c++17", "-O2", "-ffp-contract=off", "-fno-strict-aliasing", "-Wall", "-Wextra", "-Werror", "-Wno-unknown-pragmas"]
+    floats = ["-std=c++17", "-O2", "-ffp-contract=off", "-fno-strict-aliasing"]
+    strict = [*floats, "-Wall", "-Wextra", "-Werror", "-Wno-unknown-pragmas"]
     paths = [f"-I{CSRC}", "-o", str(target), str(HERE / "kernels" / source)]
     subprocess.run([command, *strict, *options, *paths], check=True, capture_output=True, text=True)
     return target

@@ -102,7 +102,7 @@ class DeviceBlock {
 
     template <class Section>
     __device__ __forceinline__ void one_warp(Section section) {
-        if (threadIdx.x < 32) section(DeviceWarp());
+        if (threadIdx.x / 32 == chosen_warp()) section(DeviceWarp());
         barrier();
     }
 
@@ -118,6 +118,9 @@ class DeviceBlock {
     }
 
   private:
+    // Another one in each block: the first warps of all blocks that are on a processor share one of its four schedulers.
+    static __device__ __forceinline__ u32 chosen_warp() { return (blockIdx.x * 0x9E3779B1u >> 16) % WARPS; }
+
     template <class T>
     __device__ __forceinline__ T scan_of(T& own) {
         T inclusive = own;
