@@ -148,4 +148,8 @@ def same(found: Tensors, expected: Tensors) -> None:
     """The same float32 bits."""
     assert found.keys() == expected.keys()
     for name, tensor in expected.items():
-        assert torch.equal(found[name].cpu().view(torch.int32), tensor.view(torch.int32)), name
+        here, there = found[name].cpu().reshape(-1), tensor.reshape(-1)
+        different = torch.nonzero(here.view(torch.int32) != there.view(torch.int32)).view(-1)
+        first = int(different[0]) if len(different) else 0
+        what = f"{name!r}: {len(different)} of {len(there)} differ, first at {first}: "
+        assert not len(different), what + f"{float(here[first]).hex()}, not {float(there[first]).hex()}"
