@@ -11,7 +11,8 @@
 //     write(out, n, f)  the bits f(0) to f(n - 1) as bytes, the last filled up with zeros; a barrier
 //     once(f)           f() by one lane, then a barrier
 //
-// A warp has sum (of u32, u64 or Pair), least and largest of number(lane) over its 32 lanes, each known to all of them.
+// A warp has sum (of u32, Halves or Tally), least and largest of number(lane) over its 32 lanes, each known to all of them, and
+// both(f): f(0) and f(1), which cost as much as one.
 
 #pragma once
 
@@ -26,15 +27,25 @@ COLLAB_BODY u32 ones(u32 word) { return static_cast<u32>(__popc(word)); }
 // The position of the lowest set bit.
 COLLAB_BODY u32 lowest(u32 word) { return static_cast<u32>(__ffs(static_cast<int>(word))) - 1; }
 
-// Two sums in one.
-struct Pair {
-    u64 first, second;
+// A sum of numbers below 2^24, at most 512 of them and each at most 127 times, by lower and upper halves: warps add 32 bits at once.
+struct Halves {
+    u32 low, high;
 
-    COLLAB_HD Pair& operator+=(const Pair& other) {
-        first += other.first;
-        second += other.second;
-        return *this;
+    COLLAB_HD void add(u32 number, u32 times) {
+        low += times * (number & 0xFFFu);
+        high += times * (number >> 12);
     }
+    COLLAB_HD u64 whole() const { return low + (static_cast<u64>(high) << 12); }
+};
+
+// What a line is fitted to: Σc, Σc², Σcm.
+struct Tally {
+    u32 codes, squares;
+    Halves products;
+};
+
+struct Both {
+    i64 first, second;
 };
 
 constexpr u32 ALL = 0xFFFFFFFFu;
@@ -56,14 +67,18 @@ class DeviceWarp {
     __device__ __forceinline__ u32 largest(Number number) const {
         return __reduce_max_sync(ALL, number(lane()));
     }
+    template <class Number>
+    __device__ __forceinline__ Both both(Number number) const {
+        const i64 own = number(lane() & 1);
+        return {__shfl_sync(ALL, own, 0), __shfl_sync(ALL, own, 1)};
+    }
 
   private:
     __device__ __forceinline__ u32 sum_of(u32 number) const { return __reduce_add_sync(ALL, number); }
-    __device__ __forceinline__ u64 sum_of(u64 number) const {
-        for (int step = 16; step > 0; step /= 2) number += __shfl_xor_sync(ALL, number, step);
-        return number;
+    __device__ __forceinline__ Halves sum_of(const Halves& halves) const { return {sum_of(halves.low), sum_of(halves.high)}; }
+    __device__ __forceinline__ Tally sum_of(const Tally& tally) const {
+        return {sum_of(tally.codes), sum_of(tally.squares), sum_of(tally.products)};
     }
-    __device__ __forceinline__ Pair sum_of(const Pair& pair) const { return {sum_of(pair.first), sum_of(pair.second)}; }
 };
 
 template <u32 COUNT, class Lane>
