@@ -52,7 +52,7 @@ class Loop:
         node.weights = SimpleNamespace(bring_to=self._bring_to, base=None)
         node.contributor = SimpleNamespace(settle=self._settle, unsettled_since=lambda: None, outstanding=list)
         node.driver = SimpleNamespace(run=self._run, interrupt=self._interrupt, goodbye=self.said_goodbye.wait, machine=None)
-        monkeypatch.setattr(node, "_ask_around", self._ask_around)
+        monkeypatch.setattr(node, "ask_around", self._ask_around)
         monkeypatch.setattr(round_loop, "_FOLLOW_SECONDS", 0.0)
         self.heard: list[Any] = []
         self.loop = asyncio.create_task(node.loop.run())
