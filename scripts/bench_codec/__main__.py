@@ -15,10 +15,10 @@ from rich.console import Console
 from .kept import Kept, RowsError, read_rows
 from .picture import draw
 from .runs import Run, rows
-from .settings import DENSE_NAME, EVENTS, RECIPE_NAME, all_settings
+from .settings import DENSE_NAME, EVENTS, MUON, RECIPE_NAME, all_settings
 from .table import tables
 
-_QUICK = (DENSE_NAME, RECIPE_NAME)
+_QUICK = (DENSE_NAME + MUON, RECIPE_NAME)
 
 
 def main() -> int:

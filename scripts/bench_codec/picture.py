@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 
 from .labels import Labels
-from .settings import DENSE_NAME, FULL_BITS, RECIPE_NAME, TITLES
+from .settings import DENSE_NAME, FULL_BITS, MUON, RECIPE_NAME, TITLES
 
 Row = Mapping[str, Any]
 
 _INK, _QUIET, _GRID = "#1f2933", "#66727f", "#e4e7eb"
-_BLUE, _SKY, _RED = "#1257a3", "#3f9bdc", "#c2410c"
+_BLUE, _SKY, _RED, _GREEN = "#1257a3", "#3f9bdc", "#c2410c", "#1b7f4b"
 _STYLE = {
     "font.size": 10, "axes.edgecolor": _QUIET,
     "text.color": _INK, "axes.labelcolor": _INK, "xtick.color": _INK, "ytick.color": _INK,
@@ -36,6 +36,7 @@ class Family:
 
 
 _FAMILIES = {
+    "muon": Family("this codec, 1 bit, trained with Muon", _GREEN, "o", joined=True),
     "one bit": Family("this codec, 1 bit a value", _BLUE, "o", joined=True),
     "two bits": Family("this codec, 2 bits", _SKY, "o", joined=True),
     "more bits": Family("this codec, 3 and 4 bits", _SKY, "^"),
@@ -69,6 +70,8 @@ class Point:
     @property
     def family(self) -> str | None:
         """None for a variation of the recipe: those are told apart by a table, not by their bytes."""
+        if self.name.startswith("sparse ") and self.name.endswith(MUON):
+            return "muon"
         if self.name.startswith("sparse "):
             return _BITS.get(self.value_bits or 0, "more bits")
         if self.name.startswith("plain "):
@@ -79,7 +82,7 @@ class Point:
     def label(self) -> str:
         if self.name == RECIPE_NAME:
             return f"k = {self.k}: the recipe"
-        if self.family in ("one bit", "two bits"):
+        if self.family in ("muon", "one bit", "two bits"):
             return f"k = {self.k}"
         return self.name.removeprefix("plain ").removeprefix("sparse ").replace("raw 12-bit positions", "raw positions")
 
@@ -122,10 +125,10 @@ def _plot(panel: Any, title: str, points: Sequence[Point]) -> None:
         if members:
             _family(panel, family, members)
     for point in points:
-        if point.name == DENSE_NAME:
+        if point.name == DENSE_NAME + MUON:
             _goal(panel, point.loss)
         if point.name == RECIPE_NAME:
-            panel.plot(point.rate, point.loss, "o", color=_BLUE, markersize=13, fillstyle="none", zorder=3)
+            panel.plot(point.rate, point.loss, "o", color=_GREEN, markersize=13, fillstyle="none", zorder=3)
     _axes(panel, title)
 
 
@@ -140,7 +143,7 @@ def _family(panel: Any, family: Family, points: Sequence[Point]) -> None:
 
 def _goal(panel: Any, dense: float) -> None:
     around = (dense * (1 - _GOAL), dense * (1 + _GOAL))
-    panel.axhspan(*around, color=_GRID, alpha=0.8, linewidth=0, zorder=0, label="dense averaging ± 1%")
+    panel.axhspan(*around, color=_GRID, alpha=0.8, linewidth=0, zorder=0, label="dense averaging with Muon ± 1%")
     panel.axhline(dense, color=_QUIET, linewidth=0.9, linestyle=(0, (4, 3)), zorder=1)
 
 

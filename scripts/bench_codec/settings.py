@@ -22,7 +22,10 @@ FULL_BITS = 16
 
 RECIPE = embedded_event()
 DENSE_NAME = "dense fp16"
-RECIPE_NAME = "sparse 144, 1 bit"
+MUON = ", Muon"
+RECIPE_NAME = f"sparse 144, 1 bit{MUON}"
+ROUNDS = 20
+"""Of every event here, whatever the demo's are: rows of many days are compared."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +43,9 @@ class Setting:
 
 
 def gpt(quick: bool) -> EventDraft:
-    """The demo's event."""
-    return _sized(RECIPE, quick)
+    """The demo's event, but for the number of rounds."""
+    inner = RECIPE.inner.model_copy(update={"total_samples": 12800})
+    return _sized(RECIPE.model_copy(update={"inner": inner}), quick)
 
 
 def albert(quick: bool) -> EventDraft:
@@ -62,6 +66,7 @@ TITLES = {"gpt": "GPT, the next byte", "albert": "ALBERT, masked bytes"}
 
 
 def _sized(event: EventDraft, quick: bool) -> EventDraft:
+    event = event.model_copy(update={"rounds": event.rounds.model_copy(update={"last_round": ROUNDS})})
     if not quick:
         return event
     inner = event.inner.model_copy(update={"steps": QUICK_STEPS, "warmup_samples": 0})
@@ -104,7 +109,7 @@ def raw(k: int, value_bits: int) -> Setting:
 
 def muon(setting: Setting) -> Setting:
     """The same with Muon as the inner optimiser, at the rate of AdamW."""
-    return replace(setting, name=f"{setting.name}, Muon", inner="muon")
+    return replace(setting, name=setting.name + MUON, inner="muon")
 
 
 def all_settings() -> list[Setting]:

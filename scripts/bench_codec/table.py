@@ -9,7 +9,7 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
-from .settings import DENSE_NAME, FULL_BITS, TITLES
+from .settings import DENSE_NAME, FULL_BITS, MUON, TITLES
 
 Rows = Sequence[dict[str, Any]]
 
@@ -43,7 +43,8 @@ def _spread(found: Rows) -> str:
 
 
 def _beside_dense(found: Rows, rows: Rows) -> str:
-    """How much more than dense averaging: the mean over the seeds that both have."""
-    dense = {row["seed"]: row["end_loss"] for row in rows if row["name"] == DENSE_NAME}
+    """How much more than dense averaging with the same inner optimiser: the mean over the seeds that both have."""
+    against = DENSE_NAME + (MUON if found[0]["name"].endswith(MUON) else "")
+    dense = {row["seed"]: row["end_loss"] for row in rows if row["name"] == against}
     ratios = [row["end_loss"] / dense[row["seed"]] for row in found if row["seed"] in dense]
     return f"{100 * (statistics.fmean(ratios) - 1):+.1f}%" if ratios else ""

@@ -9,7 +9,7 @@ import torch
 from bench_codec import settings
 from bench_codec.compressors import Compressor, Patch, RawIndices, Sign
 from bench_codec.runs import Run, row_of
-from bench_codec.settings import EVENTS, RECIPE, all_settings
+from bench_codec.settings import EVENTS, RECIPE, RECIPE_NAME, ROUNDS, all_settings
 
 from collab import kernels
 from collab.kernels import Codec, Layout
@@ -38,10 +38,16 @@ def test_sign_sends_one_magnitude_a_tensor() -> None:
 
 
 def test_the_recipe_is_the_demo_s() -> None:
-    recipe = next(setting for setting in all_settings() if setting.name == "sparse 144, 1 bit")
+    recipe = next(setting for setting in all_settings() if setting.name == RECIPE_NAME)
     assert recipe.compressor == Patch(codec_of(RECIPE.compression))
     assert (recipe.merge, recipe.outer.rate) == (RECIPE.merge.method, RECIPE.outer.rate)
-    assert EVENTS["gpt"](False) == RECIPE
+    assert recipe.inner == RECIPE.inner.kind
+    event = EVENTS["gpt"](False)
+    assert event.rounds == RECIPE.rounds.model_copy(update={"last_round": ROUNDS})
+    samples = ROUNDS * 4 * RECIPE.inner.steps * RECIPE.inner.batch
+    assert event == RECIPE.model_copy(
+        update={"rounds": event.rounds, "inner": RECIPE.inner.model_copy(update={"total_samples": samples})}
+    )
 
 
 def test_settings_have_names_of_their_own() -> None:

@@ -11,7 +11,7 @@ from bench_codec.__main__ import main
 from bench_codec.kept import Kept, RowsError, read_rows
 from bench_codec.picture import points_of
 from bench_codec.runs import Run
-from bench_codec.settings import DENSE_NAME, RECIPE_NAME
+from bench_codec.settings import DENSE_NAME, MUON, RECIPE_NAME
 from bench_codec.table import tables
 
 
@@ -25,7 +25,7 @@ def _row(name: str, loss: float, *, seed: int = 0, bits: float = 0.25, quick: bo
 @pytest.fixture
 def rows_file(tmp_path: Path) -> Path:
     kept = Kept(tmp_path / "rows.json")
-    for row in (_row(DENSE_NAME, 2.0, bits=16), _row(RECIPE_NAME, 1.9), _row(RECIPE_NAME, 1.8, seed=1)):
+    for row in (_row(DENSE_NAME + MUON, 2.0, bits=16), _row(RECIPE_NAME, 1.9), _row(RECIPE_NAME, 1.8, seed=1)):
         kept.add(row)
     return tmp_path / "rows.json"
 
@@ -46,12 +46,13 @@ def test_a_file_without_rows_is_refused(tmp_path: Path, content: str) -> None:
         read_rows(tmp_path / "rows.json")
 
 
-def test_a_setting_is_compared_with_dense_averaging_of_the_same_seed(rows_file: Path) -> None:
-    (table,) = tables(read_rows(rows_file))
+def test_a_setting_is_compared_with_dense_averaging_of_the_same_seed_and_inner_optimiser(rows_file: Path) -> None:
+    adamw = [_row(DENSE_NAME, 4.0, bits=16), _row("sparse 64, 1 bit", 5.0)]
+    (table,) = tables([*read_rows(rows_file), *adamw])
     cells = [list(column.cells) for column in table.columns]
-    assert cells[0] == [DENSE_NAME, RECIPE_NAME]
-    assert cells[-2] == ["1", "1.800–1.900"]
-    assert cells[-1] == ["+0.0%", "-5.0%"]  # dense averaging had no seed 1
+    assert cells[0] == [DENSE_NAME + MUON, RECIPE_NAME, DENSE_NAME, "sparse 64, 1 bit"]
+    assert cells[-2] == ["1", "1.800–1.900", "1", "1"]
+    assert cells[-1] == ["+0.0%", "-5.0%", "+0.0%", "+25.0%"]  # dense averaging had no seed 1
 
 
 def test_points_are_medians_of_their_seeds_and_variations_of_the_recipe_are_left_out(rows_file: Path) -> None:
@@ -59,7 +60,7 @@ def test_points_are_medians_of_their_seeds_and_variations_of_the_recipe_are_left
     recipe, dense = points_of(rows)
     assert (recipe.name, recipe.losses) == (RECIPE_NAME, (1.8, 1.9))
     assert recipe.loss == pytest.approx(1.85)
-    assert (dense.name, dense.rate) == (DENSE_NAME, 16)
+    assert (dense.name, dense.rate) == (DENSE_NAME + MUON, 16)
 
 
 def test_a_picture_is_drawn_without_training(rows_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,10 +79,10 @@ def test_resuming_trains_only_what_is_missing(rows_file: Path, monkeypatch: pyte
         return [_row(run.setting, 1.9, seed=run.seed, bits=16) for run in runs]
 
     monkeypatch.setattr("bench_codec.__main__.rows", train)
-    only = ["--event", "gpt", "--only", DENSE_NAME, "--only", RECIPE_NAME, "--seeds", "2"]
+    only = ["--event", "gpt", "--only", DENSE_NAME + MUON, "--only", RECIPE_NAME, "--seeds", "2"]
     monkeypatch.setattr("sys.argv", ["codec", *only, "--json", str(rows_file), "--resume"])
     assert main() == 0
-    assert trained == [(DENSE_NAME, 1)]
+    assert trained == [(DENSE_NAME + MUON, 1)]
     assert len(json.loads(rows_file.read_text())) == 4
 
 
