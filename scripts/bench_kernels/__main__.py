@@ -28,6 +28,8 @@ def main() -> int:
     arguments = _arguments()
     device = torch.device(arguments.device)
     console, progress = Console(), Console(stderr=True)
+    if arguments.json is not None and not arguments.json.absolute().parent.is_dir():
+        return _fail(f"{arguments.json.absolute().parent} is no folder, so the figures could not be written there: make it first")
     if device.type == "cuda":
         try:
             cuda.open_device()

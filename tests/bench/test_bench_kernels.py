@@ -66,6 +66,7 @@ def test_of_a_device_its_own_part_is_measured_too(tmp_path: Path) -> None:
     [
         (["--device", "cuda"], "error: Some GPU: No module named 'cuda'; install what it needs with: pip install 'cuda-bindings"),
         (["--backend", "abacus"], "error: no backend 'abacus' here, only "),
+        (["--json", "/nowhere/at/all.json"], "error: /nowhere/at is no folder, so the figures could not be written there"),
         (["--parameters", "5000"], "error: parameters must be a multiple of 4096, not 5000\n"),
     ],
 )
