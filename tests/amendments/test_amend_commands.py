@@ -106,7 +106,7 @@ def test_several_coordinators_sign_a_draft_one_after_the_other(run: Run, homes: 
     ("words", "error"),
     [
         (("ban", PEER[0]), "error: this cannot be decided: a coordinator cannot be banned"),
-        (("ban", "nobody"), "error: 'nobody' is no peer id, nor the end of one that takes part"),
+        (("ban", "nobody"), "error: 'nobody' is no peer id, nor the end or the name of one that takes part"),
         (("ban", PEER[3], "--reason", "x" * 201), "error: reason: is longer than 200 characters"),
         (("announce", ""), "error: text: must not be empty"),
         (("open",), "error: this cannot be decided: the event is not paused"),

@@ -71,6 +71,16 @@ def test_a_certificate_is_compared_with_the_history(run: Run, home: Home, tmp_pa
     assert "does not have the commit of round 3" in run("certificate", "verify", file, "--home", behind.path).stdout
 
 
+def test_whose_certificate_it_is_may_be_said_shortly(run: Run, home: Home, tmp_path: Path) -> None:
+    for number, text in enumerate((OTHER, f"…{OTHER[-8:]}", OTHER[-6:], "Ada")):
+        file = tmp_path / f"{number}.txt"
+        assert run("certificate", "issue", file, "--peer", text).exit_code == 0
+        assert (ME if text == "Ada" else OTHER) in file.read_text()
+    for text in ("12D3nobody", "…", "Bo"):
+        refused = run("certificate", "issue", tmp_path / "none.txt", "--peer", text)
+        assert (refused.exit_code, "is no peer id, nor the end or the name" in refused.stderr) == (1, True)
+
+
 def test_the_coordinators_signature_is_told_apart(run: Run, tmp_path: Path) -> None:
     named_home(tmp_path / "home", 0, *CHAIN)
     file = tmp_path / "ada.txt"
