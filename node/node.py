@@ -234,7 +234,7 @@ class Node:
 
     async def _learn_history(self) -> None:
         """Ask around, and end before the model is ready if there is nothing for us to do. Raises UserError."""
-        await self.ask_around()
+        await self.ask_around(least=3)
         self.check_admission()
         if (ahead := await self.clock_skew.measure()) is not None:
             self._on_clock_skew(ahead)
@@ -271,12 +271,15 @@ class Node:
         """Whether the head is the event's last commit."""
         return self.history.in_force.is_over(self.history.head.round)
 
-    async def ask_around(self) -> None:
-        """Ask a few peers for their history; none being there is no error: rounds tell us when there is something newer."""
+    async def ask_around(self, least: int = 1) -> None:
+        """Ask a few peers for their history, until so many answered; none being there is no error: rounds tell us when there is
+        something newer. What a newcomer is offered to begin with, several should say."""
         for peer in self.likely_peers()[:_CATCH_UP_PEERS]:
             try:
                 await self.catch_up.ask(peer)
-                return
+                least -= 1
+                if least <= 0:
+                    return
             except (NetworkError, Unavailable) as error:
                 log.debug("no history", peer=peer[-8:], why=str(error))
             except RemoteProtocolError as error:

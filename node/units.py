@@ -16,11 +16,6 @@ def bytes_text(count: float) -> str:
     return f"{count / 1000:,.1f} TB"
 
 
-def counted(count: int, what: str) -> str:
-    """Return such as `1 thread`, `2 threads`."""
-    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
-
-
 def seconds_text(seconds: float) -> str:
     """Return such as `8 s`, `2 min 05 s`, `1 h 02 min`."""
     whole = max(0, round(seconds))
@@ -29,6 +24,11 @@ def seconds_text(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60:02d} s"
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def rounds_text(first: int, last: int) -> str:
+    """Return such as `round 3`, `rounds 3 to 5`."""
+    return f"round {first}" if first == last else f"rounds {first} to {last}"
 
 
 def loss_text(loss: float | None) -> str:
@@ -51,7 +51,7 @@ def percent_text(share: float) -> str:
     return "<0.1%" if 0 < share < 0.0005 else f"{100 * share:.1f}%"
 
 
-def number_text(count: int, one: str, many: str = "") -> str:
+def counted(count: int, one: str, many: str = "") -> str:
     """Return such as `1 round`, `2,000 rounds`; `many` where that is not `one` with an s."""
     return f"{count:,} {one if count == 1 else many or one + 's'}"
 

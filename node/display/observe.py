@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ...protocol.merging import parts
 from ..amendments.words import ANNOUNCEMENTS, end_words
 from ..dashboard.reasons import refused_words
-from ..units import number_text
+from ..units import counted
 from .view import NodeView
 from .waiting import waits_for
 
@@ -108,9 +108,9 @@ def _words(node: Node) -> str:
     wanted = max(claims, trainers, machine.setting.event.rounds.min_contributors)
     match machine.phase.value:
         case "training":
-            return "training" if node.options.trains else number_text(trainers, "peer trains", "peers train")
+            return "training" if node.options.trains else counted(trainers, "peer trains", "peers train")
         case "collecting":
             return f"collecting contributions: {claims} of {wanted}" if claims else "waiting for contributions"
         case "voting":
-            return f"the committee replays the merge of {number_text(claims, 'contribution')}"
+            return f"the committee replays the merge of {counted(claims, 'contribution')}"
     return "the commit is final"

@@ -11,7 +11,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from ..units import bytes_text, loss_text, number_text, seconds_text, short
+from ..units import bytes_text, counted, loss_text, seconds_text, short
 from .view import NodeView
 
 LEAST_WIDTH, MOST_WIDTH = 60, 100
@@ -134,7 +134,7 @@ def _swarm(view: NodeView) -> Iterator[Text]:
         yield Text(f"{view.swarm_samples:,} samples learned up to round {view.round}")
     if not view.commit:
         return
-    made = f"merged {number_text(view.contributors, 'contribution')}" if view.round else "is the event's first weights"
+    made = f"merged {counted(view.contributors, 'contribution')}" if view.round else "is the event's first weights"
     yield Text(f"round {view.round} {made} · commit {short(view.commit)}")
     if view.refused:
         yield Text(view.refused)
@@ -157,7 +157,7 @@ def _machine(view: NodeView) -> Iterator[Text]:
     else:
         speed = f" · {view.tokens_per_second:,.0f} tokens/s" if view.tokens_per_second else ""
         yield Text(f"{device}{speed}{done}")
-    restarts = f" · {number_text(view.restarts, 'restart')}" if view.restarts else ""
+    restarts = f" · {counted(view.restarts, 'restart')}" if view.restarts else ""
     yield Text(f"{bytes_text(view.bytes_sent)} sent · {bytes_text(view.bytes_received)} received{restarts}")
 
 
@@ -177,13 +177,13 @@ def _credit(view: NodeView) -> RenderableType:
 def _given(view: NodeView, part: str) -> str:
     if not view.credit_contributions:
         return ""
-    return f"{view.credit_samples:,} samples in {number_text(view.credit_contributions, 'contribution')}{part}"
+    return f"{view.credit_samples:,} samples in {counted(view.credit_contributions, 'contribution')}{part}"
 
 
 def _helped(view: NodeView) -> str:
     """Say what a node gave beside samples."""
-    checked = f"{number_text(view.credit_checked, 'merge')} checked" if view.credit_checked else ""
-    gates = f"{number_text(view.credit_gates, 'gate')} run" if view.credit_gates else ""
+    checked = f"{counted(view.credit_checked, 'merge')} checked" if view.credit_checked else ""
+    gates = f"{counted(view.credit_gates, 'gate')} run" if view.credit_gates else ""
     served = f"{bytes_text(view.credit_served)} served" if view.credit_served else ""
     return " · ".join(text for text in (checked, gates, served) if text)
 

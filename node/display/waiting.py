@@ -5,7 +5,7 @@ from __future__ import annotations
 from ...protocol.committee import Committee
 from ...protocol.rounds.machine import RoundMachine
 from ...protocol.rounds.phases import Phase
-from ..units import number_text
+from ..units import counted
 
 
 def waits_for(machine: RoundMachine, began: float, now: float) -> str:
@@ -23,13 +23,13 @@ def waits_for(machine: RoundMachine, began: float, now: float) -> str:
 
 
 def _contributions(lacking: int, needed: int) -> str:
-    here, more = number_text(needed - lacking, "is", "are"), number_text(lacking, "more comes", "more come")
-    return f"a merge needs {number_text(needed, 'contribution')} and {here} here: the round goes on when {more}"
+    here, more = counted(needed - lacking, "is", "are"), counted(lacking, "more comes", "more come")
+    return f"a merge needs {counted(needed, 'contribution')} and {here} here: the round goes on when {more}"
 
 
 def _members(here: int, committee: Committee) -> str:
     members = len(committee.members)
-    who = f"{committee.quorum} of the {members} on the committee have to agree and {number_text(here, 'is', 'are')} here"
+    who = f"{committee.quorum} of the {members} on the committee have to agree and {counted(here, 'is', 'are')} here"
     alone = "the only member of the committee is not here"
     then = "the round goes on when they come back, or with another committee once every proposer was tried"
     return f"{who if members > 1 else alone}: {then}"

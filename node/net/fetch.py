@@ -13,9 +13,10 @@ import hashlib
 import os
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 from weakref import WeakValueDictionary
 
 from . import blobs, wire
@@ -32,6 +33,8 @@ _BUSY_SECONDS = 0.25
 _BUSY_TRIES = 40
 _IDLE_SECONDS = 0.2
 _ABSENT = "does not have it"
+
+T = TypeVar("T")
 
 OnFault = Callable[[str, str], None]
 OnFetched = Callable[[bytes, int, Mapping[str, int]], None]
@@ -115,7 +118,7 @@ class BlobFetcher:
             if not await attempt.verified():
                 await self._fetch_singly(attempt, [peer for peer in peers if peer not in dropped])
             attempt.resume.remove()
-            stored = await asyncio.to_thread(self._sink.commit, digest, path)  # it hashes and syncs what may be gigabytes
+            stored = await _in_thread(partial(self._sink.commit, digest, path))  # it hashes and syncs what may be gigabytes
         except DiskError:
             raise
         except OSError as error:
@@ -299,7 +302,7 @@ class _Attempt:
                     raise EOFError("the stream ended within a part")
                 pieces.append(piece)
                 held += len(piece)
-            await asyncio.to_thread(self._write, partial(_write_at, descriptor, pieces, offset))
+            await _in_thread(partial(self._write, partial(_write_at, descriptor, pieces, offset)))
             self._fetcher._traffic.received["blob"] += held
             offset += held
 
@@ -331,6 +334,20 @@ class _Attempt:
             for part in self.parts
             if part.index in self.plan.sources
         }
+
+
+async def _in_thread(work: Callable[[], T]) -> T:
+    """Do `work` in a thread, to its end even if we are cancelled: it writes to a descriptor that is closed after us, and whose
+    number is then another file's."""
+    doing = asyncio.ensure_future(asyncio.to_thread(work))
+    try:
+        return await asyncio.shield(doing)
+    except asyncio.CancelledError:
+        while not doing.done():
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait({doing})
+        doing.exception()  # nobody else asks
+        raise
 
 
 def _write_at(descriptor: int, pieces: list[bytes], offset: int) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import TypeAlias
 
 import structlog
@@ -31,6 +32,7 @@ log = structlog.get_logger()
 Input: TypeAlias = Callable[[RoundMachine, float], list[effects.Effect]]
 
 _GATE_RETRY_SECONDS = 5.0
+_STRANGERS_CHECKED = 8
 
 
 class RoundWork:
@@ -39,6 +41,7 @@ class RoundWork:
     def __init__(self, tools: RoundTools) -> None:
         self.gatekeeper = Gatekeeper(tools.event, tools.weights, tools.host)
         self._tools = tools
+        self._strangers = asyncio.Semaphore(_STRANGERS_CHECKED)
 
     async def train(self, base: Commit) -> None:
         """Let the worker train on `base`; its notices say how far it is."""
@@ -59,7 +62,9 @@ class RoundWork:
 
     async def check(self, machine: RoundMachine, signed: Signed, contribution: Contribution) -> Input:
         """Fetch and inspect a payload."""
-        verdict = await self._inspect(machine, signed, contribution)
+        known = signed.signer in machine.setting.ancestry.members
+        async with nullcontext() if known else self._strangers:  # whoever makes keys makes claims of what nobody can fetch
+            verdict = await self._inspect(machine, signed, contribution)
         return lambda machine, now: machine.checked(signed.digest, verdict, now)
 
     async def _inspect(self, machine: RoundMachine, signed: Signed, claim: Contribution) -> float | str:

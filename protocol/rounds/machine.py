@@ -69,7 +69,7 @@ class RoundMachine:
         self._state = state
         self._sequence = sequence
         self._out: list[Effect] = []
-        self._pool = Pool()
+        self._pool = Pool(self.setting.ancestry.members)
         self._presence = Presence(self.setting.silence)
         self._gathering = Gathering(self.setting, self._pool, self._presence)
         self._neighbours = Neighbours(history, self.setting.resend)

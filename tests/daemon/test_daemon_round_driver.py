@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -24,7 +25,7 @@ from collab.protocol.canonical import encode
 from collab.protocol.commit import Commit
 from collab.protocol.errors import RemoteProtocolError
 from collab.protocol.gates import LossGate
-from collab.protocol.messages import Contribution, Goodbye, Progress, Signed, _signed_bytes
+from collab.protocol.messages import Blob, Contribution, Goodbye, Progress, Signed, _signed_bytes
 from collab.protocol.record import sha256
 from collab.protocol.rounds.effects import Behind, Refused
 from collab.protocol.rounds.machine import RoundMachine
@@ -217,6 +218,32 @@ async def test_old_news_does_not_end_the_next_round(bench: Bench) -> None:
     assert not run.done()
     run.cancel()
     await asyncio.wait([run])
+
+
+async def test_claims_of_strangers_that_nobody_can_fetch_leave_room_for_those_of_members(bench: Bench) -> None:
+    bench.history.add(NEXT, PROOF)
+    bench.store.add_commit(NEXT, PROOF)
+    members = {member.peer for member in NEXT.roster}
+    fetched: list[str] = []
+
+    async def fetch(blob: Blob, sources: Sequence[str]) -> Path:
+        fetched.append(sources[0])
+        if sources[0] not in members:
+            await asyncio.Event().wait()
+        return bench.store.blobs.path(blob.sha256)
+
+    bench.driver._tools.fetcher = SimpleNamespace(fetch=fetch)  # type: ignore[assignment]
+    run = asyncio.create_task(bench.driver.run(NEXT, train=False))
+    await turns()
+    for number in range(50, 90):
+        bench.driver.deliver(signed_contribution(EVENT, NEXT, number)[0])
+    known = next(number for number in range(1, 9) if identity(number).peer_id in members)
+    bench.driver.deliver(signed_contribution(EVENT, NEXT, known)[0])
+    await turns(200)
+    run.cancel()
+    await asyncio.wait([run])
+    assert fetched[-1] == identity(known).peer_id
+    assert len(fetched) == 1 + 8
 
 
 def odd(body: object) -> Signed:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+import threading
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 import pytest_asyncio
 from net.netkit import FolderStore
 
-from collab.node.net import blobs
+from collab.node.net import blobs, fetch
 from collab.node.net.blob_limits import BlobLimits
 from collab.node.net.blobs import BlobServer
 from collab.node.net.errors import NetworkError
@@ -307,3 +308,33 @@ async def test_blobs_of_a_peer_that_never_answers_do_not_hold_up_those_of_others
         for task in stuck:
             task.cancel()
         await asyncio.gather(*stuck, return_exceptions=True)
+
+
+async def test_what_is_still_being_written_when_a_fetch_ends_goes_into_its_own_file(
+    nodes: list[Node], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A descriptor that was closed is soon another file's: the store's index, say, with a stranger's bytes at his offset."""
+    first, server, *_ = nodes
+    server.store.put(DATA)
+    partial = first.store.partial_path(DIGEST)
+    began, goes_on, written_to = asyncio.Event(), threading.Event(), list[Path]()
+    loop, write = asyncio.get_running_loop(), fetch._write_at
+
+    def slow_write(descriptor: int, pieces: list[bytes], offset: int) -> None:
+        loop.call_soon_threadsafe(began.set)
+        goes_on.wait(10.0)
+        written_to.append(Path(os.readlink(f"/proc/self/fd/{descriptor}")))
+        write(descriptor, pieces, offset)
+
+    monkeypatch.setattr(fetch, "_write_at", slow_write)
+    fetching = asyncio.create_task(first.fetcher.fetch(DIGEST, len(DATA), [server.peer_id], limit=LIMIT))
+    await began.wait()
+    fetching.cancel()
+    await asyncio.sleep(0.2)
+    victims = [os.open(first.store.folder / f"victim {number}", os.O_WRONLY | os.O_CREAT) for number in range(64)]
+    goes_on.set()
+    await asyncio.gather(fetching, return_exceptions=True)
+    await asyncio.sleep(0.2)
+    for victim in victims:
+        os.close(victim)
+    assert set(written_to) == {partial}

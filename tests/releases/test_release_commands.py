@@ -33,7 +33,7 @@ def test_the_version_follows_from_what_changed(world: World, told: Told, do: Cal
     assert large["previous"] == small["record"]
     assert world.store.refs.get("tags/v1.0.1") == world.store.at_round(2)
     assert [line.split()[0] for line in do("releases", "list").splitlines()] == ["2.0.0", "1.0.1", "1.0.0"]
-    assert "contributions of 8 samples merged" in told("releases", "show", "v1.0.1")["changelog"]
+    assert "contribution of 8 samples merged" in told("releases", "show", "v1.0.1")["changelog"]
     assert "the first one" in do("releases", "show", "1.0.0")
 
 

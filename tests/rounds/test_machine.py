@@ -141,6 +141,19 @@ def started(place: int = 1, **options: Any) -> Bench:
 # Training closes
 
 
+def test_claims_of_made_up_keys_do_not_crowd_out_those_of_members(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("collab.protocol.rounds.pool.MAX_CLAIMS", 10)
+    bench = started()
+    for number in range(50, 70):
+        bench.claim(number)
+    assert len(bench.machine.claims) == 10
+    for number in bench.order:
+        bench.claim(number) if number != bench.me else bench.contribute()
+    signers = {claim.signed.signer for claim in bench.machine.claims}
+    assert {identity(number).peer_id for number in bench.order} <= signers
+    assert len(signers) == 10
+
+
 def test_training_closes_by_our_own_steps() -> None:
     bench = started()
     assert of(bench.machine.progress(20, 10, 2.0, 1.0, 1.0), do.CloseTraining) == [do.CloseTraining("steps")]
