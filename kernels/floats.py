@@ -41,4 +41,5 @@ def float_from_bf16(bits: Tensor) -> Tensor:
 
 
 def finite(values: Tensor) -> bool:
+    """Whether none of the values is NaN or infinite."""
     return bool(torch.isfinite(values).all())

@@ -339,11 +339,13 @@ class Node:
     # What the parts ask of us
 
     async def publish(self, signed: Signed) -> None:
+        """Gossip an envelope; where there is no network, what matters is said again later."""
         self.network.traffic.messages[f"sent_{signed.kind}"] += 1
         with suppress(NetworkError):
             await self.network.publish(signed.encode())
 
     def likely_peers(self) -> list[str]:
+        """Return the peers to ask, those who say to be ahead of us first."""
         return self.peers.likely(self.history.head.round)
 
     def _standing(self) -> Standing:

@@ -53,4 +53,4 @@ class Peers:
 
     async def download(self, digest: bytes, size: int, peers: Sequence[str]) -> Path:
         """Fetch a blob from `peers`, in this order of preference. Raises NetworkError."""
-        return await self._network.fetch(digest, size, peers, limit=_LARGEST_BLOB)
+        return await self._network.fetcher.fetch(digest, size, peers, limit=_LARGEST_BLOB)

@@ -1,4 +1,4 @@
-"""The event's directory in the DHT: who is there, and who has what.
+"""The event's directory in the DHT: who is there.
 
 hivemind's `DHTNode` runs in this process on the daemon's loop. Only signed records enter (see `records` and `validator`), and
 what comes out of the DHT is checked again.
@@ -18,7 +18,7 @@ from . import addresses
 from .errors import NetworkError
 from .hivemind_parts import DHTID, DHTNode, DHTRecord, MSGPackSerializer, PeerID, get_dht_time
 from .p2p import FOREIGN_ERRORS, P2PHost
-from .records import Described, PeerRecord, ProviderRecord, SignedRecord, blob_key, peers_key
+from .records import PeerRecord, SignedRecord, peers_key
 from .traffic import Traffic
 from .validator import RecordValidator
 
@@ -48,7 +48,7 @@ class Directory:
         self._validator = RecordValidator(event, clock, self._on_refused)
         self._traffic = traffic
         self._node: DHTNode | None = None
-        self._own: dict[str, Described] = {}
+        self._own: PeerRecord | None = None
 
     def _on_refused(self, reason: str) -> None:
         self._traffic.refused[f"record_{reason}"] += 1
@@ -86,10 +86,9 @@ class Directory:
         if node is not None:
             node.is_alive = False  # its own shutdown would wait for ever for the p2pd that is gone
         await self.start(bootstrap)
-        for record in list(self._own.values()):
-            if record.expires > self._clock():
-                with suppress(NetworkError):  # those who hold it already say no
-                    await self._store(record)
+        if self._own is not None and self._own.expires > self._clock():
+            with suppress(NetworkError):  # those who hold it already say no
+                await self._store(self._own)
 
     async def stop(self) -> None:
         """Leave the DHT."""
@@ -112,38 +111,12 @@ class Directory:
 
     async def announce(self, record: PeerRecord) -> None:
         """Publish how to reach us. Raises NetworkError."""
-        await self._publish(record)
-
-    async def provide(self, digest: bytes, lifetime: float = 600.0) -> None:
-        """Publish that we serve the blob `digest` for the next `lifetime` seconds. Raises NetworkError."""
-        expires = int(self._clock() + lifetime)
-        await self._publish(
-            ProviderRecord(event=self._event, peer=self._identity.peer_id, blob=digest, expires=expires)
-        )
+        self._own = record
+        await self._store(record)
 
     async def peers(self) -> list[PeerRecord]:
         """Return the records of all peers that are there, ours included. Raises NetworkError."""
-        return [record for record in await self._find(peers_key(self._event)) if isinstance(record, PeerRecord)]
-
-    async def providers(self, digest: bytes) -> set[str]:
-        """Return the peer ids of those who say that they serve the blob `digest`. Raises NetworkError."""
-        return {record.peer for record in await self._find(blob_key(self._event, digest))}
-
-    async def _publish(self, record: Described) -> None:
-        now = self._clock()
-        self._own = {key: own for key, own in self._own.items() if own.expires > now}
-        self._own[record.key] = record
-        await self._store(record)
-
-    async def _store(self, record: Described) -> None:
-        value = SignedRecord.seal(self._identity, record).encode()
-        stored = await self._call(
-            lambda node: node.store(record.key, value, float(record.expires), subkey=record.peer)
-        )
-        if not stored:
-            raise NetworkError("no node of the DHT took our record")
-
-    async def _find(self, key: str) -> list[Described]:
+        key = peers_key(self._event)
         answer = await self._call(lambda node: node.get(key, latest=True))
         if answer is None or not isinstance(answer.value, dict):
             return []
@@ -151,7 +124,15 @@ class Directory:
         now = self._clock()
         return [record for record in found if record is not None and record.expires > now]
 
-    def _checked(self, key: str, subkey: Any, item: Any) -> Described | None:
+    async def _store(self, record: PeerRecord) -> None:
+        value = SignedRecord.seal(self._identity, record).encode()
+        stored = await self._call(
+            lambda node: node.store(record.key, value, float(record.expires), subkey=record.peer)
+        )
+        if not stored:
+            raise NetworkError("no node of the DHT took our record")
+
+    def _checked(self, key: str, subkey: Any, item: Any) -> PeerRecord | None:
         record = DHTRecord(
             DHTID.generate(source=key).to_bytes(),
             MSGPackSerializer.dumps(subkey),

@@ -193,24 +193,6 @@ class Network:
         """Gossip a signed envelope. Raises NetworkError if it is too large."""
         await self.gossip.publish(topic or self.topics[0], data)
 
-    async def fetch(self, digest: bytes, size: int, peers: Iterable[str] = (), *, limit: int) -> Path:
-        """Fetch a blob from `peers` and from whoever the directory knows to have it. Raises NetworkError.
-
-        The peers named are asked first; the directory is looked into when they cannot serve the whole of it.
-        """
-        named = list(peers)
-        if named:
-            try:
-                return await self._fetch(digest, size, named, limit)
-            except NetworkError:
-                if not 0 < size <= limit:
-                    raise
-        found = await self.directory.providers(digest)
-        return await self._fetch(digest, size, sorted(found, key=lambda peer: (peer not in named, peer)), limit)
-
-    async def _fetch(self, digest: bytes, size: int, peers: list[str], limit: int) -> Path:
-        return await self.fetcher.fetch(digest, size, peers, limit=limit)
-
     async def ban(self, peer_id: str) -> None:
         """Neither hear, serve nor connect to a peer any more, until this node is started again."""
         self._known.pop(peer_id, None)

@@ -1,4 +1,4 @@
-"""What the DHT holds about an event: who is there and how to reach them, and who has which blob. Signed, small, expiring.
+"""What the DHT holds about an event: who is there, and how to reach them. Signed, small, expiring.
 
 Nobody needs to trust the nodes that store a record: its key in the DHT, its subkey and its expiration are computed from what its
 peer has signed, so that it can be neither moved, nor prolonged, nor published in another's name.
@@ -6,7 +6,7 @@ peer has signed, so that it can be neither moved, nor prolonged, nor published i
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field, field_validator
 
@@ -34,7 +34,6 @@ class PeerRecord(Record):
     `metrics_port` is where the event's monitoring may scrape it, on the hosts of `p2p`; 0: it does not want to be.
     """
 
-    KIND: ClassVar[str] = "peer"
     event: Digest
     peer: PeerId
     p2p: Addresses
@@ -60,59 +59,34 @@ class PeerRecord(Record):
         return peers_key(self.event)
 
 
-class ProviderRecord(Record):
-    """`peer` has the blob `digest` and serves it."""
-
-    KIND: ClassVar[str] = "provider"
-    event: Digest
-    peer: PeerId
-    blob: Digest
-    expires: Expires
-
-    @property
-    def key(self) -> str:
-        """Where the DHT keeps it."""
-        return blob_key(self.event, self.blob)
-
-
-Described: TypeAlias = PeerRecord | ProviderRecord
-_KINDS: dict[str, type[Described]] = {record.KIND: record for record in (PeerRecord, ProviderRecord)}
-
-
 class SignedRecord(Record):
     """A record and its peer's signature."""
 
-    kind: Literal["peer", "provider"]
+    kind: Literal["peer"] = "peer"
     body: Annotated[bytes, Field(max_length=MAX_RECORD)]
     signature: Signature
 
     @classmethod
-    def seal(cls, identity: Identity, record: Described) -> SignedRecord:
+    def seal(cls, identity: Identity, record: PeerRecord) -> SignedRecord:
         """Sign `record`, which must be about ourselves."""
         assert record.peer == identity.peer_id
         body = record.encode()
-        kind: Literal["peer", "provider"] = "peer" if isinstance(record, PeerRecord) else "provider"
-        return cls(kind=kind, body=body, signature=identity.sign(_signed_bytes(kind, body)))
+        return cls(body=body, signature=identity.sign(_signed_bytes(body)))
 
     @classmethod
-    def unseal(cls, data: bytes) -> Described:
+    def unseal(cls, data: bytes) -> PeerRecord:
         """Return the record in `data`. Raises RemoteProtocolError: "oversized", "malformed", "bad_signature"."""
         sealed = cls.decode(data, _LIMITS)
-        record = _KINDS[sealed.kind].decode(sealed.body, _LIMITS)
-        if not verify(record.peer, sealed.signature, _signed_bytes(sealed.kind, sealed.body)):
+        record = PeerRecord.decode(sealed.body, _LIMITS)
+        if not verify(record.peer, sealed.signature, _signed_bytes(sealed.body)):
             raise RemoteProtocolError("bad_signature", record.peer)
         return record
 
 
-def _signed_bytes(kind: str, body: bytes) -> bytes:
-    return _DOMAIN + encode([kind, body])
+def _signed_bytes(body: bytes) -> bytes:
+    return _DOMAIN + encode(["peer", body])
 
 
 def peers_key(event: bytes) -> str:
     """Return the DHT key of an event's peers."""
     return f"{event.hex()}.peers"
-
-
-def blob_key(event: bytes, digest: bytes) -> str:
-    """Return the DHT key of the providers of a blob."""
-    return f"{event.hex()}.blob.{digest.hex()}"

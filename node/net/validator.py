@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -11,19 +11,18 @@ import msgpack
 
 from ...protocol.errors import RemoteProtocolError
 from .hivemind_parts import DHTID, DHTRecord, RecordValidatorBase
-from .records import MAX_LIFETIME, MAX_RECORD, Described, SignedRecord
+from .records import MAX_LIFETIME, MAX_RECORD, PeerRecord, SignedRecord
 
 T = TypeVar("T")
 
 _WRAPPING = 16  # bytes that msgpack may add around the value
 _MAX_STORED = 50_000
-_OF_A_PEER = 64
 
 
 class RecordValidator(RecordValidatorBase):  # type: ignore[misc]  # hivemind has no types
-    """Accepts signed records of one event, in their place, until their own expiration: at most `stored`, and few of one peer.
+    """Accepts signed records of one event, in their place, until their own expiration, and no more than `stored` of them.
 
-    The bounds are there because whoever makes keys can make records, and hivemind's store has none.
+    The bound is there because whoever makes keys can make records, and hivemind's store has none.
     """
 
     def __init__(
@@ -34,7 +33,6 @@ class RecordValidator(RecordValidatorBase):  # type: ignore[misc]  # hivemind ha
         self._on_refused = on_refused
         self._stored = stored
         self._known: OrderedDict[tuple[bytes, bytes], float] = OrderedDict()
-        self._of = Counter[bytes]()
         self._looked = -math.inf
 
     def validate(self, record: DHTRecord) -> bool:
@@ -46,7 +44,7 @@ class RecordValidator(RecordValidatorBase):  # type: ignore[misc]  # hivemind ha
             return False
         return True
 
-    def check(self, record: DHTRecord) -> Described:
+    def check(self, record: DHTRecord) -> PeerRecord:
         """Return what `record` says. Raises RemoteProtocolError."""
         if len(record.value) > MAX_RECORD + _WRAPPING or len(record.subkey) > MAX_RECORD:
             raise RemoteProtocolError("oversized", f"{len(record.value)} bytes")
@@ -65,23 +63,17 @@ class RecordValidator(RecordValidatorBase):  # type: ignore[misc]  # hivemind ha
         return found
 
     def _count(self, place: tuple[bytes, bytes], expires: float, now: float) -> None:
-        if place not in self._known:
-            if self._is_full(place) and now >= self._looked + 1.0:  # looking through all of them costs more than one record
+        if place not in self._known and len(self._known) >= self._stored:
+            if now >= self._looked + 1.0:  # looking through all of them costs more than one record
                 self._forget_expired(now)
-            if self._is_full(place):
+            if len(self._known) >= self._stored:
                 raise RemoteProtocolError("too_many_records")
-            self._of[place[1]] += 1
         self._known[place] = expires
-
-    def _is_full(self, place: tuple[bytes, bytes]) -> bool:
-        return len(self._known) >= self._stored or self._of[place[1]] >= _OF_A_PEER
 
     def _forget_expired(self, now: float) -> None:
         self._looked = now
         for place in [place for place, until in self._known.items() if until <= now]:
             del self._known[place]
-            self._of[place[1]] -= 1
-        self._of = +self._of
 
     def merge_with(self, other: RecordValidatorBase) -> bool:
         """Never merge: one event, one validator."""

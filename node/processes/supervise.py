@@ -37,7 +37,7 @@ class Backoff:
     jitter: float = 0.5
 
     def pause(self, failures: int, draw: float) -> float:
-        """Return the pause after `failures` (≥ 1) in a row; `draw` is uniform in [0, 1)."""
+        """Return the pause in seconds after `failures` (≥ 1) in a row; `draw` is uniform in [0, 1)."""
         # The exponent is bounded because a float overflows at about 2 ** 1024.
         full = min(self.longest, self.first * self.factor ** min(failures - 1, 64))
         return full * (1.0 - self.jitter * draw)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,17 +20,15 @@ from net.netkit import EVENT
 from collab.node.net.directory import Directory
 from collab.node.net.errors import NetworkError
 from collab.node.net.p2p import P2PHost, P2POptions
-from collab.node.net.records import PeerRecord, ProviderRecord, SignedRecord, blob_key, peers_key
+from collab.node.net.records import PeerRecord, SignedRecord, peers_key
 from collab.node.net.traffic import Traffic
 from collab.node.net.validator import RecordValidator
 from collab.protocol.canonical import encode
 from collab.protocol.errors import RemoteProtocolError
 from collab.protocol.identity import Identity
-from collab.protocol.record import sha256
 
 NOW = 2_000_000_000.0
 ALICE, BOB = Identity(b"a" * 32), Identity(b"b" * 32)
-BLOB = hashlib.sha256(b"blob").digest()
 
 
 class Clock:
@@ -85,16 +82,12 @@ async def members(tmp_path: Path) -> AsyncIterator[list[Member]]:
         await one.host.stop()
 
 
-async def test_peers_and_providers_are_found_by_all(members: list[Member]) -> None:
+async def test_peers_are_found_by_all(members: list[Member]) -> None:
     for one in members:
         await one.directory.announce(one.record())
-    await members[0].directory.provide(BLOB)
-    await members[1].directory.provide(BLOB)
     expected = {one.identity.peer_id for one in members}
     for one in members:
         assert {record.peer for record in await one.directory.peers()} == expected
-        assert await one.directory.providers(BLOB) == {members[0].identity.peer_id, members[1].identity.peer_id}
-        assert await one.directory.providers(bytes(32)) == set()
         assert one.traffic.refused == {}
     newer = members[0].record(round=4, expires=int(members[0].clock() + 90))
     await members[0].directory.announce(newer)
@@ -118,7 +111,7 @@ async def test_forgeries_are_refused_by_the_nodes_that_would_store_them(members:
 
     assert not await store(good, subkey=victim)
     assert not await store(good, expires=now + 61)
-    assert not await store(good, key=blob_key(EVENT, BLOB))
+    assert not await store(good, key="elsewhere")
     assert not await store(good[:-1] + bytes([good[-1] ^ 1]))
     assert not await store(b"x" * 5000)
     assert not await store({"a": 1})
@@ -161,8 +154,6 @@ def validator(stored: int = 10) -> tuple[RecordValidator, list[str]]:
 def test_a_validator_takes_what_is_signed_and_in_its_place() -> None:
     judge, refused = validator()
     assert judge.validate(dht_record(SignedRecord.seal(ALICE, peer_record(ALICE)).encode()))
-    provider = ProviderRecord(event=EVENT, peer=ALICE.peer_id, blob=BLOB, expires=int(NOW + 60))
-    assert judge.validate(dht_record(SignedRecord.seal(ALICE, provider).encode(), key=blob_key(EVENT, BLOB)))
     assert refused == []
 
 
@@ -173,18 +164,6 @@ def test_a_validator_holds_only_so_many_records() -> None:
         record = SignedRecord.seal(identity, peer_record(identity)).encode()
         judge.validate(dht_record(record, subkey=identity.peer_id))
     assert refused == ["too_many_records"]
-
-
-def test_one_key_cannot_fill_the_directory_with_blobs_that_it_says_to_have() -> None:
-    judge, refused = validator(stored=1000)
-    for number in range(200):
-        blob = sha256(number.to_bytes(4, "big"))
-        provider = ProviderRecord(event=EVENT, peer=ALICE.peer_id, blob=blob, expires=int(NOW + 60))
-        judge.validate(dht_record(SignedRecord.seal(ALICE, provider).encode(), key=blob_key(EVENT, blob)))
-    assert len(refused) == 200 - 64
-    assert set(refused) == {"too_many_records"}
-    bob = SignedRecord.seal(BOB, peer_record(BOB)).encode()
-    assert judge.validate(dht_record(bob, subkey=BOB.peer_id))
 
 
 @given(st.binary(max_size=200))

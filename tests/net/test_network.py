@@ -48,14 +48,12 @@ async def test_nodes_find_each_other_through_one_and_go_on_without_it(make: Make
         await until(lambda node=node, others=others: set(node.peers) == others)  # type: ignore[misc]
     assert {(record.round, record.metrics_port) for record in left.peers.values()} == {(5, 9464)}
     digest = seed_store.put(DATA)
-    await seed.directory.provide(digest)
-    assert (await left.fetch(digest, len(DATA), limit=1 << 20)).read_bytes() == DATA
-    await left.directory.provide(digest)
+    assert (await left.fetcher.fetch(digest, len(DATA), [seed.identity.peer_id], limit=1 << 20)).read_bytes() == DATA
     await seed.stop()
     await until(lambda: right.gossip.peers == {left.identity.peer_id})
     await left.publish(envelope(left.identity))
     await until(lambda: len(heard) == 1)
-    path = await right.fetch(digest, len(DATA), [seed.identity.peer_id, left.identity.peer_id], limit=1 << 20)
+    path = await right.fetcher.fetch(digest, len(DATA), [seed.identity.peer_id, left.identity.peer_id], limit=1 << 20)
     assert path.read_bytes() == DATA
     assert right_store.open(digest) is not None
 
@@ -65,7 +63,6 @@ async def test_killed_processes_come_back_and_the_node_is_whole_again(make: Make
     node, store, _ = await make(*await seed.host.dial_strings())
     await until(lambda: seed.gossip.peers == {node.identity.peer_id} and set(seed.peers) == {node.identity.peer_id})
     digest = store.put(DATA)
-    await node.directory.provide(digest)
     assert node.host.supervisor.current is not None
     assert node.gossip.supervisor.current is not None
     os.kill(node.host.supervisor.current.p2p._child.pid, signal.SIGKILL)
@@ -74,8 +71,9 @@ async def test_killed_processes_come_back_and_the_node_is_whole_again(make: Make
     await until(lambda: seed.gossip.peers == {node.identity.peer_id})
     await node.publish(envelope(node.identity))
     await until(lambda: len(heard) == 1)
-    assert await seed.directory.providers(digest) == {node.identity.peer_id}
-    assert (await seed.fetch(digest, len(DATA), [node.identity.peer_id], limit=1 << 20)).read_bytes() == DATA
+    assert {record.peer for record in await seed.directory.peers()} == {seed.identity.peer_id, node.identity.peer_id}
+    fetched = await seed.fetcher.fetch(digest, len(DATA), [node.identity.peer_id], limit=1 << 20)
+    assert fetched.read_bytes() == DATA
 
 
 async def test_a_join_that_cannot_work_says_why_and_leaves_nothing_running(make: Make, tmp_path: Path) -> None:

@@ -53,6 +53,13 @@ async def test_a_round_a_kill_and_a_return(bench: Any, tmp_path: Path) -> None:
     merge = messages.Merge(key="k", base=base, parts=(part(payload.path, Fraction(1)),), method="average")
     merged = await worker.merge(merge)
 
+    heard.ended.clear()
+    await worker.train(2, 12)
+    first = await worker.evaluate(messages.Evaluate(of="local", samples=4))  # answered while it trains
+    assert (first.samples, heard.ended.is_set()) == (4, False)
+    await worker.stop_training()
+    assert isinstance(heard.notices[-1], messages.Trained)
+
     await worker.train(2, 12)
     worker.kill()
     assert await worker.wait() < 0
@@ -72,21 +79,6 @@ async def test_a_round_a_kill_and_a_return(bench: Any, tmp_path: Path) -> None:
     assert await worker.load(str(tmp_path / "snapshot")) == merged.state
     assert (await worker.evaluate()).samples == 32
     assert await worker.stop() == 0
-
-
-async def test_requests_are_answered_while_it_trains(bench: Any, tmp_path: Path) -> None:
-    request = bench("unused", init=False).request.model_copy(update={"work_dir": str(tmp_path / "node")})
-    heard = Heard()
-    worker = await Worker.start(heard)
-    await worker.open(request)
-    await worker.init(1)
-    await worker.train(1, 0)
-    first = await worker.evaluate(messages.Evaluate(of="local", samples=4))
-    assert not heard.ended.is_set()
-    await worker.stop_training()
-    assert isinstance(heard.notices[-1], messages.Trained)
-    assert first.samples == 4
-    await worker.stop()
 
 
 def test_the_daemon_does_not_import_torch() -> None:

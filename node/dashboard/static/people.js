@@ -1,14 +1,11 @@
 // Who gave most, by samples in merged contributions: computed from the signed history, the same on every node.
 // Two peers may choose one name, so the end of the peer id stands beside it.
 
-import { byId, dataTable, element, setText } from "./dom.js";
+import { dataTable, element } from "./dom.js";
+import { folding } from "./folding.js";
 import { brief, bytes, count, peer, plural } from "./format.js";
 
-const SHOWN = 10;
-
 export function people() {
-  let all = false;
-  let last = [];
   const table = dataTable("Who gave most", [
     ["Rank", (row) => count(row.rank), "rank"],
     ["Contributor", name],
@@ -20,30 +17,16 @@ export function people() {
     ["Sent", (row) => bytes(row.size), "number wide"],
     ["Served", (row) => bytes(row.served), "number wide"],
   ], (row) => row.id);
-  const nobody = element("p", { class: "muted" }, "Nobody yet.");
-  byId("people").append(table.table, nobody);
-  const more = byId("people-more");
-  more.addEventListener("click", () => {
-    all = !all;
-    show();
+  const show = folding("people", table, {
+    none: "Nobody yet.", less: (shown) => `Show the first ${shown}`, all: (rows) => `Show all ${plural(rows, "contributor")}`,
   });
-
-  function show() {
-    table.show(all ? last : last.slice(0, SHOWN));
-    table.table.hidden = !last.length;
-    nobody.hidden = last.length > 0;
-    more.hidden = last.length <= SHOWN;
-    setText(more, all ? `Show the first ${SHOWN}` : `Show all ${plural(last.length, "contributor")}`);
-    more.setAttribute("aria-expanded", String(all));
-  }
 
   function draw(state) {
     const given = (row) => row.accepted > 0 || row.checked > 0 || row.gates > 0 || row.served > 0;
     const rows = [...state.table("peers")].map(([id, row]) => ({ id, ...row })).filter(given);
     rows.sort((a, b) => b.samples - a.samples || b.checked - a.checked || b.gates - a.gates || b.served - a.served || (a.id < b.id ? -1 : 1));
     const total = rows.reduce((sum, row) => sum + row.samples, 0);
-    last = rows.map((row, n) => ({ ...row, rank: n + 1, share: row.samples / Math.max(1, total), of: row.samples / Math.max(1, rows[0].samples) }));
-    show();
+    show(rows.map((row, n) => ({ ...row, rank: n + 1, share: row.samples / Math.max(1, total), of: row.samples / Math.max(1, rows[0].samples) })));
   }
 
   return { needs: ["peers"], draw };

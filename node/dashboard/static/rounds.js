@@ -1,15 +1,13 @@
 // The newest commits.
 
-import { byId, dataTable, element, setText } from "./dom.js";
+import { dataTable, element } from "./dom.js";
+import { folding } from "./folding.js";
 import { brief, bytes, count, digest, duration, loss, moment } from "./format.js";
 import { outcome } from "./quality.js";
 
-const SHOWN = 10;
 const MOST = 60;
 
 export function rounds() {
-  let all = false;
-  let last = [];
   const table = dataTable("Commits, newest first", [
     ["Round", (row) => count(row.round)],
     ["Commit", name],
@@ -24,31 +22,17 @@ export function rounds() {
     ["Took", (row) => (row.round > 1 ? duration(row.seconds) : "–"), "number wide"],
     ["Method", (row) => (row.full ? `${row.method}, full` : row.method), "wide"],
   ], (row) => row.commit);
-  const none = element("p", { class: "muted" }, "None yet.");
-  byId("rounds").append(table.table, none);
-  const more = byId("rounds-more");
-  more.addEventListener("click", () => {
-    all = !all;
-    show();
+  const show = folding("rounds", table, {
+    none: "None yet.", less: (shown) => `Show the newest ${shown}`, all: (rows) => `Show the newest ${count(rows)}`,
   });
-
-  function show() {
-    table.show(all ? last : last.slice(0, SHOWN));
-    table.table.hidden = !last.length;
-    none.hidden = last.length > 0;
-    more.hidden = last.length <= SHOWN;
-    setText(more, all ? `Show the newest ${SHOWN}` : `Show the newest ${count(last.length)}`);
-    more.setAttribute("aria-expanded", String(all));
-  }
 
   function draw(state) {
     const tags = Object.entries(state.value("tags"));
     const tagsOf = (row) => tags.filter(([, commit]) => commit === row.commit).map(([tag]) => tag);
     const tested = state.table("tested");
     const newest = state.rounds().slice(-MOST).toReversed();
-    last = newest.map((row) => ({ ...row, tags: tagsOf(row), tested: tested.get(String(row.round)) }));
     table.table.classList.toggle("ungated", !(state.values.gates ?? []).some((gate) => gate.rounds));
-    show();
+    show(newest.map((row) => ({ ...row, tags: tagsOf(row), tested: tested.get(String(row.round)) })));
   }
 
   return { needs: ["rounds", "held_out", "tags", "tested", "gates"], draw };
