@@ -30,6 +30,7 @@ from .tasks import Tasks
 from .traffic import Traffic
 
 HELLO = "hello"
+_OTHERS_SECONDS = 1.0
 _PATIENCE = 6  # failed dials in a row, about a minute, after which a peer that was lost is forgotten
 _HELLO_LIMITS = Limits(size=4096, depth=3, items=16)
 
@@ -145,7 +146,7 @@ class Network:
         await self.blobs.start()
 
     async def _reach_bootstrap(self) -> list[str]:
-        reached = await self.host.dial_bootstrap()
+        reached = await self.host.dial_bootstrap(_OTHERS_SECONDS)  # `_rejoin` tries the others again at once
         others = [address for address in self.bootstrap if addresses.split(address)[1] != self.identity.peer_id]
         if others and not reached and self.options.wait_for_bootstrap:
             raise NetworkError(f"none of the bootstrap peers answers: {', '.join(others)}")

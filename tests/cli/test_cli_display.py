@@ -50,6 +50,11 @@ def test_a_line_of_log_for_each_thing_that_happens() -> None:
     assert events(VIEW, replace(VIEW, phase="voting", peers=4, restarts=2)) == ["voting", "peers", "restarted"]
 
 
+def test_no_round_is_told_before_the_history_is_here() -> None:
+    (_, node), (_, phase) = changes(None, replace(VIEW, commit="", round=0, phase="connecting"))
+    assert (node["round"], phase["round"]) == (None, None)
+
+
 def test_which_display_fits() -> None:
     def console(terminal: bool) -> Console:
         return Console(file=io.StringIO(), force_terminal=terminal)
