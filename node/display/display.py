@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from types import TracebackType
 from typing import Any, Protocol
 
@@ -20,8 +21,16 @@ from .panel import render
 from .view import NodeView
 
 _PERIOD = 0.25
+_STANDARD_ERROR = 2
 
 log = structlog.get_logger()
+
+
+def give_cursor_back() -> None:
+    """Show the cursor of the terminal, which a live display hides, and begin a new line."""
+    with suppress(OSError):
+        if os.isatty(_STANDARD_ERROR):
+            os.write(_STANDARD_ERROR, b"\x1b[?25h\n")
 
 
 class Display(AbstractContextManager["Display"], Protocol):

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import io
+import os
+import pty
 from dataclasses import replace
 
 import pytest
 from rich.console import Console, RenderableType
 from store_samples import Chain
 
-from collab.node.display.display import LiveDisplay, PlainDisplay, changes, make_display, run_display
+from collab.node.display.display import (
+    LiveDisplay,
+    PlainDisplay,
+    changes,
+    give_cursor_back,
+    make_display,
+    run_display,
+)
 from collab.node.display.rounds_table import RoundRow, rounds_table
 from collab.node.display.view import NodeView
 from collab.node.processes.frames import FrameDecoder, encode_frame
@@ -101,6 +110,18 @@ def test_a_terminal_of_another_size_is_cleared_and_what_it_writes_itself_pushes_
         display.show(VIEW)
         assert "\x1b[2J" not in out.getvalue()[length:]
     assert out.getvalue().replace("\x1b[?25h", "").endswith("╯\n")
+
+
+def test_only_a_terminal_gets_its_cursor_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    ours, theirs = pty.openpty()
+    reader, writer = os.pipe()
+    for descriptor in (writer, theirs):
+        monkeypatch.setattr("collab.node.display.display._STANDARD_ERROR", descriptor)
+        give_cursor_back()
+        os.close(descriptor)
+    assert (os.read(ours, 20), os.read(reader, 20)) == (b"\x1b[?25h\r\n", b"")
+    for descriptor in (ours, reader):
+        os.close(descriptor)
 
 
 def test_plain_lines_are_only_for_what_changed() -> None:
