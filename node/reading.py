@@ -15,6 +15,7 @@ from .amendments.making import standing
 from .amendments.words import ANNOUNCEMENTS, end_words
 from .control.socket import NotRunning, call
 from .credit.leaderboard import count_credits, read_names
+from .display.observe import AFTER_THE_EVENT
 from .display.rounds_table import RoundRow
 from .display.view import NodeView
 from .home import EventFolder, Home
@@ -56,7 +57,7 @@ def _stopped(home: Home, folder: EventFolder) -> NodeView:
             credit_contributions=credit.contributions, credit_checked=credit.checked, credit_gates=credit.gates,
             credit_served=credit.served, name=read_names(store).get(peer, ""),
             swarm_samples=head.samples, loss=head.loss, accepted_samples=store.counter("accepted_samples"),
-            message=f"stopped; the newest commit is of {_day(head.time)}",
+            message=AFTER_THE_EVENT if state.is_over(head.round) else f"stopped; the newest commit is of {_day(head.time)}",
         )  # fmt: skip
 
 
