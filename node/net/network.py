@@ -20,7 +20,7 @@ from . import addresses
 from .blob_limits import BlobLimits
 from .blobs import BlobServer, BlobSink, BlobSource
 from .directory import Directory, expires_in
-from .errors import NetworkError
+from .errors import NetworkError, NobodyAnswers
 from .fetch import BlobFetcher, OnFault
 from .gossip import Gossip, GossipCallbacks
 from .p2p import P2PHost, P2POptions, Reachability
@@ -149,7 +149,7 @@ class Network:
         reached = await self.host.dial_bootstrap(_OTHERS_SECONDS)  # `_rejoin` tries the others again at once
         others = [address for address in self.bootstrap if addresses.split(address)[1] != self.identity.peer_id]
         if others and not reached and self.options.wait_for_bootstrap:
-            raise NetworkError(f"none of the bootstrap peers answers: {', '.join(others)}")
+            raise NobodyAnswers(f"none of the bootstrap peers answers: {', '.join(others)}")
         return reached
 
     async def stop(self) -> None:

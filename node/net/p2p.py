@@ -108,7 +108,7 @@ class P2PHost:
 
     async def start(self) -> None:
         """Start p2pd and listen. Raises NetworkError."""
-        if self._port and self.options.reachability != "outgoing":
+        if self.options.reachability != "outgoing":
             await self._wait_for_port()
         _write_identity(self._identity_path, self._identity)
         await self.supervisor.start()
