@@ -18,7 +18,7 @@ import uvloop
 
 from .control.requests import requests
 from .control.socket import ControlServer
-from .display.display import LiveDisplay, make_display, run_display
+from .display.display import LiveDisplay, give_cursor_back, make_display, run_display
 from .display.observe import observe
 from .errors import UserError
 from .hosting.background import RESTART
@@ -173,6 +173,7 @@ def _stop_on_signals(stop: asyncio.Event) -> None:
             for child in psutil.Process().children():
                 with suppress(psutil.NoSuchProcess):
                     child.kill()
+            give_cursor_back()  # nothing else is closed any more
             os._exit(_INTERRUPTED)
         log.info("stopping; press Ctrl-C again to stop at once")
         stop.set()

@@ -36,7 +36,7 @@ from .keys import load
 from .manners.keeper import Keeper, Kept
 from .manners.senses import Senses
 from .metrics.metrics import Metrics
-from .net.errors import NetworkError
+from .net.errors import NetworkError, NobodyAnswers
 from .net.network import Network, NetworkCallbacks, Standing
 from .options import NodeOptions
 from .peers import Peers
@@ -144,7 +144,8 @@ class Node:
         try:
             await self.network.start()
         except NetworkError as error:
-            hint = "check the connection, or ask the coordinator for a new invite" if self.options.invite else ""
+            invited = isinstance(error, NobodyAnswers) and self.options.invite is not None
+            hint = "check the connection, or ask the coordinator for a new invite" if invited else ""
             raise UserError(str(error), hint) from error
         self.addresses = tuple(await self.network.host.dial_strings())
         remembered.save_ports(self.store, p2p=self.network.host.port, gossip=self.network.gossip.port)

@@ -17,6 +17,7 @@ from .amendments.words import ANNOUNCEMENTS, end_words
 from .control.socket import NotRunning, call
 from .credit.leaderboard import count_credits, read_names
 from .dashboard.reasons import refused_words
+from .display.observe import AFTER_THE_EVENT
 from .display.rounds_table import RoundRow
 from .display.view import NodeView
 from .home import EventFolder, Home
@@ -59,7 +60,7 @@ def _stopped(home: Home, folder: EventFolder) -> NodeView:
             credit_contributions=credit.contributions, credit_checked=credit.checked, credit_gates=credit.gates,
             credit_served=credit.served, name=read_names(store).get(peer, ""),
             swarm_samples=head.samples, loss=head.loss, accepted_samples=store.counter("accepted_samples"),
-            message=f"stopped; the newest commit is of {_day(head.time)}; {_again(state, event, peer, head.round)}",
+            message=AFTER_THE_EVENT if state.is_over(head.round) else f"stopped; {_since(event, peer, head)}",
         )  # fmt: skip
 
 
@@ -70,11 +71,10 @@ def _shut_out(state: InForce, peer: str) -> str:
     return "the coordinators banned this node's key" + (f": {state.banned[peer]}" if state.banned[peer] else "")
 
 
-def _again(state: InForce, event: EventManifest, peer: str, round: int) -> str:
-    """Say what makes something of a node that does not run."""
-    if state.is_over(round):
-        return "`collab-node export` saves the model, `collab-node report DIR` sums the event up"
-    return f"`collab-node {'seed' if peer == event.coordinator else 'join'}` starts it again"
+def _since(event: EventManifest, peer: str, head: Commit) -> str:
+    """Say how old the newest commit is, and what makes the node run again."""
+    again = f"`collab-node {'seed' if peer == event.coordinator else 'join'}` starts it again"
+    return f"the newest commit is of {_day(head.time)}; {again}"
 
 
 def commit_line(commit: Commit) -> str:

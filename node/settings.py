@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -86,7 +87,8 @@ def load_settings(config: Path | None = None, flags: Mapping[str, Any] | None = 
         name = str(detail["loc"][0])
         where = _origin(name, given, path)
         if detail["type"] == "extra_forbidden":
-            known = f"the settings are {', '.join(Settings.model_fields)}"
+            near = get_close_matches(name.lower(), Settings.model_fields, 1)
+            known = f"is it {near[0]}?" if near else f"the settings are {', '.join(Settings.model_fields)}"
             raise UserError(f"{where}: there is no such setting", known) from error
         raise UserError(f"{where}: {sentence(detail)} (not {detail['input']!r})") from error
 

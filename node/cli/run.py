@@ -66,7 +66,7 @@ def seed(
 
 def join(
     invite: Annotated[str, typer.Argument(
-        metavar="[INVITE]", help="The line that the coordinator's `event invite` printed; not needed the next time.",
+        metavar="INVITE", help="The line that the coordinator's `event invite` printed; not needed the next time.",
     )] = "",
     home: HomeFlag = None, config: ConfigFlag = None, event: EventFlag = "",
     train: Annotated[
@@ -80,7 +80,10 @@ def join(
     log_level: LogLevelFlag = None, name: NameFlag = None, limit: LimitFlag = None,
     detach: DetachFlag = False,
 ) -> None:  # fmt: skip
-    """Join an event and train until told to stop: Ctrl-C once leaves in order, twice at once."""
+    """Join an event and train until told to stop: Ctrl-C once leaves in order, twice at once.
+
+    Such as `collab-node join collab1-…`, in the background `collab-node join --detach --name Ada --limit hours=22:00-07:00`.
+    """
     import time
 
     from ..event.joining import check_usable, read_invite, remembered_invite

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from types import TracebackType
 from typing import Any, Protocol
 
@@ -20,8 +21,16 @@ from .panel import render
 from .view import NodeView
 
 _PERIOD = 0.25
+_STANDARD_ERROR = 2
 
 log = structlog.get_logger()
+
+
+def give_cursor_back() -> None:
+    """Show the cursor of the terminal, which a live display hides, and begin a new line."""
+    with suppress(OSError):
+        if os.isatty(_STANDARD_ERROR):
+            os.write(_STANDARD_ERROR, b"\x1b[?25h\n")
 
 
 class Display(AbstractContextManager["Display"], Protocol):
@@ -94,7 +103,7 @@ class PlainDisplay:
 def changes(before: NodeView | None, after: NodeView) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield (event, fields) for every change that is worth a line of log; the end of a round is its commit's."""
     if before is None:
-        yield "node", {"name": after.event, "peer": after.peer, "round": after.round, "metrics_port": after.metrics_port}
+        yield "node", {"name": after.event, "peer": after.peer, "round": _round(after, 0), "metrics_port": after.metrics_port}
     if after.commit and (before is None or after.commit != before.commit):
         yield "commit", {
             "round": after.round, "commit": short(after.commit), "contributors": after.contributors,
@@ -103,10 +112,15 @@ def changes(before: NodeView | None, after: NodeView) -> Iterator[tuple[str, dic
     if after.phase != "final" and (before is None or after.phase != before.phase):
         message = after.message if after.message != after.phase else None
         loss = None if after.loss is None else round(after.loss, 4)
-        yield after.phase, {"round": after.round + 1, "loss": loss, "message": message}
+        yield after.phase, {"round": _round(after, 1), "loss": loss, "message": message}
     if after.waits and (before is None or not before.waits):
-        yield "waiting", {"round": after.round + 1, "message": after.waits}
+        yield "waiting", {"round": _round(after, 1), "message": after.waits}
     if before is not None and after.peers != before.peers:
         yield "peers", {"peers": after.peers, "gossip": after.gossip_peers}
     if before is not None and after.restarts > before.restarts:
         yield "restarted", {"restarts": after.restarts}
+
+
+def _round(view: NodeView, further: int) -> int | None:
+    """Return the round, or one `further`; None before the history is here."""
+    return view.round + further if view.commit else None

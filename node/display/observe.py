@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ..node import Node
 
 
+AFTER_THE_EVENT = "`collab-node export` saves the model that was made; `collab-node certificate issue` says what you gave."
 _BOARD = 5
 
 
@@ -46,7 +47,8 @@ def observe(node: Node) -> NodeView:
     if node.driver is not None:
         view |= _round(node)
         if node.phase == "stopped":
-            view["message"] = "All is kept: `collab-node join`, or `seed`, goes on from here."
+            over = node.history.in_force.is_over(node.history.head.round)
+            view["message"] = AFTER_THE_EVENT if over else "All is kept: `collab-node join`, or `seed`, goes on from here."
     if node.pausing.reason and node.phase not in ("stopping", "stopped"):
         who = next(who for who in ("owner", "coordinators", "manners") if who in node.pausing.reasons)
         message = f"paused: {node.pausing.reason}"

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from rich import box
 from rich.console import Group, RenderableType
 from rich.panel import Panel
-from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
@@ -85,9 +84,15 @@ def _headline(view: NodeView, width: int) -> RenderableType:
     if view.phase in _IN_ROUND and view.trains and view.steps:
         done = min(view.step, view.steps)
         row = Table.grid(padding=(0, 2))
-        row.add_row(ProgressBar(total=view.steps, completed=done, width=width // 2), f"{done:,} of {view.steps:,} steps")
+        row.add_row(_bar(done / view.steps, width // 2), f"{done:,} of {view.steps:,} steps")
         return Group(grid, row)
     return grid
+
+
+def _bar(part: float, width: int) -> Text:
+    """Return a bar that shows what is left without colour, too."""
+    done = int(part * width)
+    return Text.assemble(("━" * done, "cyan"), ("╌" * (width - done), "dim"))
 
 
 def _doing(view: NodeView) -> Text:

@@ -65,11 +65,11 @@ def _wait_until_up(child: subprocess.Popen[bytes], home: Home, start: int, say: 
         if code is not None:
             raise _failure(home.log_path, start, code)
         view = _view(home, child.pid)
-        if view.get("device"):
+        phase = str(view.get("phase", ""))
+        if view.get("device") and not phase.startswith("preparing"):  # until then it may find that there is nothing to do
             say(f"in the background as process {child.pid}: {view['event']}, round {int(view['round']) + 1}")
             say("`collab-node status` shows it, `logs -f` follows it, `leave` ends it")
             return
-        phase = str(view.get("phase", ""))
         if phase and phase != said:
             say(phase)
             said = phase

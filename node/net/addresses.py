@@ -75,6 +75,12 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
+_MENDS = {
+    errno.EADDRINUSE: "; choose another port",
+    errno.EADDRNOTAVAIL: "; leave --host out, or give an address of this machine",
+}
+
+
 def check_port(host: str, port: int) -> None:
     """Raise NetworkError if we cannot listen there. p2pd shares ports (SO_REUSEPORT), and would start on one that is taken."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -84,8 +90,9 @@ def check_port(host: str, port: int) -> None:
             probe.bind((host, port))
         except (OSError, OverflowError) as error:
             code = error.errno if isinstance(error, OSError) else errno.EINVAL
-            hint = "; choose another port" if code == errno.EADDRINUSE else ""
-            raise NetworkError(f"cannot listen on {host} port {port}: {os.strerror(code or 0)}{hint}") from error
+            hint = _MENDS.get(code or 0, "")
+            where = f"{host} port {port}" if port else host
+            raise NetworkError(f"cannot listen on {where}: {os.strerror(code or 0)}{hint}") from error
 
 
 def is_free(host: str, port: int) -> bool:

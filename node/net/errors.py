@@ -7,3 +7,7 @@ class NetworkError(Exception):
 
 class Absent(NetworkError):
     """Everybody who was asked for a blob said that he does not have it."""
+
+
+class NobodyAnswers(NetworkError):
+    """None of the peers that we were given could be reached."""

@@ -20,7 +20,7 @@ from . import addresses
 from .blob_limits import BlobLimits
 from .blobs import BlobServer, BlobSink, BlobSource
 from .directory import Directory, expires_in
-from .errors import NetworkError
+from .errors import NetworkError, NobodyAnswers
 from .fetch import BlobFetcher, OnFault
 from .gossip import Gossip, GossipCallbacks
 from .p2p import P2PHost, P2POptions, Reachability
@@ -30,6 +30,7 @@ from .tasks import Tasks
 from .traffic import Traffic
 
 HELLO = "hello"
+_OTHERS_SECONDS = 1.0
 _PATIENCE = 6  # failed dials in a row, about a minute, after which a peer that was lost is forgotten
 _HELLO_LIMITS = Limits(size=4096, depth=3, items=16)
 
@@ -145,10 +146,10 @@ class Network:
         await self.blobs.start()
 
     async def _reach_bootstrap(self) -> list[str]:
-        reached = await self.host.dial_bootstrap()
+        reached = await self.host.dial_bootstrap(_OTHERS_SECONDS)  # `_rejoin` tries the others again at once
         others = [address for address in self.bootstrap if addresses.split(address)[1] != self.identity.peer_id]
         if others and not reached and self.options.wait_for_bootstrap:
-            raise NetworkError(f"none of the bootstrap peers answers: {', '.join(others)}")
+            raise NobodyAnswers(f"none of the bootstrap peers answers: {', '.join(others)}")
         return reached
 
     async def stop(self) -> None:

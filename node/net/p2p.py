@@ -110,7 +110,7 @@ class P2PHost:
 
     async def start(self) -> None:
         """Start p2pd and listen. Raises NetworkError."""
-        if self._port and self.options.reachability != "outgoing":
+        if self.options.reachability != "outgoing":
             await self._wait_for_port()
         _write_identity(self._identity_path, self._identity)
         await self.supervisor.start()
@@ -254,11 +254,29 @@ class P2PHost:
         except FOREIGN_ERRORS as error:
             raise NetworkError(f"cannot reach {peer_id}: {_line(error)}") from error
 
-    async def dial_bootstrap(self) -> list[str]:
-        """Dial all bootstrap peers at once and return the addresses that answered; those of ourselves are left out."""
-        others = [address for address in self.bootstrap if addresses.split(address)[1] != self.peer_id]
-        results = await asyncio.gather(*(self._dial(address) for address in others))
-        return [address for address, reached in zip(others, results, strict=True) if reached]
+    async def dial_bootstrap(self, patience: float | None = None) -> list[str]:
+        """Dial all bootstrap peers at once and return the addresses that answered; those of ourselves are left out.
+
+        With `patience` those that say nothing are waited for so many seconds only once another has answered.
+        """
+        dials = {
+            asyncio.create_task(self._dial(address)): address
+            for address in self.bootstrap
+            if addresses.split(address)[1] != self.peer_id
+        }
+        waiting, reached = set(dials), set[str]()
+        try:
+            while waiting:
+                limit = patience if reached else None
+                done, waiting = await asyncio.wait(waiting, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
+                if not done:
+                    break
+                reached |= {dials[dial] for dial in done if dial.result()}
+        finally:
+            for dial in waiting:
+                dial.cancel()
+            await asyncio.gather(*waiting, return_exceptions=True)
+        return [address for address in dials.values() if address in reached]
 
     async def _dial(self, address: str) -> bool:
         route, peer_id = addresses.split(address)

@@ -397,14 +397,17 @@ class RoundMachine:
             self._close("deadline", now)
         elif not self.setting.trains and self._gathering.everyone_is_done(now):
             self._close("others", now)
-        elif self._own[0] and now >= self._hands_in_at:
+        elif now >= self._hands_in_at:
             self._close("awaited", now)
 
     @property
     def _hands_in_at(self) -> float:
-        """When who is slower than the committee hands in what it has: later it would miss every round, and count for nothing."""
+        """When who is slower than the committee hands in what it has: later it would miss every round, and count for nothing.
+
+        Who has nothing yet goes on until it has.
+        """
         since = self._awaited_since
-        return inf if since is None else since + self.setting.event.rounds.collect / 2
+        return since + self.setting.event.rounds.collect / 2 if since is not None and self._own[0] else inf
 
     def _note_awaited(self, now: float) -> None:
         """Note since when as many of the committee as decide are done, and collect."""

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import io
+import os
+import pty
 from dataclasses import replace
 
 import pytest
 from rich.console import Console, RenderableType
 from store_samples import Chain
 
-from collab.node.display.display import LiveDisplay, PlainDisplay, changes, make_display, run_display
+from collab.node.display.display import (
+    LiveDisplay,
+    PlainDisplay,
+    changes,
+    give_cursor_back,
+    make_display,
+    run_display,
+)
 from collab.node.display.rounds_table import RoundRow, rounds_table
 from collab.node.display.view import NodeView
 from collab.node.processes.frames import FrameDecoder, encode_frame
@@ -50,6 +59,11 @@ def test_a_line_of_log_for_each_thing_that_happens() -> None:
     waits = replace(VIEW, waits="a merge needs 2 contributions")
     assert (events(VIEW, waits), events(waits, waits)) == (["waiting"], [])
     assert events(VIEW, replace(VIEW, phase="voting", peers=4, restarts=2)) == ["voting", "peers", "restarted"]
+
+
+def test_no_round_is_told_before_the_history_is_here() -> None:
+    (_, node), (_, phase) = changes(None, replace(VIEW, commit="", round=0, phase="connecting"))
+    assert (node["round"], phase["round"]) == (None, None)
 
 
 def test_which_display_fits() -> None:
@@ -98,6 +112,18 @@ def test_a_terminal_of_another_size_is_cleared_and_what_it_writes_itself_pushes_
         display.show(VIEW)
         assert "\x1b[2J" not in out.getvalue()[length:]
     assert out.getvalue().replace("\x1b[?25h", "").endswith("╯\n")
+
+
+def test_only_a_terminal_gets_its_cursor_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    ours, theirs = pty.openpty()
+    reader, writer = os.pipe()
+    for descriptor in (writer, theirs):
+        monkeypatch.setattr("collab.node.display.display._STANDARD_ERROR", descriptor)
+        give_cursor_back()
+        os.close(descriptor)
+    assert (os.read(ours, 20), os.read(reader, 20)) == (b"\x1b[?25h\r\n", b"")
+    for descriptor in (ours, reader):
+        os.close(descriptor)
 
 
 def test_plain_lines_are_only_for_what_changed() -> None:

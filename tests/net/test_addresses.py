@@ -69,3 +69,8 @@ def test_a_taken_port_is_one_line() -> None:
         port = taken.getsockname()[1]
         with pytest.raises(NetworkError, match=rf"cannot listen on 127.0.0.1 port {port}: Address already in use"):
             addresses.check_port("127.0.0.1", port)
+
+
+def test_an_address_of_another_machine_is_said_so() -> None:
+    with pytest.raises(NetworkError, match=r"cannot listen on 203\.0\.113\.1: .*; leave --host out"):
+        addresses.check_port("203.0.113.1", 0)

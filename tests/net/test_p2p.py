@@ -99,6 +99,18 @@ async def test_one_dead_bootstrap_peer_does_not_matter(make: Make) -> None:
     assert await (await make(dead)).dial_bootstrap() == []
 
 
+async def test_a_bootstrap_peer_that_says_nothing_is_not_waited_for_once_another_answers(make: Make) -> None:
+    server = await make()
+    with socket.socket() as deaf:
+        deaf.bind(("127.0.0.1", 0))
+        deaf.listen()
+        silent = f"/ip4/127.0.0.1/tcp/{deaf.getsockname()[1]}/p2p/{Identity.generate().peer_id}"
+        client = await make(silent, await address_of(server), dial_seconds=600.0)
+        async with asyncio.timeout(60):
+            assert await client.dial_bootstrap(0.1) == [await address_of(server)]
+    assert await server.connections() == 1
+
+
 async def test_p2pd_comes_back_on_its_port_with_its_handlers(make: Make) -> None:
     server = await make()
     client = await make(await address_of(server))

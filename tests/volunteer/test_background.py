@@ -69,11 +69,13 @@ def test_the_parent_returns_when_the_node_is_up(tmp_path: Path, monkeypatch: pyt
     home, said = Home(tmp_path / "home"), list[str]()
     child = Child(monkeypatch, home, "", None)
     connecting, ready = {"phase": "connecting"}, {"phase": "round", "device": "cpu", "event": "tiny", "round": 3}
-    answers(monkeypatch, NotRunning("not yet"), connecting, connecting, ready)
+    preparing = {**ready, "phase": "preparing the model and the data"}
+    answers(monkeypatch, NotRunning("not yet"), connecting, connecting, preparing, ready)
     go_on_in_background(home, said.append, ["join", "--detach"])
     assert child.command[-3:] == ["plain", "--log-file", str(home.log_path.absolute())]
     assert said[0] == "connecting"
-    assert "process 4711: tiny, round 4" in said[1]
+    assert said[1].startswith("preparing")
+    assert "process 4711: tiny, round 4" in said[2]
 
 
 def test_the_parent_repeats_why_the_node_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

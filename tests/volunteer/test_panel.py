@@ -122,6 +122,11 @@ def test_a_view_survives_the_control_socket() -> None:
     assert {field.name for field in fields(NodeView)} == set(VIEW.to_dict())
 
 
+def test_how_far_a_round_is_shows_without_colour() -> None:
+    bars = [shown(replace(VIEW, step=step)).splitlines()[2] for step in (0, 10, 20)]
+    assert [(bar.count("━"), bar.count("╌")) for bar in bars] == [(0, 40), (20, 20), (40, 0)]
+
+
 def test_losses_as_blocks() -> None:
     assert (sparkline([]), sparkline([1.0]), sparkline([1.0, 1.0]), sparkline([1.0, 8.0])) == ("", "", "▁▁", "▁█")
     assert len(sparkline([float(number) for number in range(100)])) == 24
