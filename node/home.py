@@ -207,7 +207,8 @@ def _take(descriptor: int, home: Path) -> None:
     except OSError as error:
         holder = os.pread(descriptor, 32, 0).decode(errors="replace").strip()
         who = f"process {holder}" if holder else "another process"
-        raise UserError(f"{who} runs a node in {home}", "stop it first, or use another home with --home DIR") from error
+        hint = "`collab-node leave` ends it; or use another home with --home DIR"
+        raise UserError(f"{who} runs a node in {home}", hint) from error
     with disk_errors(home):
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)

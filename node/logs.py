@@ -15,6 +15,7 @@ from structlog.types import Processor
 
 from .errors import disk_errors
 from .files import make_folder
+from .units import printable
 
 OUR_LOGGER = "collab"
 _FILE_BYTES = 5_000_000
@@ -104,7 +105,7 @@ def _rendering(format: LogFormat, file: Path | None) -> Sequence[Processor]:
     if format == "json":
         return [drop, structlog.processors.format_exc_info, structlog.processors.JSONRenderer(ensure_ascii=False, default=str)]
     colors = file is None and sys.stderr.isatty() and not os.environ.get("NO_COLOR")
-    return [drop, _drop_logger_name, structlog.dev.ConsoleRenderer(colors=colors, pad_event_to=28)]
+    return [drop, _drop_logger_name, _without_controls, structlog.dev.ConsoleRenderer(colors=colors, pad_event_to=28)]
 
 
 def _time_format(format: LogFormat, file: Path | None) -> str:
@@ -118,3 +119,8 @@ def _drop_logger_name(_: object, __: str, event: structlog.types.EventDict) -> s
     if str(event.get("logger", "")).startswith(OUR_LOGGER):
         event.pop("logger")
     return event
+
+
+def _without_controls(_: object, __: str, event: structlog.types.EventDict) -> structlog.types.EventDict:
+    """A peer's words stand in some values: nothing in them may steer a terminal, now or when the file is read."""
+    return {name: printable(value) if isinstance(value, str) and name != "exception" else value for name, value in event.items()}

@@ -21,7 +21,7 @@ from .display.rounds_table import RoundRow
 from .display.view import NodeView
 from .home import EventFolder, Home
 from .store import Store
-from .units import bytes_text, loss_text, short
+from .units import bytes_text, counted, loss_text, short
 
 
 def open_store(folder: EventFolder) -> Store:
@@ -42,7 +42,7 @@ def read_view(home: Home, event: str = "") -> NodeView:
 
 def _stopped(home: Home, folder: EventFolder) -> NodeView:
     event = folder.manifest().open()
-    peer = keys.load(home.identity_path).peer_id
+    peer = keys.require(home.identity_path).peer_id
     with open_store(folder) as store:
         head = store.head_commit()
         book = count_credits(event, store, head)
@@ -86,10 +86,10 @@ def commit_line(commit: Commit) -> str:
     elif commit.full:
         facts.append("full merge")
     if row.contributors:
-        facts.append(f"{row.contributors} contributor" + ("s" if row.contributors > 1 else ""))
+        facts.append(counted(row.contributors, "contributor"))
         facts.append(bytes_text(row.bytes_sent))
     if commit.verdicts:
-        facts.append(f"{len(commit.verdicts)} verdict" + ("s" if len(commit.verdicts) > 1 else ""))
+        facts.append(counted(len(commit.verdicts), "verdict"))
     return f"{short(row.commit)} {', '.join(facts)}"
 
 

@@ -15,7 +15,7 @@ _COSTS = {
     "wrong_bytes": 40.0,
     "malformed": 25.0,
     "oversized": 25.0,
-    "rate_limited": 1.0,
+    "rate_limited": 0.0,  # who forwards cannot help what others write: a flood is dropped, and that is enough
     "stalled": 2.0,
     "lost": 2.0,
     "stale": 0.0,

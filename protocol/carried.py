@@ -40,10 +40,10 @@ def verdict_problem(event: EventManifest, ancestry: Ancestry, signed: Signed, ve
         return "unknown_gate"
     if signed.signer in event.admission.banned:
         return "banned"
-    return None if _takes_part(event, ancestry, signed.signer) else "not_invited"
+    return None if takes_part(event, ancestry, signed.signer) else "not_invited"
 
 
-def _takes_part(event: EventManifest, ancestry: Ancestry, peer: PeerId) -> bool:
+def takes_part(event: EventManifest, ancestry: Ancestry, peer: PeerId) -> bool:
     """Say whether a peer is on the roster, got in before, needs no invite, or is one of those who decide."""
     if needs_no_invite(event, peer) or peer in event.deciders().keys:
         return True

@@ -17,7 +17,7 @@ from .event import EventManifest, MergeMethod
 from .gates import gate_of
 from .identity import PeerId
 from .messages import Attestation, Contribution, Envelope, Round, Signed, View
-from .record import Count, Digest, Finite, Record, Word
+from .record import Count, Digest, Finite, Moment, Record, Word
 
 MAX_VERDICTS = 64
 _ADDITIONS = frozenset({"statement", "verdicts", "cosigners", "amendment"})
@@ -84,7 +84,7 @@ class Commit(Record):
     samples: Count
     loss: Finite | None
     proposer: PeerId
-    time: Count
+    time: Moment
     parent_certificate: Certificate | None
     statement: Envelope | None = None
     verdicts: Annotated[tuple[Envelope, ...], Field(max_length=MAX_VERDICTS)] = ()

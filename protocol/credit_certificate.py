@@ -21,7 +21,7 @@ from .errors import RemoteProtocolError
 from .identity import Identity, PeerId, verify
 from .messages import Round
 from .names import Name
-from .record import Count, Digest, Record, Signature
+from .record import Digest, Moment, Record, Signature
 
 MAX_TEXT = 32 * 1024
 _DOMAIN = b"collab-node/credit-certificate/1\0"
@@ -39,7 +39,7 @@ class Statement(Record):
     name: Name
     credit: Credit
     issuer: PeerId
-    time: Count
+    time: Moment
 
 
 class CreditCertificate(Record):

@@ -11,10 +11,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
-from .canonical import Value
 from .gates import EventGate, Gates, check_names
 from .identity import PeerId
-from .record import Count, Digest, Finite, Record, Word
+from .record import Count, Digest, Finite, Moment, Record, Word
 
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Momentum = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]
@@ -261,7 +260,7 @@ class EventManifest(EventDraft):
 
     format: Literal[1] = 1
     coordinator: PeerId
-    created: Count
+    created: Moment
     start: Start
 
     @model_validator(mode="after")
@@ -283,10 +282,9 @@ class EventManifest(EventDraft):
         return self.merge.full_every > 0 and round % self.merge.full_every == 0
 
 
-EventFields = dict[str, Value]
 ADDITIONS = frozenset({"gate", "maintainers"})
 """Optional sections that are left out of an event's bytes when they are empty."""
 __all__ = [
-    "Admission", "AlbertModel", "Compression", "Data", "EventDraft", "EventFields", "EventManifest", "Finite", "GptModel",
+    "Admission", "AlbertModel", "Compression", "Data", "EventDraft", "EventManifest", "Finite", "GptModel",
     "HuggingFaceModel", "InnerOptimiser", "Maintainers", "Merge", "OuterOptimiser", "Rounds", "Start",
 ]  # fmt: skip

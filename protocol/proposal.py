@@ -20,7 +20,7 @@ from .errors import RemoteProtocolError
 from .event import EventManifest
 from .identity import Identity, PeerId
 from .messages import Blob, Envelope, Message, Signed
-from .record import Count, Digest, Finite, Record, Word
+from .record import Digest, Finite, Moment, Record, Word
 from .stated import open_stated, stated_commit
 from .verdict import open_about, unmet_gate
 
@@ -51,7 +51,7 @@ class ModelProposal(Message):
     samples: Annotated[int, Field(ge=1, lt=1 << 40)]
     error: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
     message: Text
-    time: Count
+    time: Moment
     fisher: Blob | None = None
     grams: Blob | None = None
 
@@ -103,7 +103,7 @@ class ProposalMerge(Message):
     parameters: Annotated[dict[Word, Finite], Field(max_length=16)]
     tried: Annotated[tuple[Tried, ...], Field(max_length=16)]
     message: Text
-    time: Count
+    time: Moment
     verdicts: Annotated[tuple[Digest, ...], Field(max_length=MAX_VERDICTS)] = ()
     despite: Annotated[str, Field(max_length=MAX_DESPITE)] = ""
 

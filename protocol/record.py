@@ -15,6 +15,8 @@ from .errors import RemoteProtocolError
 Digest: TypeAlias = Annotated[bytes, Field(min_length=32, max_length=32)]
 Signature: TypeAlias = Annotated[bytes, Field(min_length=64, max_length=64)]
 Count: TypeAlias = Annotated[int, Field(ge=0, lt=1 << 62)]
+Moment: TypeAlias = Annotated[int, Field(ge=0, lt=253_402_300_800)]
+"""Unix seconds before the year 10000: whatever shows or plots a time can show this one."""
 Finite: TypeAlias = Annotated[float, Field(allow_inf_nan=False)]
 Word: TypeAlias = Annotated[str, Field(max_length=64, pattern=r"^[a-z0-9][a-z0-9_.-]*$")]
 

@@ -17,7 +17,7 @@ from .errors import LocalProtocolError
 from .event import EventManifest
 from .identity import PeerId
 from .messages import Envelope, Round, Signed
-from .record import Count, Digest, Record, Word
+from .record import Digest, Moment, Record, Word
 from .verdict import Verdict, contradictions, open_about, too_few
 from .versions import Evidence, Interface, Tasks, Version, next_version
 
@@ -51,7 +51,7 @@ class Release(Record):
     credits: Annotated[tuple[Credit, ...], Field(max_length=MAX_CREDITS)]
     licence: Word
     releaser: PeerId
-    time: Count
+    time: Moment
     despite: Annotated[str, Field(max_length=MAX_DESPITE)] = ""
     dependents: Annotated[tuple[Dependent, ...], Field(max_length=MAX_DEPENDENTS)] = ()
     tasks: Tasks = ()

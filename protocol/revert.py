@@ -22,7 +22,7 @@ from .errors import RemoteProtocolError
 from .event import EventManifest
 from .identity import Identity, PeerId
 from .messages import Message, Signed
-from .record import Count, Digest
+from .record import Digest, Moment
 from .stated import open_stated, stated_commit
 
 MAX_COMMITS = 1024
@@ -45,7 +45,7 @@ class Revert(Message):
     commits: Annotated[tuple[Digest, ...], Field(min_length=1, max_length=MAX_COMMITS)]
     peers: Annotated[tuple[PeerId, ...], Field(max_length=MAX_PEERS)]
     message: Annotated[str, Field(max_length=MAX_MESSAGE)]
-    time: Count
+    time: Moment
 
     @model_validator(mode="after")
     def _ordered(self) -> Revert:

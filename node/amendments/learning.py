@@ -11,7 +11,7 @@ from contextlib import aclosing
 
 import structlog
 
-from ...protocol.amendments import SignedAmendment
+from ...protocol.amendments import MAX_AMENDMENTS, SignedAmendment
 from ...protocol.errors import RemoteProtocolError
 from ...protocol.history import History
 from ...protocol.messages import AmendmentNotice, Signed
@@ -47,13 +47,18 @@ class Learning:
 
     def _learn(self, signed: SignedAmendment) -> bool:
         amendments = self._history.amendments
-        if signed.name in amendments:
+        if signed.name in amendments or (len(amendments) >= MAX_AMENDMENTS // 2 and not self._may_count(signed)):
             return False
         amendments.add(signed)
         self._store.amendments.add(signed)
         content = signed.content
         log.debug("amendment", number=content.number, kind=content.body.kind)
         return True
+
+    def _may_count(self, signed: SignedAmendment) -> bool:
+        """Say whether an amendment follows what the newest commit names: half of the room is for those, whoever signs others."""
+        previous, amendments = signed.content.previous, self._history.amendments
+        return previous in amendments and amendments.follows(previous, self._history.head.amendment)
 
     def hear(self, signed: Signed) -> bool:
         """Take in what gossip brought; True if it was new. Raises RemoteProtocolError: "unknown_previous" if one is missing."""

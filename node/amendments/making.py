@@ -12,8 +12,8 @@ from pydantic import ValidationError
 
 from ...protocol.amendments import Amendment, Body, InForce, Recipe, SignedAmendment
 from ...protocol.errors import LocalProtocolError, RemoteProtocolError
-from ...protocol.identity import Identity, PeerId, public_key_of
-from .. import keys
+from ...protocol.identity import Identity, PeerId
+from .. import keys, peer_ids
 from ..control.socket import NotRunning, call
 from ..credit.leaderboard import read_names
 from ..errors import UserError
@@ -88,21 +88,11 @@ def made_body(make: Callable[[], Body]) -> Body:
 
 
 def peer_meant(folder: EventFolder, text: str) -> PeerId:
-    """Return the peer id that a text is, or ends one who took part. Raises UserError."""
-    try:
-        public_key_of(text)
-        return text
-    except ValueError:
-        pass
+    """Return the peer id that a text is, or ends, or names, of those who took part. Raises UserError."""
     with Store.open(folder.store_path, read_only=True) as store:
-        known = {member.peer for member in store.head_commit().roster} | set(read_names(store))
-    known |= set(standing(folder).in_force.banned)
-    found = sorted(peer for peer in known if peer.endswith(text))
-    if len(found) == 1:
-        return found[0]
-    if found:
-        raise UserError(f"{text} is the end of several peer ids: {', '.join(found)}", "give more of it")
-    raise UserError(f"{text!r} is no peer id, nor the end of one that takes part", "`collab-node credits` lists who does")
+        names = read_names(store)
+        known = {member.peer for member in store.head_commit().roster} | set(names)
+    return peer_ids.peer_meant(text, known | set(standing(folder).in_force.banned), names)
 
 
 def sign(home: Home, folder: EventFolder, path: Path) -> Made:

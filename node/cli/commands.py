@@ -10,8 +10,8 @@ import typer
 from typer.core import TyperGroup
 
 from ..errors import UserError, disk_errors
-
-_INTERRUPTED = 130
+from ..units import printable
+from . import INTERRUPTED
 
 
 class Commands(TyperGroup):
@@ -29,12 +29,12 @@ class Commands(TyperGroup):
         except UserError as error:
             _fail(error.lines(), error.exit_code)
         except typer.TyperException as error:
-            said = error.format_message()  # nothing where the help was shown, for want of a command
+            said = error.format_message()  # empty where the help was printed, because nothing was asked for
             _fail([f"error: {said}", f"hint: {self._help_hint(error)}"] if said else [], error.exit_code)
         except FileNotFoundError as error:  # where nothing can be made, such as /proc
             _fail([f"error: {error.filename}: no such file or folder", "hint: check the place"], 1)
         except (typer.Abort, KeyboardInterrupt):
-            _fail(["interrupted"], _INTERRUPTED)
+            _fail(["interrupted"], INTERRUPTED)
 
     def _help_hint(self, error: typer.TyperException) -> str:
         context = getattr(error, "ctx", None)
@@ -43,5 +43,5 @@ class Commands(TyperGroup):
 
 def _fail(lines: Sequence[str], code: int) -> None:
     for line in lines:
-        typer.echo(line, err=True)
+        typer.echo(printable(line), err=True)  # some say what a peer answered
     sys.exit(code)

@@ -39,7 +39,7 @@ ReachFlag = Annotated[
 LogFormatFlag = Annotated[str | None, typer.Option("--log-format", metavar="FORMAT", help="text or json.")]
 LogLevelFlag = Annotated[str | None, typer.Option("--log-level", metavar="LEVEL", help="debug, info, warning or error.")]
 LogFileFlag = Annotated[Path | None, typer.Option("--log-file", metavar="FILE", help="Log there, in files of 5 MB at most.")]
-DetachFlag = Annotated[bool, typer.Option("--detach", help="Go on in the background; `logs -f`, `status` and `stop` reach it.")]
+DetachFlag = Annotated[bool, typer.Option("--detach", help="Go on in the background; `logs -f`, `status` and `leave` reach it.")]
 DisplayFlag = Annotated[str, typer.Option("--display", metavar="KIND", help="live, plain, or auto: live on a terminal.")]
 MaxRoundsFlag = Annotated[int | None, typer.Option("--max-rounds", metavar="N", min=1, help="Leave after N commits.")]
 

@@ -101,7 +101,7 @@ def _announce(made: Release, lacking: int, dry_run: bool) -> None:
 @app.command("list")
 def list_(home: HomeFlag = None, config: ConfigFlag = None, event: EventFlag = "", as_json: JsonFlag = False) -> None:
     """List the releases, newest version first; their signatures are checked."""
-    from ..units import short
+    from ..units import printable, short
 
     with _at_desk(home, config, event) as desk:
         found = desk.known()
@@ -109,7 +109,7 @@ def list_(home: HomeFlag = None, config: ConfigFlag = None, event: EventFlag = "
         if as_json:
             typer.echo(json.dumps(fields_of(made)))
         else:
-            first_line = (made.message.splitlines() or [""])[0]
+            first_line = printable((made.message.splitlines() or [""])[0])
             typer.echo(f"{made.version:<12} {short(made.commit)}  round {made.round:<6} {first_line}".rstrip())
 
 
@@ -119,7 +119,7 @@ def show(
     as_json: JsonFlag = False,
 ) -> None:  # fmt: skip
     """Show a release: what it was computed from, who signed verdicts, what is new."""
-    from ..proposals.merged import printable
+    from ..units import printable
 
     with _at_desk(home, config, event) as desk:
         made = desk.find(version)
@@ -133,10 +133,10 @@ def show(
     rows += [("promises", ", ".join(made.tasks))] if made.tasks else []
     rows += [("verdict", f"{verdict.measurement.sentence()} — {peer}") for peer, verdict in made.opened_verdicts()]
     rows += [("module", printable(line)) for each in made.dependents for line in each.lines()]
-    typer.echo(f"{made.title} {made.version}")
+    typer.echo(printable(f"{made.title} {made.version}"))
     for label, value in rows:
         typer.echo(f"{label:<12} {value}")
-    typer.echo("\n" + "\n\n".join(part for part in (made.message, made.changelog) if part))
+    typer.echo(printable("\n" + "\n\n".join(part for part in (made.message, made.changelog) if part)))
 
 
 @app.command()
@@ -296,10 +296,7 @@ def _signer(home: HomeFlag, config: ConfigFlag) -> Identity:
     from .. import keys
     from .flags import home_of
 
-    try:
-        return keys.load(home_of(home, config).identity_path)
-    except FileNotFoundError as error:
-        raise UserError("this home has no key to sign with", "`collab-node join` makes one") from error
+    return keys.require(home_of(home, config).identity_path)
 
 
 def _now() -> datetime:

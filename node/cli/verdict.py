@@ -93,8 +93,7 @@ def _print(held: Sequence[Held]) -> None:
     from rich.text import Text
 
     from ..gates.printing import interval, number
-    from ..proposals.merged import printable
-    from ..units import peer_text, short
+    from ..units import peer_text, printable, short
 
     table = Table(box=box.SIMPLE_HEAD)
     for heading in ("id", "gate", "worse by", "within", "samples", "", "signer", "hardware", "data"):

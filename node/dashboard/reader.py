@@ -181,7 +181,7 @@ class Reader:
         return NodeView(
             event=self._event.name,
             event_id=self._event.digest.hex(),
-            peer=keys.load(self._home.identity_path).peer_id,
+            peer=keys.require(self._home.identity_path).peer_id,
             running=False,
             trains=False,
             phase="stopped",

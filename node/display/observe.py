@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ...protocol.merging import parts
 from ..amendments.words import ANNOUNCEMENTS, end_words
 from ..dashboard.reasons import refused_words
-from ..units import number_text
+from ..units import counted
 from .view import NodeView
 from .waiting import waits_for
 
@@ -37,14 +37,17 @@ def observe(node: Node) -> NodeView:
         "restarts": node.deaths,
         "metrics_port": node.metrics_port,
         "accepted_samples": node.accounting.taken,
-        "samples": node.trained_samples,
+        "samples": node.own_training.samples,
         "addresses": node.addresses,
         "name": node.options.settings.name,
         "warning": node.warning,
+        "leaves": node.loop.leaves,
     }
     if node.driver is not None:
         view |= _round(node)
-    if node.pausing.reason:
+        if node.phase == "stopped":
+            view["message"] = "All is kept: `collab-node join`, or `seed`, goes on from here."
+    if node.pausing.reason and node.phase not in ("stopping", "stopped"):
         who = next(who for who in ("owner", "coordinators", "manners") if who in node.pausing.reasons)
         message = f"paused: {node.pausing.reason}"
         view |= {"paused": node.pausing.reason, "pauser": who, "phase": "paused", "message": message}
@@ -105,9 +108,9 @@ def _words(node: Node) -> str:
     wanted = max(claims, trainers, machine.setting.event.rounds.min_contributors)
     match machine.phase.value:
         case "training":
-            return "training" if node.options.trains else number_text(trainers, "peer trains", "peers train")
+            return "training" if node.options.trains else counted(trainers, "peer trains", "peers train")
         case "collecting":
             return f"collecting contributions: {claims} of {wanted}" if claims else "waiting for contributions"
         case "voting":
-            return f"the committee replays the merge of {number_text(claims, 'contribution')}"
+            return f"the committee replays the merge of {counted(claims, 'contribution')}"
     return "the commit is final"

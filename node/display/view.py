@@ -17,7 +17,7 @@ class NodeView:
     unknown. `message` is one line for people, `waits` one that tells what the round lacks and time alone does not bring,
     `warning` one that tells what to mend, `paused` why the node rests, if it does, and `pauser` who has the reason: owner,
     coordinators or manners. `losses` are those of the newest commits, oldest first; `rank` and `credit_…` this peer's in the
-    history (`credit_served` in bytes), `board` the first peers' names and samples.
+    history (`credit_served` in bytes), `board` the first peers' names and samples. `leaves`: this round is its last.
     """
 
     event: str
@@ -40,6 +40,7 @@ class NodeView:
     pauser: str = ""
     announcements: tuple[str, ...] = ()
     decided: str = ""
+    leaves: bool = False
     step: int = 0
     steps: int = 0
     round_samples: int = 0

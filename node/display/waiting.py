@@ -5,7 +5,7 @@ from __future__ import annotations
 from ...protocol.committee import Committee
 from ...protocol.rounds.machine import RoundMachine
 from ...protocol.rounds.phases import Phase
-from ..units import number_text
+from ..units import counted
 
 
 def waits_for(machine: RoundMachine, began: float, now: float) -> str:
@@ -23,8 +23,8 @@ def waits_for(machine: RoundMachine, began: float, now: float) -> str:
 
 
 def _contributions(lacking: int, needed: int) -> str:
-    here, more = _count_text(needed - lacking), number_text(lacking, "more comes", "more come")
-    return f"a merge needs {number_text(needed, 'contribution')} and {here} here: the round goes on when {more}"
+    here, more = _count_text(needed - lacking), counted(lacking, "more comes", "more come")
+    return f"a merge needs {counted(needed, 'contribution')} and {here} here: the round goes on when {more}"
 
 
 def _members(here: int, committee: Committee) -> str:
@@ -36,4 +36,4 @@ def _members(here: int, committee: Committee) -> str:
 
 
 def _count_text(count: int) -> str:
-    return number_text(count, "is", "are") if count else "none is"
+    return counted(count, "is", "are") if count else "none is"

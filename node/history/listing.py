@@ -12,7 +12,7 @@ from ...protocol.errors import RemoteProtocolError
 from ...protocol.refs import MAIN
 from ...protocol.refs.names import shortened
 from ..store import Store
-from ..units import short
+from ..units import printable, short
 from .revisions import read_commit
 
 
@@ -66,13 +66,14 @@ def annotation_lines(store: Store, name: str) -> list[str]:
         return []
     state = "signed" if note["valid"] else "BAD SIGNATURE, claimed to be"
     when = time.strftime("%Y-%m-%d %H:%M", time.localtime(note["time"])) if note["time"] is not None else "unknown"
-    return [f"tag {shortened(name)}, {state} by {note['tagger'] or 'nobody'} on {when}", "", *note["message"].splitlines(), ""]
+    title = f"tag {shortened(name)}, {state} by {note['tagger'] or 'nobody'} on {when}"
+    return [title, "", *printable(note["message"]).splitlines(), ""]
 
 
 def _summary(note: dict[str, Any] | None) -> str:
     if note is None:
         return ""
-    first = (note["message"].splitlines() or [""])[0]
+    first = printable((note["message"].splitlines() or [""])[0])
     return f"  {first}" if note["valid"] else f"  {first}  (BAD SIGNATURE)"
 
 

@@ -14,7 +14,7 @@ from ..errors import UserError
 from ..gates.verdicts import Held
 from ..proposals.merged import merged_fields
 from ..store import Store
-from ..units import peer_text, short
+from ..units import peer_text, printable, short
 from .log import log_fields, ref_labels
 from .moves import Move
 from .revisions import FSCK
@@ -74,7 +74,7 @@ def revert_lines(commit: Commit) -> list[str]:
         return []
     whose = f"of {', '.join(map(peer_text, fields['peers']))} " if fields["peers"] else ""
     lines = [f"revert contributions {whose}in {', '.join(map(short, fields['commits']))}", f"signed by {fields['signer']}"]
-    return [*lines, "", *fields["message"].splitlines()] if fields["message"] else lines
+    return [*lines, "", *printable(fields["message"]).splitlines()] if fields["message"] else lines
 
 
 def show_fields(

@@ -26,7 +26,7 @@ async def measure_health(node: Node, seconds: float) -> None:
     while True:
         if node.driver is not None and (machine := node.driver.machine) is not None:
             measure_round(node.metrics.round, machine, node.driver.began, time.monotonic())
-            node.metrics.round.swarm(SwarmStats.of(_trainers(node, machine)))
+            node.metrics.round.swarm(SwarmStats.of(_trainers(machine)))
         await _measure_network(node)
         await asyncio.sleep(seconds)
 
@@ -47,7 +47,7 @@ def measure_round(metrics: RoundMetrics, machine: RoundMachine, began: float, no
     metrics.view.set(voting.turn.view)
 
 
-def _trainers(node: Node, machine: RoundMachine) -> Iterable[Progress]:
+def _trainers(machine: RoundMachine) -> Iterable[Progress]:
     """Return the newest words of each trainer; our own are not among those that the machine heard."""
     yield from machine.training_peers.values()
     if machine.setting.trains:

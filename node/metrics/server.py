@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Sequence
-from threading import Thread
-from typing import TYPE_CHECKING, Protocol
+from socket import AF_INET6, socket
+from socketserver import ThreadingMixIn
+from threading import BoundedSemaphore, Thread
+from typing import TYPE_CHECKING, Any
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
-from prometheus_client import CollectorRegistry, make_wsgi_app, start_http_server
+from prometheus_client import CollectorRegistry, make_wsgi_app
 
 from ..errors import UserError
 
@@ -17,14 +20,48 @@ if TYPE_CHECKING:
 Discover = Callable[[], Sequence[object]]
 
 
-class _Server(Protocol):
-    server_port: int
+_CONNECTIONS = 32
+_SECONDS = 10.0
 
-    def set_app(self, application: WSGIApplication) -> None: ...
 
-    def shutdown(self) -> None: ...
+class _Handler(WSGIRequestHandler):
+    """Who says nothing for a while is gone."""
 
-    def server_close(self) -> None: ...
+    timeout = _SECONDS
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Log nothing."""
+
+
+class _Server(ThreadingMixIn, WSGIServer):
+    """A thread for each connection, and a bound on them: they are the daemon's threads and files, and anyone may connect."""
+
+    daemon_threads = True
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        self._places = BoundedSemaphore(_CONNECTIONS)
+        super().__init__(*args, **options)
+
+    def process_request(self, request: socket | tuple[bytes, socket], client_address: Any) -> None:
+        """Serve a connection, or close it where there are too many."""
+        if self._places.acquire(blocking=False):
+            super().process_request(request, client_address)
+        else:
+            self.shutdown_request(request)
+
+    def process_request_thread(self, request: socket | tuple[bytes, socket], client_address: Any) -> None:
+        """Serve a connection to its end."""
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._places.release()
+
+    def handle_error(self, request: socket | tuple[bytes, socket], client_address: Any) -> None:
+        """Say nothing: whoever asked is gone."""
+
+
+class _Server6(_Server):
+    address_family = AF_INET6
 
 
 class MetricsServer:
@@ -44,11 +81,12 @@ class MetricsServer:
         `discover` returns what `/sd` answers; it is called in the server's threads.
         """
         try:
-            server, thread = start_http_server(port, host, registry)
+            server = make_server(host, port, _application(registry, discover), _Server6 if ":" in host else _Server, _Handler)
         except OSError as error:
             hint = "choose another with --metrics-port, or 0 for any that is free"
             raise UserError(f"metrics cannot be served on {host}:{port}: {error.strerror or error}", hint) from error
-        server.set_app(_application(registry, discover))
+        thread = Thread(target=server.serve_forever, name="metrics", daemon=True)
+        thread.start()
         return cls(server, thread)
 
     def close(self) -> None:

@@ -108,7 +108,7 @@ class BlobServer:
 
     async def _answer(self, peer_id: str, request: bytes, writer: asyncio.StreamWriter) -> None:
         digest, offset, length = decode_request(request)
-        busy = self._serving.total() > self._limits.serves or self._serving[peer_id] > self._limits.serves_per_peer
+        busy = self._sending >= self._limits.serves or self._serving[peer_id] > self._limits.serves_per_peer
         busy = busy or not self.pacer.allows(self._sending)
         found = None if busy else self._source.open(digest)
         if found is None:

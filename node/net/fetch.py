@@ -13,9 +13,11 @@ import hashlib
 import os
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
+from weakref import WeakValueDictionary
 
 from . import blobs, wire
 from .blob_limits import BlobLimits
@@ -31,6 +33,8 @@ _BUSY_SECONDS = 0.25
 _BUSY_TRIES = 40
 _IDLE_SECONDS = 0.2
 _ABSENT = "does not have it"
+
+T = TypeVar("T")
 
 OnFault = Callable[[str, str], None]
 OnFetched = Callable[[bytes, int, Mapping[str, int]], None]
@@ -75,6 +79,7 @@ class BlobFetcher:
         self._on_fault = on_fault
         self._fetches = asyncio.Semaphore(limits.fetches)
         self._streams = asyncio.Semaphore(limits.streams)
+        self._of_peer: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
         self._locks: dict[bytes, asyncio.Lock] = {}
 
     async def fetch(self, digest: bytes, size: int, peers: Iterable[str], *, limit: int) -> Path:
@@ -94,6 +99,13 @@ class BlobFetcher:
             if not lock.locked():
                 self._locks.pop(digest, None)
 
+    @asynccontextmanager
+    async def _place(self, peer: str) -> AsyncIterator[None]:
+        """Wait until one more stream to `peer` may be open."""
+        own = self._of_peer.setdefault(peer, asyncio.Semaphore(self._limits.streams_of_peer))
+        async with own, self._streams:
+            yield
+
     def _stored(self, digest: bytes) -> Path | None:
         found = self._source.open(digest)
         return found[0] if found is not None and isinstance(found[0], Path) else None
@@ -106,7 +118,7 @@ class BlobFetcher:
             if not await attempt.verified():
                 await self._fetch_singly(attempt, [peer for peer in peers if peer not in dropped])
             attempt.resume.remove()
-            stored = self._sink.commit(digest, path)
+            stored = await _in_thread(partial(self._sink.commit, digest, path))  # it hashes and syncs what may be gigabytes
         except DiskError:
             raise
         except OSError as error:
@@ -119,7 +131,7 @@ class BlobFetcher:
         first_sources = set(attempt.plan.sources.values())
         if len(first_sources) == 1 and attempt.fresh:
             peers = [peer for peer in peers if peer not in first_sources]
-            self._on_fault(first_sources.pop(), "wrong_bytes")
+            await self._accuse(attempt, first_sources.pop())
             suspects = {}
         for peer in peers:
             attempt.resume.remove()
@@ -132,10 +144,15 @@ class BlobFetcher:
             if await attempt.verified():
                 self._blame(suspects, await attempt.part_digests())
                 return
-            self._on_fault(peer, "wrong_bytes")
+            await self._accuse(attempt, peer)
             suspects = {part: entry for part, entry in suspects.items() if entry[0] != peer}
         attempt.resume.remove()
         raise NetworkError(f"no peer served the right bytes of blob {attempt.digest.hex()[:12]}")
+
+    async def _accuse(self, attempt: _Attempt, peer: str) -> None:
+        """Blame a peer whose blob has another hash, unless it is longer: then whoever told us the size is wrong, not the peer."""
+        if await attempt.ends_at(peer):
+            self._on_fault(peer, "wrong_bytes")
 
     def _blame(self, suspects: dict[int, tuple[str, bytes]], good: dict[int, tuple[str, bytes]]) -> None:
         for peer in sorted({peer for part, (peer, digest) in suspects.items() if good[part][1] != digest}):
@@ -198,7 +215,7 @@ class _Attempt:
 
     async def _work(self, descriptor: int, peer: str, dropped: dict[str, str]) -> None:
         try:
-            async with self._fetcher._streams, self._stream(peer) as (reader, writer):
+            async with self._fetcher._place(peer), self._stream(peer) as (reader, writer):
                 while not self.plan.complete and peer not in dropped:
                     part = self.plan.take(peer, asyncio.get_running_loop().time())
                     if part is None:
@@ -242,18 +259,36 @@ class _Attempt:
 
     async def _request(self, part: Part, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         for _ in range(_BUSY_TRIES):
-            wire.write_frame(writer, blobs.encode_request(self.digest, part.offset, part.length))
-            await writer.drain()
-            async with asyncio.timeout(self._limits.stall):
-                status, length = blobs.HEADER.unpack(await reader.readexactly(blobs.HEADER.size))
+            status, length = await self._ask(part.offset, part.length, reader, writer)
             if status == Status.OK and length == part.length:
                 return
             if status == Status.ABSENT:
                 raise _Unhelpful(_ABSENT)
+            if status == Status.REFUSED:
+                raise _Unhelpful("refused")  # its blob may be shorter than we were told
             if status != Status.BUSY:
                 raise _PeerFault("malformed")
             await asyncio.sleep(_BUSY_SECONDS)
         raise _Unhelpful("busy")
+
+    async def _ask(
+        self, offset: int, length: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> tuple[int, int]:
+        """Ask for bytes, and return the answer's status and how many follow it."""
+        wire.write_frame(writer, blobs.encode_request(self.digest, offset, length))
+        await writer.drain()
+        async with asyncio.timeout(self._limits.stall):
+            status, follows = blobs.HEADER.unpack(await reader.readexactly(blobs.HEADER.size))
+        return status, follows
+
+    async def ends_at(self, peer: str) -> bool:
+        """Whether `peer` says that its blob has this size: it refuses the byte after the end."""
+        try:
+            async with self._stream(peer) as (reader, writer):
+                status, _ = await self._ask(self.size, 1, reader, writer)
+        except (_Unhelpful, OSError, EOFError):
+            return False
+        return status == Status.REFUSED
 
     async def _receive(self, descriptor: int, part: Part, reader: asyncio.StreamReader) -> None:
         offset, end = part.offset, part.offset + part.length
@@ -267,7 +302,7 @@ class _Attempt:
                     raise EOFError("the stream ended within a part")
                 pieces.append(piece)
                 held += len(piece)
-            await asyncio.to_thread(self._write, partial(_write_at, descriptor, pieces, offset))
+            await _in_thread(partial(self._write, partial(_write_at, descriptor, pieces, offset)))
             self._fetcher._traffic.received["blob"] += held
             offset += held
 
@@ -299,6 +334,20 @@ class _Attempt:
             for part in self.parts
             if part.index in self.plan.sources
         }
+
+
+async def _in_thread(work: Callable[[], T]) -> T:
+    """Do `work` in a thread, to its end even if we are cancelled: it writes to a descriptor that is closed after us, and whose
+    number is then another file's."""
+    doing = asyncio.ensure_future(asyncio.to_thread(work))
+    try:
+        return await asyncio.shield(doing)
+    except asyncio.CancelledError:
+        while not doing.done():
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait({doing})
+        doing.exception()  # nobody else asks
+        raise
 
 
 def _write_at(descriptor: int, pieces: list[bytes], offset: int) -> None:

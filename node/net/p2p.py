@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ StreamHandler = Callable[[str, asyncio.StreamReader, asyncio.StreamWriter], Awai
 Hook = Callable[[], Awaitable[None]]
 
 _ORPHAN_SECONDS = 2.0
+_STREAMS_OF_A_PEER = 32  # fetching takes 8, and a call one
+_STREAMS = 512  # each is a file that we hold open
 
 FOREIGN_ERRORS = (
     ControlFailure, DispatchFailure, P2PDaemonError, P2PHandlerError, OSError, EOFError, ValueError, TimeoutError,
@@ -46,6 +49,16 @@ class P2POptions:
     reachability: Reachability = "auto"
     announce: tuple[str, ...] = ()
     dial_seconds: float = 10.0
+
+
+class _P2PInSession(P2P):  # type: ignore[misc]  # hivemind has no types
+    """p2pd in a session of its own, as our other children: Ctrl-C on a terminal reaches the daemon alone."""
+
+    @staticmethod
+    def _make_process_args(*args: Any, **options: Any) -> list[str]:
+        command: list[str] = P2P._make_process_args(*args, **options)
+        setsid = shutil.which("setsid")  # of util-linux; it becomes p2pd, with the same process id
+        return [setsid, *command] if setsid is not None else command
 
 
 class _Daemon:
@@ -89,7 +102,7 @@ class P2PHost:
         self._identity_path = identity_path
         self._port = options.port
         self._handlers: dict[str, StreamHandler] = {}
-        self._serving: set[asyncio.Task[Any]] = set()
+        self._serving: dict[asyncio.Task[Any], str] = {}
         self._started = False
         self.supervisor = Supervisor(
             "p2pd", self._launch, on_ready=self._on_ready, on_death=on_death, backoff=backoff
@@ -141,7 +154,7 @@ class P2PHost:
 
     async def _launch(self) -> _Daemon:
         try:
-            p2p = await P2P.create(**self._arguments())
+            p2p = await _P2PInSession.create(**self._arguments())
         except FOREIGN_ERRORS as error:
             raise NetworkError(f"p2pd did not start: {_line(error)}") from error
         daemon = _Daemon(p2p)
@@ -193,23 +206,28 @@ class P2PHost:
 
     async def _register(self, p2p: P2P, name: str) -> None:
         async def serve(info: Any, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            if str(info.peer_id) in self.banned:
+            peer_id = str(info.peer_id)
+            if not self._admits(peer_id):
                 writer.transport.abort()
                 return
             task = asyncio.current_task()
             assert task is not None
-            self._serving.add(task)
+            self._serving[task] = peer_id
             try:
-                await self._handlers[name](str(info.peer_id), reader, writer)
+                await self._handlers[name](peer_id, reader, writer)
             except asyncio.CancelledError:
                 writer.transport.abort()  # and no more: asyncio reports a cancelled handler of a server as an error
             finally:
-                self._serving.discard(task)
+                del self._serving[task]
 
         try:
             await p2p.add_binary_stream_handler(name, serve)
         except FOREIGN_ERRORS as error:
             raise NetworkError(f"p2pd does not take the handler {name}: {_line(error)}") from error
+
+    def _admits(self, peer_id: str) -> bool:
+        of_peer = sum(peer == peer_id for peer in self._serving.values())
+        return peer_id not in self.banned and of_peer < _STREAMS_OF_A_PEER and len(self._serving) < _STREAMS
 
     async def connections(self) -> int:
         """Return how many peers p2pd is connected with. Raises NetworkError."""

@@ -97,18 +97,19 @@ class Rpc:
             await wire.close(writer)
 
     async def _handled(self, peer_id: str, reader: asyncio.StreamReader) -> tuple[bytes, bytes]:
-        self._running += 1
         try:
-            return _OK, await self._dispatch(peer_id, reader)
+            data = await wire.read_frame(reader, self._limits.request)  # who is slow to ask keeps nobody else waiting
+            self._traffic.received["rpc"] += len(data)
+            self._running += 1
+            try:
+                return _OK, await self._dispatch(peer_id, data)
+            finally:
+                self._running -= 1
         except RemoteProtocolError as error:
             self._traffic.refused[f"rpc_{error.reason}"] += 1
             return _REFUSED, error.reason.encode()[:_REASON_BYTES]
-        finally:
-            self._running -= 1
 
-    async def _dispatch(self, peer_id: str, reader: asyncio.StreamReader) -> bytes:
-        data = await wire.read_frame(reader, self._limits.request)
-        self._traffic.received["rpc"] += len(data)
+    async def _dispatch(self, peer_id: str, data: bytes) -> bytes:
         if not self._buckets.take(peer_id, asyncio.get_running_loop().time()):
             raise RemoteProtocolError("rate_limited")
         if self._running > self._limits.calls:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+import math
+from collections import Counter, OrderedDict
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -16,12 +17,13 @@ T = TypeVar("T")
 
 _WRAPPING = 16  # bytes that msgpack may add around the value
 _MAX_STORED = 50_000
+_OF_A_PEER = 64
 
 
 class RecordValidator(RecordValidatorBase):  # type: ignore[misc]  # hivemind has no types
-    """Accepts signed records of one event, in their place, until their own expiration, and no more than `stored` of them.
+    """Accepts signed records of one event, in their place, until their own expiration: at most `stored`, and few of one peer.
 
-    The bound is there because whoever makes keys can make records, and hivemind's store has none.
+    The bounds are there because whoever makes keys can make records, and hivemind's store has none.
     """
 
     def __init__(
@@ -32,6 +34,8 @@ class RecordValidator(RecordValidatorBase):  # type: ignore[misc]  # hivemind ha
         self._on_refused = on_refused
         self._stored = stored
         self._known: OrderedDict[tuple[bytes, bytes], float] = OrderedDict()
+        self._of = Counter[bytes]()
+        self._looked = -math.inf
 
     def validate(self, record: DHTRecord) -> bool:
         """Say whether `record` may be stored or returned."""
@@ -61,12 +65,23 @@ class RecordValidator(RecordValidatorBase):  # type: ignore[misc]  # hivemind ha
         return found
 
     def _count(self, place: tuple[bytes, bytes], expires: float, now: float) -> None:
-        if place not in self._known and len(self._known) >= self._stored:
-            for old in [old for old, until in self._known.items() if until <= now]:
-                del self._known[old]
-            if len(self._known) >= self._stored:
+        if place not in self._known:
+            if self._is_full(place) and now >= self._looked + 1.0:  # looking through all of them costs more than one record
+                self._forget_expired(now)
+            if self._is_full(place):
                 raise RemoteProtocolError("too_many_records")
+            self._of[place[1]] += 1
         self._known[place] = expires
+
+    def _is_full(self, place: tuple[bytes, bytes]) -> bool:
+        return len(self._known) >= self._stored or self._of[place[1]] >= _OF_A_PEER
+
+    def _forget_expired(self, now: float) -> None:
+        self._looked = now
+        for place in [place for place, until in self._known.items() if until <= now]:
+            del self._known[place]
+            self._of[place[1]] -= 1
+        self._of = +self._of
 
     def merge_with(self, other: RecordValidatorBase) -> bool:
         """Never merge: one event, one validator."""

@@ -8,12 +8,7 @@ from ...protocol.commit import Commit
 from ...protocol.messages import Signed
 from ...protocol.proposal import ProposalMerge, Tried, open_merge
 from ...protocol.verdict import open_verdict
-from ..units import bytes_text, loss_text, short
-
-
-def printable(message: str) -> str:
-    """Return a stranger's message without what could steer a terminal."""
-    return "".join(letter if letter.isprintable() or letter == "\n" else "\N{REPLACEMENT CHARACTER}" for letter in message)
+from ..units import bytes_text, loss_text, printable, short
 
 
 def tried_lines(merge: ProposalMerge) -> list[str]:

@@ -14,10 +14,9 @@ from ...kernels.conflict import Conflict
 from ...protocol.messages import Signed
 from ...protocol.proposal import STATISTICS, ModelProposal
 from ..store import Proposed, Store
-from ..units import bytes_text, short
+from ..units import bytes_text, printable, short
 from .conflicts import Comparison
 from .making import SAMPLES, Made
-from .merged import printable
 
 ROWS = 12
 """Tensors in a table, those most in conflict first; --json tells of all."""

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from ..proposals.merged import printable
-from ..units import bytes_text, short
+from ..units import bytes_text, printable, short
 from .material import Brought
 
 What = Literal["new", "moved", "forced", "same", "kept", "deleted", "refused"]

@@ -121,7 +121,7 @@ class CatchUp:
             reply = await self._request(peer, told)
             known = all(blob.sha256 in self._history for blob in reply.commits)
             took = await self._take(peer, reply) if reply.commits else False
-            self._note_offers(reply)
+            self._note_offers(reply, peer)
             moved = moved or took
             last = self._history.get(reply.commits[-1].sha256) if reply.commits else None
             # A page that we know is on the way from where two histories part, if it leads further than the one before.
@@ -137,10 +137,10 @@ class CatchUp:
         body = await self._rpc.call(peer, HISTORY, request.encode(), limit=_REPLY_BYTES)
         return HistoryReply.decode(body, DOCUMENT_LIMITS)
 
-    def _note_offers(self, reply: HistoryReply) -> None:
+    def _note_offers(self, reply: HistoryReply, peer: str) -> None:
         for offer in reply.snapshots:
             if offer.commit in self._history:  # so that inventions do not crowd out what can be used
-                self.offers.add(offer)
+                self.offers.add(offer, peer)
 
     async def _take(self, peer: str, reply: HistoryReply) -> bool:
         """Take over a page, a few commits at once: each is proven by its child before more is fetched."""

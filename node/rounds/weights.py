@@ -40,6 +40,7 @@ log = structlog.get_logger()
 # float32 weights and, at most, as much outer momentum; the header names the tensors.
 _SNAPSHOT_BYTES_A_PARAMETER = 8
 _SNAPSHOT_HEADER_BYTES = 1 << 20
+_NEAR = 4  # snapshots of the chain: as many as a peer offers at once
 
 A = TypeVar("A")
 
@@ -126,16 +127,27 @@ class Weights:
         return path[::-1]
 
     async def _start_from_snapshot(self, target: Commit, carry: bool) -> list[Commit]:
-        """Load the newest usable ancestor state, and return the commits from there to `target`."""
-        for path in self._starts(target):
-            start = self._store.commit(path[0].base) if path else target
-            try:
-                await self._load(start, carry)
-            except (Unavailable, StateMismatch, RemoteFailure) as error:
-                log.warning("a snapshot cannot be used", round=start.round, why=str(error))
-                continue
-            return path
+        """Load the newest usable ancestor state, and return the commits from there to `target`.
+
+        What is here or what several peers offer comes before what a single one does, who may lie, and serve it for ever: unless
+        it is old, and much would have to be replayed.
+        """
+        near = _NEAR * self._event.rounds.snapshot_every
+        for sure in (True, False):
+            for path in self._starts(target):
+                start = self._store.commit(path[0].base) if path else target
+                if sure and (len(path) > near or not self._is_sure(start)):
+                    continue
+                try:
+                    await self._load(start, carry)
+                except (Unavailable, StateMismatch, RemoteFailure) as error:
+                    log.warning("a snapshot cannot be used", round=start.round, why=str(error))
+                    continue
+                return path
         raise Unavailable(f"no snapshot at or before round {target.round} can be had from any peer")
+
+    def _is_sure(self, start: Commit) -> bool:
+        return self._store.snapshot_of(start.digest) is not None or self._offers.are_agreed(start.digest)
 
     def _starts(self, target: Commit) -> Iterator[list[Commit]]:
         """Yield the ways to `target` from each state that might be had, the shortest first."""

@@ -3,10 +3,14 @@
 The order is from cheap to dear, so that a flood costs little: shape and size, the forwarder's rate, the envelope and its
 author, the two signatures (the envelope's, which history keeps, and libp2p's, which binds it to this topic and number), the
 author's rate. The author's rate comes last because only a verified author may be charged.
+
+An author's numbers rise. What comes with one that is not above all before may be an old message that somebody kept and brings
+again, so it is charged to a rate of its own: nobody can use up an author's rate with the author's own words.
 """
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
@@ -18,6 +22,7 @@ from ..rates import Buckets
 from .limits import GossipLimits
 
 _SEQUENCE_BYTES = 8
+_AUTHORS = 4096
 
 
 @dataclass(frozen=True)
@@ -40,6 +45,8 @@ class Gate:
         self.coordinators: frozenset[str] = frozenset()
         self._forwarders = Buckets(limits.forwarder)
         self._authors = Buckets(limits.author)
+        self._late = Buckets(limits.author)
+        self._newest: OrderedDict[str, bytes] = OrderedDict()
 
     def check(self, forwarder: str, parcel: Parcel, now: float) -> None:
         """Return if `parcel` may go on. Raises RemoteProtocolError with the reason why not; `now` is monotonic seconds."""
@@ -49,8 +56,15 @@ class Gate:
         self._check_envelope(parcel)
         if not parcel.signed():
             raise RemoteProtocolError("bad_signature", "of the gossip frame")
-        if not self._authors.take(parcel.author, now):
+        if not (self._authors if self._is_newest(parcel) else self._late).take(parcel.author, now):
             raise RemoteProtocolError("rate_limited", "author")
+
+    def _is_newest(self, parcel: Parcel) -> bool:
+        newest = self._newest.pop(parcel.author, b"")
+        self._newest[parcel.author] = max(newest, parcel.sequence)
+        if len(self._newest) > _AUTHORS:
+            self._newest.popitem(last=False)
+        return parcel.sequence > newest
 
     def _check_shape(self, parcel: Parcel) -> None:
         if len(parcel.data) > self._limits.message_bytes:

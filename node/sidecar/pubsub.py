@@ -17,6 +17,7 @@ from libp2p.peer.id import ID
 from libp2p.pubsub.gossipsub import PROTOCOL_ID_V11, GossipSub
 from libp2p.pubsub.pb import rpc_pb2
 from libp2p.pubsub.pubsub import Pubsub
+from libp2p.pubsub.utils import safe_bytes_from_hex
 from libp2p.pubsub.validators import signature_validator
 
 from ...protocol.errors import RemoteProtocolError
@@ -26,6 +27,7 @@ from .limits import GossipLimits, Recent
 # Not 1.2, which tells everybody of each message that it need not be sent: that costs as much as sending one of ours.
 PROTOCOLS: tuple[TProtocol, ...] = (PROTOCOL_ID_V11,)
 _READ_SIZE = 64 * 1024
+_ANSWER_BYTES = 128 * 1024
 
 # Every RPC brings its sender's addresses with a signature, which the library would verify twice; whom we dial the daemon says.
 libp2p.pubsub.pubsub.maybe_consume_signed_record = lambda *_: True
@@ -35,13 +37,41 @@ Deliver = Callable[[str, bytes, ID, ID], None]
 Refuse = Callable[[str, ID], None]
 
 
-def new_router() -> GossipSub:
+class Router(GossipSub):  # type: ignore[misc]  # the library has no types
+    """The library's router, which remembers any topic that a peer makes up, dials whom a peer names, and sends a message as
+    often as it stands in one wish."""
+
+    async def handle_rpc(self, rpc: rpc_pb2.RPC, sender_peer_id: ID) -> None:
+        """Hear the control messages about our topics. Whom we dial the daemon says."""
+        words: Any
+        for words in (rpc.control.ihave, rpc.control.graft, rpc.control.prune):
+            ours = [word for word in words if word.topicID in self.mesh]
+            del words[:]
+            words.extend(ours)
+        for prune in rpc.control.prune:
+            del prune.peers[:]
+        await super().handle_rpc(rpc, sender_peer_id)
+
+    async def handle_iwant(self, iwant_msg: rpc_pb2.ControlIWant, sender_peer_id: ID) -> None:
+        """Send what a peer asks for, each message once, and no more than it can take in one RPC."""
+        fitting, size = rpc_pb2.ControlIWant(), 0
+        for wanted in dict.fromkeys(map(safe_bytes_from_hex, iwant_msg.messageIDs)):
+            found = self.mcache.get(wanted)
+            size += found.ByteSize() if found is not None else 0
+            if size > _ANSWER_BYTES:
+                break
+            if found is not None:
+                fitting.messageIDs.append(wanted.hex().encode())
+        await super().handle_iwant(fitting, sender_peer_id)
+
+
+def new_router() -> Router:
     """Return a router whose defaults suit a swarm that lives for minutes: the library's heartbeat is two minutes.
 
     The adaptive mode is off because it sets the heartbeat to 30 s or more as soon as a swarm is small; the library's own spam
     protection is off because it drops messages, unseen, that the gate has counted and accepted.
     """
-    return GossipSub(
+    return Router(
         protocols=PROTOCOLS,
         degree=6,
         degree_low=4,

@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import mmap
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from ..errors import disk_errors
 from ..files import atomic_write, make_folder, move, remove_temporaries, sync
+
+_IDLE_SECONDS = 600.0  # more than a peer may take for any part
+_MOST_UNFINISHED_BYTES = 1 << 30
+_LEAST_COUNTED = 1 << 20  # so that there are not too many files either
 
 
 class BlobMismatch(ValueError):
@@ -63,11 +67,6 @@ class Blobs:
         except FileNotFoundError:
             return None
 
-    def open_mmap(self, digest: bytes) -> mmap.mmap:
-        """Map the blob's bytes, read-only; the caller closes it. Raises FileNotFoundError."""
-        with self.path(digest).open("rb") as file:
-            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-
     def put_bytes(self, data: bytes | memoryview) -> bytes:
         """Keep `data` and return its digest. Raises StoreFull."""
         digest = hashlib.sha256(data).digest()
@@ -95,7 +94,19 @@ class Blobs:
 
     def partial_path(self, digest: bytes) -> Path:
         """Return where a download of the blob grows. It may hold the bytes of an earlier attempt."""
+        self._make_room()
         return self._partial / digest.hex()
+
+    def _make_room(self) -> None:
+        """Drop the oldest downloads that nobody goes on with, if they are too much: a stranger can begin any number of them."""
+        files = [(entry, entry.stat()) for entry in os.scandir(self._partial)] if self._partial.is_dir() else []
+        total = sum(_counted(status) for _, status in files)
+        idle = [(entry, status) for entry, status in files if time.time() - status.st_mtime > _IDLE_SECONDS]
+        for entry, status in sorted(idle, key=lambda each: each[1].st_mtime):
+            if total <= _MOST_UNFINISHED_BYTES:
+                return
+            Path(entry.path).unlink(missing_ok=True)
+            total -= _counted(status)
 
     def commit_partial(self, digest: bytes, path: Path) -> Path:
         """Make a complete download a blob and return its path. Raises BlobMismatch, and removes the download, if it is not it."""
@@ -119,6 +130,10 @@ class Blobs:
             for entry in os.scandir(folder.path):
                 if not entry.name.startswith("."):
                     yield bytes.fromhex(folder.name + entry.name)
+
+
+def _counted(status: os.stat_result) -> int:
+    return max(status.st_blocks * 512, _LEAST_COUNTED)
 
 
 def file_digest(path: Path) -> bytes:

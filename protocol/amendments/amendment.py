@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 from ..canonical import Limits
 from ..errors import LocalProtocolError
 from ..identity import Identity, PeerId, verify
-from ..record import Count, Digest, Record, Signature
+from ..record import Digest, Moment, Record, Signature
 from .kinds import MAX_COORDINATORS, Body
 
 MAX_NUMBER = 1024
@@ -26,7 +26,7 @@ class Amendment(Record):
     event: Digest
     number: Annotated[int, Field(ge=1, le=MAX_NUMBER)]
     previous: Digest | None
-    time: Count
+    time: Moment
     body: Body
 
     @model_validator(mode="after")

@@ -9,7 +9,7 @@ from pydantic import Field, field_validator
 from ..canonical import MESSAGE_LIMITS
 from ..errors import RemoteProtocolError
 from ..identity import Identity, PeerId, verify
-from ..record import Count, Digest, Record, Signature
+from ..record import Digest, Moment, Record, Signature
 from .names import MAX_NAME_BYTES, tag_name
 
 _DOMAIN = b"collab-node/tag/1\0"
@@ -24,7 +24,7 @@ class Tag(Record):
     commit: Digest
     message: Annotated[str, Field(max_length=MAX_MESSAGE)]
     tagger: PeerId
-    time: Count
+    time: Moment
 
     @field_validator("name")
     @classmethod

@@ -19,10 +19,11 @@ hands the newest `VotingState` that it stored to the constructor, and can then o
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from math import inf
 from typing import Any, ClassVar
 
 from ..admission import SHUT_OUT, refusal
-from ..carried import Opened
+from ..carried import Opened, takes_part
 from ..commit import Commit
 from ..errors import LocalProtocolError, RemoteProtocolError
 from ..history import History
@@ -68,7 +69,7 @@ class RoundMachine:
         self._state = state
         self._sequence = sequence
         self._out: list[Effect] = []
-        self._pool = Pool()
+        self._pool = Pool(self.setting.ancestry.members)
         self._presence = Presence(self.setting.silence)
         self._gathering = Gathering(self.setting, self._pool, self._presence)
         self._neighbours = Neighbours(history, self.setting.resend)
@@ -79,6 +80,7 @@ class RoundMachine:
         self._own = (0, 0, 0.0, 0.0)
         self._started_at = 0.0
         self._closed_at: float | None = None
+        self._awaited_since: float | None = None
         self._resend_at = 0.0
         self._draft: Draft | None = None
         self._now = 0.0
@@ -91,7 +93,7 @@ class RoundMachine:
     def closes_at(self) -> float | None:
         """When the present phase ends at the latest; None if that depends on others."""
         if self.phase is Phase.TRAINING:
-            return self._started_at + self.setting.event.rounds.deadline
+            return min(self._started_at + self.setting.event.rounds.deadline, self._hands_in_at)
         if self.phase is Phase.COLLECTING and self._closed_at is not None:
             return self._closed_at + self.setting.event.rounds.collect
         return self.poll.deadline if self.phase is Phase.VOTING else None
@@ -283,7 +285,11 @@ class RoundMachine:
     def _on_progress(self, signed: Signed, progress: Progress, now: float) -> None:
         if not self._is_here(signed.signer, progress.base, progress.round, now):
             return
-        if signed.signer in self.setting.in_force.banned or not self._presence.note(signed.signer, progress, now):
+        inner = self.setting.event.inner
+        if progress.samples > inner.steps * inner.batch:
+            raise RemoteProtocolError("implausible", f"{progress.samples} samples in a round")
+        counts = takes_part(self.setting.event, self.setting.ancestry, signed.signer)
+        if signed.signer in self.setting.in_force.banned or not self._presence.note(signed.signer, progress, now, counts=counts):
             return
         if progress.done or self.setting.event.rounds.target_samples:
             self._settle(now)
@@ -384,21 +390,38 @@ class RoundMachine:
         rounds = self.setting.event.rounds
         if self._closed_at is not None:
             return
+        self._note_awaited(now)
         if 0 < rounds.target_samples <= self._presence.samples + self._own[0]:
             self._close("target", now)
         elif now >= self._started_at + rounds.deadline:
             self._close("deadline", now)
         elif not self.setting.trains and self._gathering.everyone_is_done(now):
             self._close("others", now)
+        elif self._own[0] and now >= self._hands_in_at:
+            self._close("awaited", now)
+
+    @property
+    def _hands_in_at(self) -> float:
+        """When who is slower than the committee hands in what it has: later it would miss every round, and count for nothing."""
+        since = self._awaited_since
+        return inf if since is None else since + self.setting.event.rounds.collect / 2
+
+    def _note_awaited(self, now: float) -> None:
+        """Note since when as many of the committee as decide are done, and collect."""
+        if self._awaited_since is not None or not self.setting.trains:
+            return
+        committee = self.poll.voting.committee()
+        others = (member for member in committee.members if member != self.setting.me)
+        if sum(self._gathering.is_done(member) for member in others) >= committee.quorum:
+            self._awaited_since = now
 
     def _is_collected(self, now: float) -> bool:
         if self.phase is not Phase.COLLECTING or self._closed_at is None or self.setting.is_over:
             return False
         checked = self.poll.is_member
-        if not self._gathering.has_enough(checked=checked):
-            return False
         late = now >= self._closed_at + self.setting.event.rounds.collect
-        return late or self._gathering.is_complete(now, checked=checked)
+        # What is enough takes long to find out in a large swarm, so it is asked last.
+        return (late or self._gathering.is_complete(now, checked=checked)) and self._gathering.has_enough(checked=checked)
 
     def _build(self) -> None:
         self._draft = self._gathering.draft(self.certificate)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -56,9 +56,10 @@ class Claim:
 
 
 class Pool:
-    """At most one claim (and one twin) for each peer and base."""
+    """At most one claim (and one twin) for each peer and base; where there are too many, a member's takes a stranger's place."""
 
-    def __init__(self) -> None:
+    def __init__(self, members: Collection[PeerId] = ()) -> None:
+        self._members = members
         self._claims: dict[Slot, Claim] = {}
         self._slots: dict[bytes, Slot] = {}
 
@@ -82,7 +83,7 @@ class Pool:
         slot = (signed.signer, contribution.base)
         known = self._claims.get(slot)
         if known is None:
-            if len(self._claims) >= MAX_CLAIMS:
+            if len(self._claims) >= MAX_CLAIMS and not self._made_room(signed.signer):
                 return None
             self._slots[signed.digest] = slot
             self._claims[slot] = Claim(signed, contribution, verdict=problem, decided=now)
@@ -91,6 +92,14 @@ class Pool:
             return None
         known.twin, known.decided = signed, now
         return known
+
+    def _made_room(self, signer: PeerId) -> bool:
+        """Forget a stranger's claim for a member's: keys cost nothing, a place on the roster does."""
+        strange = next((slot for slot in reversed(self._claims) if slot[0] not in self._members), None)
+        if signer not in self._members or strange is None:
+            return False
+        del self._slots[self._claims.pop(strange).signed.digest]
+        return True
 
     def fail(self, digest: bytes, reason: str) -> Claim | None:
         """Note that a gate refuses the contribution in the envelope of this digest."""

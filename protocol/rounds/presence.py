@@ -19,14 +19,17 @@ class Presence:
         self._newest: dict[PeerId, tuple[Progress, float]] = {}
         self._excluded: set[PeerId] = set()
 
-    def note(self, peer: PeerId, progress: Progress, now: float) -> bool:
-        """Take in a peer's progress; False if it is older than what we have, or one peer too many."""
+    def note(self, peer: PeerId, progress: Progress, now: float, *, counts: bool = True) -> bool:
+        """Take in a peer's progress; False if it is older than what we have, or one peer too many.
+
+        `counts`: the round closes with its samples; not those of one who has yet to show an invite.
+        """
         known = self._newest.get(peer)
         if known is not None and known[0].sequence >= progress.sequence:
             return False
         if known is None and len(self._newest) >= MAX_PEERS:
             return False
-        self.samples += progress.samples - (known[0].samples if known else 0)
+        self.samples += (progress.samples - (known[0].samples if known else 0)) * counts
         self._newest[peer] = (progress, now)
         self.goodbyes.pop(peer, None)
         return True

@@ -181,7 +181,8 @@ class Reviews:
             self._uphold(review, commit, review.accused)
 
     def _judge(self, review: Review, commit: Commit) -> bool:
-        if review.replay is None or any(self._is_open(slot) for slot in review.refused):
+        # What the proposer could not have is not waited for: who serves it trickles it to us too, for longer than a view.
+        if review.replay is None or any(self._is_open(slot) for slot, why in review.refused.items() if why != UNAVAILABLE):
             return False
         if review.upheld is None:
             return False
@@ -229,6 +230,8 @@ class Reviews:
             claim = self._pool.get(slot)
             if claim is None:
                 return "disputed"
+            if reason == UNAVAILABLE and self._is_open(slot):
+                continue
             ours = claim.refusal
             late = reason == UNAVAILABLE and claim.decided > review.arrived - self._setting.grace
             if not late and (ours is None or (ours == UNAVAILABLE and reason != UNAVAILABLE)):

@@ -9,35 +9,18 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from daemon.kit import EVENT, Step, line
+from daemon.kit import EVENT, line, make_home
 from rounds.worlds import identity
 from typer.testing import CliRunner, Result
 
-from collab.node import keys
 from collab.node.amendments.making import standing
 from collab.node.cli.app import app
 from collab.node.home import Home
-from collab.node.rounds.catch_up import restore_history
 from collab.node.store import Store
-from collab.protocol.manifest import SignedManifest
 
 Run = Callable[..., Result]
 CHAIN = line(3, EVENT)
 PEER = [identity(number).peer_id for number in range(10)]
-
-
-def make_home(path: Path, number: int, *steps: Step) -> Home:
-    home = Home(path)
-    home.prepare()
-    keys.create(home.identity_path, identity(number))
-    folder = home.event(EVENT.digest)
-    folder.save_manifest(SignedManifest.seal(identity(0), EVENT))
-    with Store.open(folder.store_path) as store:
-        restore_history(EVENT, store)
-        for commit, certificate in steps:
-            store.add_commit(commit, certificate)
-        store.set_head(steps[-1][0].digest)
-    return home
 
 
 @pytest.fixture
@@ -123,7 +106,7 @@ def test_several_coordinators_sign_a_draft_one_after_the_other(run: Run, homes: 
     ("words", "error"),
     [
         (("ban", PEER[0]), "error: this cannot be decided: a coordinator cannot be banned"),
-        (("ban", "nobody"), "error: 'nobody' is no peer id, nor the end of one that takes part"),
+        (("ban", "nobody"), "error: 'nobody' is no peer id, nor the end or the name of one that takes part"),
         (("ban", PEER[3], "--reason", "x" * 201), "error: reason: is longer than 200 characters"),
         (("announce", ""), "error: text: must not be empty"),
         (("open",), "error: this cannot be decided: the event is not paused"),

@@ -150,3 +150,25 @@ def test_a_bundle_s_header_carries_them_and_mentions_none_where_there_are_none()
     assert "amendments" not in cast(dict[str, object], decode(BundleHeader.from_fields(fields).encode()))
     header = BundleHeader.from_fields({**fields, "amendments": tuple(signed.encode() for signed in MANY)})
     assert [SignedAmendment.read(data) for data in BundleHeader.decode(header.encode()).amendments] == MANY
+
+
+async def test_who_was_a_coordinator_cannot_use_up_the_room_for_what_counts(
+    nodes: tuple[Node, Node], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Old keys still sign what follows an old amendment: it is void, and could come before all that the new ones decide."""
+    for module in ("collab.protocol.amendments.chain", "collab.node.amendments.learning"):
+        monkeypatch.setattr(f"{module}.MAX_AMENDMENTS", 20)
+    one, _ = nodes
+    history = history_with(Announce(text="the event is handed over"))
+    (named,) = history.amendments.after(0)
+    commits = [grown(history, None), grown(history, named.name)]
+    one.learning.take(named)
+    one.peer.take([(commit, proof) for commit in commits if (proof := history.certificate(commit.digest)) is not None])
+    assert one.peer.history.head.amendment == named.name
+    for number in range(30):
+        one.learning.take(amendment(FIRST, Announce(text=f"void {number}")))
+    state = FIRST.after(named)
+    for number in range(5):
+        counts = amendment(state, Announce(text=f"decided {number}"))
+        assert one.learning.take(counts)
+        state = state.after(counts)

@@ -78,9 +78,15 @@ def test_version(run: Run) -> None:
 
 def test_usage_errors_exit_with_2(run: Run) -> None:
     failed(run("dance"), "No such command", "collab-node --help", code=2)
-    failed(run("join"), "INVITE", "collab-node join --help", code=2)
+    failed(run("join"), "INVITE", "the line that the coordinator sent you", code=2)
     failed(run("log", "--oneline", "--json"), "--oneline", code=2)
     failed(run("seed", "--port", "many"), "--port", code=2)
+
+
+def test_a_group_that_is_asked_nothing_explains_itself_without_an_error(run: Run) -> None:
+    result = run("key")
+    assert (result.exit_code, result.stderr) == (2, "")
+    assert "backup" in result.stdout
 
 
 def test_init_writes_an_event_that_passes_check(run: Run, tmp_path: Path) -> None:
@@ -96,7 +102,7 @@ def test_check_names_the_line_of_every_mistake(run: Run, event_file: Path) -> No
     result = run("event", "check", event_file)
     assert result.exit_code == 1
     assert [line.partition(":")[0] for line in result.stderr.splitlines()] == ["error", "error"]
-    assert f"{event_file}:7: " in result.stderr
+    assert f"{event_file}:6: " in result.stderr
     failed(run("event", "check", event_file.with_name("none.toml")), "cannot be read")
 
 

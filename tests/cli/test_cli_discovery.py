@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import socket
+import threading
 import urllib.request
 from pathlib import Path
 
@@ -95,3 +97,22 @@ def test_sharing_what_nobody_can_reach_is_a_mistake(changes: dict[str, object], 
 @pytest.mark.parametrize("changes", [{"metrics_host": "0.0.0.0"}, {"host": "127.0.0.1"}, {"metrics_shared": False}])
 def test_what_can_be_reached_can_be_shared(changes: dict[str, object], tmp_path: Path) -> None:
     check_sharing(Settings(home=tmp_path, **{"metrics_shared": True, **changes}))  # type: ignore[arg-type]
+
+
+def test_silent_connections_take_neither_threads_nor_files_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server lives in the daemon's process, and where metrics are shared anyone can connect."""
+    monkeypatch.setattr("collab.node.metrics.server._Handler.timeout", 0.5)
+    server, before = MetricsServer.start(CollectorRegistry()), threading.active_count()
+    try:
+        silent = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(100)]
+        for connection in silent:
+            connection.settimeout(5.0)
+        assert silent[-1].recv(1) == b""
+        assert threading.active_count() - before <= 32
+        assert all(connection.recv(1) == b"" for connection in silent)
+        for connection in silent:
+            connection.close()
+        with urllib.request.urlopen(f"http://127.0.0.1:{server.port}/metrics") as answer:
+            assert answer.status == 200
+    finally:
+        server.close()

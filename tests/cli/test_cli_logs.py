@@ -52,3 +52,20 @@ def test_text_is_for_people_and_has_no_colour_without_a_terminal() -> None:
     assert "peer x is slow" in lines[2]
     assert "\x1b" not in "".join(lines)
     assert not any("old style" in line or "chatter" in line for line in lines)
+
+
+HOSTILE = """
+import sys
+import structlog
+from collab.node.logs import configure_logs
+configure_logs(sys.argv[1])
+log = structlog.get_logger("collab.node.test")
+log.warning("no greeting", reason="\\x1b[8m\\x9b31m", why="refused: \\x1b]0;owned\\x07\\x1b[2J\\nerror: send your key to")
+"""
+
+
+def test_what_a_peer_said_neither_steers_a_terminal_nor_begins_a_line() -> None:
+    done = subprocess.run([sys.executable, "-c", HOSTILE, "text"], capture_output=True, text=True, check=True)
+    assert len(done.stderr.splitlines()) == 1
+    assert not any(letter in done.stderr for letter in "\x1b\x07\x9b")
+    assert "send your key to" in done.stderr

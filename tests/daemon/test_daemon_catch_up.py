@@ -397,7 +397,7 @@ async def test_offers_for_inventions_are_not_remembered(make_peer: MakePeer, lia
         liar.says(HistoryReply(commits=(), certificate=None, more=True, snapshots=(*offers, real)))
         assert not await victim.catch_up.ask("liar")
     assert victim.catch_up.offers.of(CHAIN[2][0].digest) == [absurd]
-    assert len(victim.catch_up.offers._blobs) == 1
+    assert len(victim.catch_up.offers._said) == 1
 
 
 # The store

@@ -14,8 +14,8 @@ def offer(commit: int, blob: int = 0) -> SnapshotOffer:
 
 def test_offers_are_kept_in_order_each_once() -> None:
     offers = SnapshotOffers()
-    for made in (offer(1, 1), offer(1, 2), offer(1, 1)):
-        offers.add(made)
+    for peer, made in (("a", offer(1, 1)), ("b", offer(1, 2)), ("a", offer(1, 1))):
+        offers.add(made, peer)
     assert offers.of(offer(1).commit) == [offer(1, 1).blob, offer(1, 2).blob]
     assert offer(1).commit in offers
     assert offer(2).commit not in offers
@@ -24,22 +24,34 @@ def test_offers_are_kept_in_order_each_once() -> None:
 
 def test_a_dropped_offer_is_gone() -> None:
     offers = SnapshotOffers()
-    offers.add(offer(1, 1))
-    offers.add(offer(1, 2))
+    offers.add(offer(1, 1), "a")
+    offers.add(offer(1, 2), "b")
     offers.drop(offer(1).commit, offer(1, 1).blob)
     assert offers.of(offer(1).commit) == [offer(1, 2).blob]
     offers.drop(offer(1).commit, offer(1, 2).blob)
     offers.drop(offer(1).commit, offer(1, 2).blob)
     assert offer(1).commit not in offers
     offers.drop(offer(9).commit, offer(9).blob)
-    assert not offers._blobs
+    assert not offers._said
 
 
 def test_memory_is_bounded() -> None:
     offers = SnapshotOffers()
     for commit in range(500):
-        for blob in range(20):
-            offers.add(offer(commit, blob))
-    assert len(offers._blobs) <= 64
-    assert all(len(blobs) <= 4 for blobs in offers._blobs.values())
+        for blob in range(50):
+            offers.add(offer(commit, blob), f"peer {blob}")
+    assert len(offers._said) <= 64
+    assert all(len(said) <= 16 for said in offers._said.values())
     assert offer(499).commit in offers
+
+
+def test_one_liar_neither_crowds_out_nor_comes_before_what_several_say() -> None:
+    offers = SnapshotOffers()
+    for invented in range(100, 130):
+        offers.add(offer(1, invented), "liar")
+    for peer in ("b", "c"):
+        offers.add(offer(1, 1), peer)
+    assert offers.of(offer(1).commit) == [offer(1, 1).blob, offer(1, 129).blob]
+    assert offers.are_agreed(offer(1).commit)
+    offers.drop(offer(1).commit, offer(1, 1).blob)
+    assert not offers.are_agreed(offer(1).commit)

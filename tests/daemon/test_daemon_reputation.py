@@ -67,3 +67,10 @@ def test_memory_is_bounded_and_the_worst_are_remembered(monkeypatch: object) -> 
         standing.fault(f"passer-by {number}", "stalled", 1.0)
     assert len(standing._standings) == reputation._MAX_PEERS
     assert standing.score("liar", 2.0) < 0
+
+
+def test_passing_on_a_flood_bans_nobody() -> None:
+    """Whoever makes keys, or tells each neighbour something else, makes honest peers forward more than a receiver takes."""
+    standing = Reputation()
+    for quarter in range(4 * 3600):  # the sidecar reports four times a second
+        assert not standing.fault("forwarder", "rate_limited", quarter / 4)

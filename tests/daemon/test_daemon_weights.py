@@ -97,7 +97,7 @@ async def test_an_offered_snapshot_spares_the_replay(world: World) -> None:
     await world.grow(3)
     desk = await world.joined("joiner")
     second = world.steps[1][0]
-    desk.offers.add(SnapshotOffer(commit=second.digest, blob=world.maker.snapshot_blob(second)))
+    desk.offers.add(SnapshotOffer(commit=second.digest, blob=world.maker.snapshot_blob(second)), "peer")
     await desk.weights.bring_to(world.head)
     assert await state_of(desk) == world.head.state
     payload = world.head.contributions()[0][1].payload
@@ -116,8 +116,8 @@ async def test_false_offers_are_dropped_and_the_next_is_used(world: World) -> No
     of_another = world.maker.put(first_state.read_bytes())
     absent = Blob(sha256=sha256(b"nowhere"), size=1000)
     right = world.maker.snapshot_blob(world.head)
-    for blob in (garbage, of_another, absent, right):
-        desk.offers.add(SnapshotOffer(commit=world.head.digest, blob=blob))
+    for at, blob in enumerate((garbage, of_another, absent, right)):
+        desk.offers.add(SnapshotOffer(commit=world.head.digest, blob=blob), f"peer {at}")
     await desk.weights.bring_to(world.head)
     assert await state_of(desk) == world.head.state
     assert desk.offers.of(world.head.digest) == [right]
@@ -126,10 +126,22 @@ async def test_false_offers_are_dropped_and_the_next_is_used(world: World) -> No
     assert not desk.store.blobs.has(of_another.sha256)
 
 
+async def test_what_several_offer_comes_before_what_one_says_to_have_of_a_newer_commit(world: World) -> None:
+    await world.grow(3)
+    desk = await world.joined("joiner")
+    second, newest = world.steps[1][0], world.head
+    desk.offers.add(SnapshotOffer(commit=newest.digest, blob=Blob(sha256=sha256(b"never comes"), size=1000)), "liar")
+    for peer in ("b", "c"):
+        desk.offers.add(SnapshotOffer(commit=second.digest, blob=world.maker.snapshot_blob(second)), peer)
+    await desk.weights.bring_to(newest)
+    assert desk.fetched[0] == world.maker.snapshot_blob(second).sha256
+    assert newest.digest in desk.offers  # nobody was asked for it
+
+
 async def test_an_offer_too_large_for_the_model_is_not_fetched(world: World) -> None:
     await world.grow()
     desk = await world.joined("joiner")
-    desk.offers.add(SnapshotOffer(commit=world.head.digest, blob=Blob(sha256=sha256(b"huge"), size=1 << 39)))
+    desk.offers.add(SnapshotOffer(commit=world.head.digest, blob=Blob(sha256=sha256(b"huge"), size=1 << 39)), "peer")
     await desk.weights.bring_to(world.head)
     assert await state_of(desk) == world.head.state
     assert len(desk.fetched) == 2
@@ -141,7 +153,7 @@ async def test_a_false_offer_does_not_delete_what_was_here(world: World) -> None
     desk = await world.joined("joiner")
     payload = world.steps[0][0].contributions()[0][1].payload
     desk.put(world.maker.store.blobs.read(payload.sha256) or b"")
-    desk.offers.add(SnapshotOffer(commit=world.head.digest, blob=payload))
+    desk.offers.add(SnapshotOffer(commit=world.head.digest, blob=payload), "peer")
     await desk.weights.bring_to(world.head)
     assert desk.store.blobs.has(payload.sha256)
 

@@ -124,6 +124,15 @@ def test_a_tag_record_of_another_commit_or_signer_is_shown_as_bad(own: World, do
     assert "BAD SIGNATURE" in do("show", "v2").splitlines()[0]
 
 
+def test_a_fetched_tags_message_steers_no_terminal(own: World, do: Callable[..., str]) -> None:
+    said = "\x1b[2Jmine\x9b31m\r\n\x1b]0;owned\x07"
+    tag = Tag(event=own.event.digest, name="v1", commit=own.head.digest, message=said, tagger=ALICE.peer_id, time=1)
+    own.store.refs.update("tags/v1", own.head.digest, None, SignedTag.seal(ALICE, tag))
+    for words in (("tag",), ("show", "v1")):
+        assert "mine" in do(*words)
+        assert not any(letter in do(*words) for letter in "\x1b\x07\x9b\r")
+
+
 def test_a_ref_that_moves_between_look_and_change_is_told(own: World, monkeypatch: pytest.MonkeyPatch) -> None:
     naming.make_branch(own.store, "mine", "@1")
 

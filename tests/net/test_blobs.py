@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+import threading
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 from net.netkit import FolderStore
 
-from collab.node.net import blobs
+from collab.node.net import blobs, fetch
 from collab.node.net.blob_limits import BlobLimits
 from collab.node.net.blobs import BlobServer
 from collab.node.net.errors import NetworkError
@@ -247,3 +248,93 @@ async def test_hostile_requests_are_refused_and_counted(nodes: list[Node]) -> No
         writer.close()
     assert server.traffic.refused == {"blob_oversized": 1, "blob_malformed": 1, "blob_out_of_range": 1}
     assert (await first.fetcher.fetch(DIGEST, len(DATA), [server.peer_id], limit=LIMIT)).exists()
+
+
+@pytest.mark.parametrize("claimed", [len(DATA) - 1, len(DATA) - LIMITS.part_bytes, len(DATA) + 1, 2 * len(DATA)])
+async def test_whoever_claims_another_size_brings_no_blame_on_those_who_have_the_blob(nodes: list[Node], claimed: int) -> None:
+    first, *servers = nodes
+    for server in servers:
+        server.store.put(DATA)
+    for peers in (peer_ids(servers), peer_ids(servers[:1])):
+        with pytest.raises(NetworkError):
+            await first.fetcher.fetch(DIGEST, claimed, peers, limit=2 * LIMIT)
+    assert first.faults == []
+    assert (await first.fetcher.fetch(DIGEST, len(DATA), peer_ids(servers), limit=LIMIT)).read_bytes() == DATA
+
+
+async def test_one_peers_streams_keep_nobody_else_from_being_served(nodes: list[Node]) -> None:
+    first, greedy, server, _ = nodes
+    server.store.put(DATA)
+    server.server._limits = limits = replace(LIMITS, serves=4, serves_per_peer=2)
+    address = (await server.host.dial_strings())[0]
+    await greedy.host.connect(server.peer_id, [address.rpartition("/p2p/")[0]])
+    streams = [await greedy.host.open_stream(server.peer_id, blobs.PROTOCOL) for _ in range(limits.serves + 1)]
+    for _, writer in streams:
+        writer.write(_framed(blobs.encode_request(bytes(32), 0, 1)))
+    statuses = [blobs.HEADER.unpack(await reader.readexactly(blobs.HEADER.size))[0] for reader, _ in streams]
+    assert statuses.count(blobs.Status.BUSY) >= limits.serves + 1 - limits.serves_per_peer
+    try:
+        async with asyncio.timeout(2.0):
+            path = await first.fetcher.fetch(DIGEST, len(DATA), [server.peer_id], limit=LIMIT)
+        assert path.read_bytes() == DATA
+    finally:
+        for _, writer in streams:
+            writer.close()
+
+
+def _framed(data: bytes) -> bytes:
+    return len(data).to_bytes(4, "little") + data
+
+
+async def test_blobs_of_a_peer_that_never_answers_do_not_hold_up_those_of_others(nodes: list[Node]) -> None:
+    """It needs nothing but to be asked: by claims, or by a history that it says to have."""
+    first, bad, honest, _ = nodes
+    honest.store.put(DATA)
+
+    async def say_nothing(peer: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    await bad.host.handle(blobs.PROTOCOL, say_nothing)
+    fetcher = BlobFetcher(first.host, first.store, first.store, first.traffic, replace(LIMITS, stall=60.0, part=60.0))
+    claimed = [hashlib.sha256(bytes([number])).digest() for number in range(24)]
+    stuck = [asyncio.create_task(fetcher.fetch(digest, 10, [bad.peer_id], limit=LIMIT)) for digest in claimed]
+    try:
+        await asyncio.sleep(0.1)
+        async with asyncio.timeout(10.0):
+            path = await fetcher.fetch(DIGEST, len(DATA), [honest.peer_id], limit=LIMIT)
+        assert path.read_bytes() == DATA
+    finally:
+        for task in stuck:
+            task.cancel()
+        await asyncio.gather(*stuck, return_exceptions=True)
+
+
+async def test_what_is_still_being_written_when_a_fetch_ends_goes_into_its_own_file(
+    nodes: list[Node], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A descriptor that was closed is soon another file's: the store's index, say, with a stranger's bytes at his offset."""
+    first, server, *_ = nodes
+    server.store.put(DATA)
+    partial = first.store.partial_path(DIGEST)
+    began, goes_on, written_to = asyncio.Event(), threading.Event(), list[Path]()
+    loop, write = asyncio.get_running_loop(), fetch._write_at
+
+    def slow_write(descriptor: int, pieces: list[bytes], offset: int) -> None:
+        loop.call_soon_threadsafe(began.set)
+        goes_on.wait(10.0)
+        written_to.append(Path(os.readlink(f"/proc/self/fd/{descriptor}")))
+        write(descriptor, pieces, offset)
+
+    monkeypatch.setattr(fetch, "_write_at", slow_write)
+    fetching = asyncio.create_task(first.fetcher.fetch(DIGEST, len(DATA), [server.peer_id], limit=LIMIT))
+    await began.wait()
+    fetching.cancel()
+    await asyncio.sleep(0.2)
+    victims = [os.open(first.store.folder / f"victim {number}", os.O_WRONLY | os.O_CREAT) for number in range(64)]
+    goes_on.set()
+    await asyncio.gather(fetching, return_exceptions=True)
+    await asyncio.sleep(0.2)
+    for victim in victims:
+        os.close(victim)
+    assert set(written_to) == {partial}

@@ -27,6 +27,7 @@ from collab.node.net.validator import RecordValidator
 from collab.protocol.canonical import encode
 from collab.protocol.errors import RemoteProtocolError
 from collab.protocol.identity import Identity
+from collab.protocol.record import sha256
 
 NOW = 2_000_000_000.0
 ALICE, BOB = Identity(b"a" * 32), Identity(b"b" * 32)
@@ -172,6 +173,18 @@ def test_a_validator_holds_only_so_many_records() -> None:
         record = SignedRecord.seal(identity, peer_record(identity)).encode()
         judge.validate(dht_record(record, subkey=identity.peer_id))
     assert refused == ["too_many_records"]
+
+
+def test_one_key_cannot_fill_the_directory_with_blobs_that_it_says_to_have() -> None:
+    judge, refused = validator(stored=1000)
+    for number in range(200):
+        blob = sha256(number.to_bytes(4, "big"))
+        provider = ProviderRecord(event=EVENT, peer=ALICE.peer_id, blob=blob, expires=int(NOW + 60))
+        judge.validate(dht_record(SignedRecord.seal(ALICE, provider).encode(), key=blob_key(EVENT, blob)))
+    assert len(refused) == 200 - 64
+    assert set(refused) == {"too_many_records"}
+    bob = SignedRecord.seal(BOB, peer_record(BOB)).encode()
+    assert judge.validate(dht_record(bob, subkey=BOB.peer_id))
 
 
 @given(st.binary(max_size=200))

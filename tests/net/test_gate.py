@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
@@ -22,6 +23,10 @@ BOB = Identity(b"b" * 32)
 GOODBYE = Goodbye(event=bytes(32), base=bytes(32), round=1)
 SEALED = Signed.seal(ALICE, GOODBYE)
 GOOD = Parcel(ALICE.peer_id, ("t",), SEALED.encode(), bytes(8), lambda: True)
+
+
+def numbered(number: int) -> Parcel:
+    return replace(GOOD, sequence=number.to_bytes(8, "big"))
 
 
 def gate(**limits: object) -> Gate:
@@ -55,14 +60,27 @@ def test_a_bad_message_is_refused_with_its_reason(parcel: Parcel, reason: str) -
 
 def test_a_forwarder_and_an_author_have_their_own_rates() -> None:
     strict = gate(forwarder=Rate(1.0, 2.0), author=Rate(1.0, 3.0))
-    strict.check("first", GOOD, 0.0)
-    strict.check("first", GOOD, 0.0)
+    strict.check("first", numbered(1), 0.0)
+    strict.check("first", numbered(2), 0.0)
     with pytest.raises(RemoteProtocolError, match="forwarder"):
-        strict.check("first", GOOD, 0.0)
-    strict.check("second", GOOD, 0.0)
+        strict.check("first", numbered(3), 0.0)
+    strict.check("second", numbered(4), 0.0)
     with pytest.raises(RemoteProtocolError, match="author"):
-        strict.check("second", GOOD, 0.0)
-    strict.check("first", GOOD, 1.0)
+        strict.check("second", numbered(5), 0.0)
+    strict.check("first", numbered(6), 1.0)
+
+
+def test_old_messages_that_others_bring_again_do_not_mute_their_author() -> None:
+    """They are genuine, and forgotten after some minutes; whoever kept them could else use up the author's rate with them."""
+    strict = gate(forwarder=Rate(1.0, 1000.0), author=Rate(0.0, 3.0))
+    strict.check("mesh", numbered(100), 0.0)
+    for number in range(50):
+        with suppress(RemoteProtocolError):
+            strict.check("mallory", numbered(number), 0.0)
+    strict.check("mesh", numbered(101), 0.0)
+    strict.check("mesh", numbered(102), 0.0)
+    with pytest.raises(RemoteProtocolError, match="author"):
+        strict.check("mesh", numbered(103), 0.0)
 
 
 def test_an_unverified_message_does_not_charge_the_author_it_names() -> None:

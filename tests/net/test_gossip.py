@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import socket
@@ -151,6 +152,18 @@ async def test_a_hostile_peer_is_refused_by_reason_and_forwarded_never(make: Mak
     await until(lambda: sum(refused.values()) == 5 + 3_000 + 1)  # the last is what was no RPC
     assert behind.gossip.traffic.refused == {}
     assert target.gossip.supervisor.restarts == 0
+
+
+async def test_control_messages_fill_no_memory_choose_no_dials_and_are_not_multiplied() -> None:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, str(Path(__file__).with_name("control_words.py")), env={**os.environ, "PYTHONSAFEPATH": "1"},
+        stdout=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    output, _ = await process.communicate()
+    led_to = json.loads(output)
+    assert led_to["kept"] <= 3
+    assert led_to["dialed"] == 0
+    assert 60_000 < led_to["sent"] <= 128 * 1024
 
 
 async def test_hostile_bytes_and_half_open_sockets_keep_nobody_out(make: Make) -> None:

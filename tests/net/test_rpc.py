@@ -103,3 +103,42 @@ async def test_hostile_bytes_are_refused(
     writer.close()
     assert answer == b"\x01" + len(reason).to_bytes(4, "little") + reason
     assert traffic.refused[f"rpc_{reason.decode()}"] == 1
+
+
+async def test_silent_streams_keep_nobody_from_being_answered(pair: tuple[Rpc, Rpc, str, P2PHost, Traffic]) -> None:
+    client, server, peer, client_host, _ = pair
+
+    async def echo(caller: str, body: bytes) -> bytes:
+        return body
+
+    server.register("echo", echo)
+    silent = [await client_host.open_stream(peer, rpc.PROTOCOL) for _ in range(LIMITS.calls + 1)]
+    assert await client.call(peer, "echo", b"still here") == b"still here"
+    for _, writer in silent:
+        writer.close()
+
+
+async def test_a_peer_has_so_many_streams_at_once_and_no_more(
+    pair: tuple[Rpc, Rpc, str, P2PHost, Traffic], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each is a file that this process holds open: one peer must not use up what everything else needs."""
+    client, server, peer, client_host, _ = pair
+
+    async def echo(caller: str, body: bytes) -> bytes:
+        return body
+
+    server.register("echo", echo)
+    monkeypatch.setattr("collab.node.net.p2p._STREAMS_OF_A_PEER", 2)
+    silent = [await client_host.open_stream(peer, rpc.PROTOCOL) for _ in range(2)]
+    with pytest.raises(NetworkError):
+        await client.call(peer, "echo", b"one too many")
+    for _, writer in silent:
+        writer.close()
+    await asyncio.sleep(0)
+    async with asyncio.timeout(5.0):
+        while True:
+            try:
+                assert await client.call(peer, "echo", b"again") == b"again"
+                return
+            except NetworkError:
+                continue

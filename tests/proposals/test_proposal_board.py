@@ -20,10 +20,11 @@ from collab.node.history.replay import Replay
 from collab.node.proposals.board import keep
 from collab.node.proposals.conflicts import Comparison
 from collab.node.proposals.making import make_proposal
-from collab.node.proposals.merged import merged_fields, merged_lines, printable
+from collab.node.proposals.merged import merged_fields, merged_lines
 from collab.node.proposals.merging import keep_merge
 from collab.node.proposals.printing import ROWS, conflict_table
 from collab.node.store import RefMoved, Store
+from collab.node.units import printable
 from collab.protocol.commit import Commit, root_commit
 from collab.protocol.messages import Blob, Signed
 from collab.protocol.proposal import ModelProposal, ProposalMerge, Tried, merge_commit, open_proposal

@@ -56,6 +56,7 @@ def test_contributions_are_opened(child: Commit, contribution: Contribution, ide
 @pytest.mark.parametrize(
     ("field", "value"),
     [
+        ("time", 1 << 61), ("time", 253_402_300_800),
         ("parents", ()), ("parents", (bytes(32),) * 3), ("roster", ()), ("method", "median"), ("loss", float("inf")), ("loss", 1),
         ("rejected", ({"envelope": b"", "reason": "Not a word"},)), ("rejected", ({"envelope": b"", "reason": "line\n"},)),
         ("accepted", ({"envelope": b"", "numerator": b"", "denominator": b"\1", "clip": 1.0},)),

@@ -12,7 +12,7 @@ from rounds.worlds import contribution, draft_on, event, finality, identity, sig
 from collab.protocol.canonical import encode
 from collab.protocol.commit import Certificate, Commit
 from collab.protocol.errors import LocalProtocolError
-from collab.protocol.event import EventManifest, Rounds
+from collab.protocol.event import Admission, EventManifest, InnerOptimiser, Rounds
 from collab.protocol.history import History
 from collab.protocol.merging import make_draft
 from collab.protocol.messages import (
@@ -141,6 +141,19 @@ def started(place: int = 1, **options: Any) -> Bench:
 # Training closes
 
 
+def test_claims_of_made_up_keys_do_not_crowd_out_those_of_members(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("collab.protocol.rounds.pool.MAX_CLAIMS", 10)
+    bench = started()
+    for number in range(50, 70):
+        bench.claim(number)
+    assert len(bench.machine.claims) == 10
+    for number in bench.order:
+        bench.claim(number) if number != bench.me else bench.contribute()
+    signers = {claim.signed.signer for claim in bench.machine.claims}
+    assert {identity(number).peer_id for number in bench.order} <= signers
+    assert len(signers) == 10
+
+
 def test_training_closes_by_our_own_steps() -> None:
     bench = started()
     assert of(bench.machine.progress(20, 10, 2.0, 1.0, 1.0), do.CloseTraining) == [do.CloseTraining("steps")]
@@ -149,12 +162,60 @@ def test_training_closes_by_our_own_steps() -> None:
 
 
 def test_training_closes_by_the_swarms_samples() -> None:
-    bench = started(manifest=event(Rounds(target_samples=100)))
+    bench = started(manifest=event(Rounds(target_samples=100), inner=InnerOptimiser(batch=2, steps=25)))
     one, two, three = (bench.order[place] for place in (0, 2, 3))
     bench.progress(one, samples=40)
     bench.progress(two, samples=40)
     assert bench.progress(two, samples=50, sequence=1) == []
     assert of(bench.progress(three, samples=20), do.CloseTraining) == [do.CloseTraining("target")]
+
+
+def test_nobody_closes_training_with_samples_that_a_round_does_not_have() -> None:
+    bench = started(manifest=event(Rounds(target_samples=100)))
+    most = bench.event.inner.steps * bench.event.inner.batch
+    assert reasons(bench.progress(5, samples=1 << 61)) == ["implausible"]
+    assert reasons(bench.progress(5, samples=most + 1)) == ["implausible"]
+    assert reasons(bench.progress(5, samples=most)) == []
+    assert bench.machine.phase is Phase.TRAINING
+
+
+def test_who_was_not_invited_does_not_close_training() -> None:
+    admission = Admission(mode="invited", key=identity(9).peer_id)
+    bench = started(manifest=event(Rounds(target_samples=30)))
+    invited = event(Rounds(target_samples=30), admission=admission)
+    assert of(bench.progress(5, samples=20) + bench.progress(6, samples=20), do.CloseTraining)
+    history = History(invited)
+    machine = RoundMachine(history, history.root.digest, identity(0), trains=True, payload_limit=1)
+    machine.start(0.0)
+    for number in (5, 6):
+        progress = Progress(
+            event=invited.digest, base=history.root.digest, round=0, samples=20, steps=10, loss=2.0, rate=1.0, trains=True,
+            done=False, sequence=1,
+        )  # fmt: skip
+        assert machine.receive(Signed.seal(identity(number), progress), 1.0) == []
+    assert machine.phase is Phase.TRAINING
+
+
+def test_who_is_slower_hands_in_what_it_has_while_the_committee_still_collects() -> None:
+    bench = started()
+    bench.machine.progress(6, 3, 2.0, 1.0, 2.0)
+    for place, now in ((0, 3.0), (2, 4.0)):
+        bench.claim(bench.order[place], now)
+    assert bench.machine.closes_at == 60.0  # two of four decide nothing
+    assert of(bench.progress(bench.order[3], 5.0, done=True), do.CloseTraining) == []
+    assert bench.machine.closes_at == 5.0 + bench.event.rounds.collect / 2
+    for now in (7.0, 7.5):
+        closed = of(bench.machine.tick(now), do.CloseTraining)
+    assert closed == [do.CloseTraining("awaited")]
+    assert bench.machine.closes_at == 7.5 + bench.event.rounds.collect
+
+
+def test_who_has_nothing_yet_hands_it_in_with_the_first_step() -> None:
+    bench = started()
+    for place in (0, 2, 3):
+        bench.claim(bench.order[place], 3.0)
+    assert of(bench.machine.tick(9.0), do.CloseTraining) == []
+    assert of(bench.machine.progress(2, 1, 2.0, 1.0, 10.0), do.CloseTraining) == [do.CloseTraining("awaited")]
 
 
 def test_training_closes_by_the_deadline_and_not_by_others_contributions() -> None:
@@ -341,6 +402,15 @@ def test_a_refusal_of_what_we_have_not_seen_is_checked_first() -> None:
     (check,) = of(effects, do.CheckPayload)
     assert votes(effects) == []
     assert votes(bench.machine.checked(check.signed.digest, "bad_payload", 11.0)) == [("prevote", commit.digest)]
+
+
+def test_a_payload_that_trickles_in_stalls_no_vote() -> None:
+    """Its peer sends a byte now and then, so the check of it ends long after the view; the proposer could not have it either."""
+    bench = started()
+    slow, _ = signed_contribution(bench.event, bench.base, bench.order[3])
+    assert of(bench.machine.receive(slow, 1.0), do.CheckPayload)
+    commit = refusing(bench, bench.order[3], "unavailable")
+    assert votes(bench.propose(commit)) == [("prevote", commit.digest)]
 
 
 def test_only_the_views_proposer_proposes_and_only_members_vote() -> None:
