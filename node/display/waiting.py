@@ -23,13 +23,17 @@ def waits_for(machine: RoundMachine, began: float, now: float) -> str:
 
 
 def _contributions(lacking: int, needed: int) -> str:
-    here, more = counted(needed - lacking, "is", "are"), counted(lacking, "more comes", "more come")
+    here, more = _count_text(needed - lacking), counted(lacking, "more comes", "more come")
     return f"a merge needs {counted(needed, 'contribution')} and {here} here: the round goes on when {more}"
 
 
 def _members(here: int, committee: Committee) -> str:
     members = len(committee.members)
-    who = f"{committee.quorum} of the {members} on the committee have to agree and {counted(here, 'is', 'are')} here"
+    who = f"{committee.quorum} of the {members} on the committee have to agree and {_count_text(here)} here"
     alone = "the only member of the committee is not here"
     then = "the round goes on when they come back, or with another committee once every proposer was tried"
     return f"{who if members > 1 else alone}: {then}"
+
+
+def _count_text(count: int) -> str:
+    return counted(count, "is", "are") if count else "none is"

@@ -104,8 +104,9 @@ class InForce:
                 raise _wrong("rounds.max_staleness cannot change: it says how far a round looks back")
             if body.rounds.last_round != self.last_round:
                 raise _wrong("rounds.last_round changes by `event extend` and `event close`")
-        if self.changes and body.from_round < max(change.from_round for change in self.changes):
-            raise _wrong("an earlier amendment changes the recipe in a later round")
+        newest = max((change.from_round for change in self.changes), default=0)
+        if body.from_round < newest:
+            raise _wrong(f"an earlier amendment changes the recipe from round {newest} on: begin with that round, or a later one")
 
     def recipe(self, round: int) -> dict[str, Any]:
         """Return the sections as they are for the commit of `round`, with the last round as it is in force."""

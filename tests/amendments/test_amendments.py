@@ -139,7 +139,7 @@ def test_a_recipe_holds_from_its_round_on() -> None:
         ((), Recipe(from_round=5, outer=OuterOptimiser(kind="nesterov", momentum=0.5)), "outer.kind"),
         ((), Recipe(from_round=5, rounds=Rounds(max_staleness=9)), "max_staleness"),
         ((), Recipe(from_round=5, rounds=Rounds(last_round=9)), "last_round"),
-        ((Recipe(from_round=50, merge=Merge()),), Recipe(from_round=5, merge=Merge()), "later round"),
+        ((Recipe(from_round=50, merge=Merge()),), Recipe(from_round=5, merge=Merge()), "from round 50 on"),
         ((Recipe(from_round=5, inner=InnerOptimiser(warmup_samples=500)),), Extend(total_samples=400), "warm-up"),
         ((Ban(peer=PEER[5]),), Coordinators(keys=(PEER[5],), threshold=1), "banned"),
     ],

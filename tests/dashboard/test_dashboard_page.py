@@ -201,6 +201,9 @@ def test_landmarks_headings_and_names_are_there(watched: Watched, served: LocalD
     assert page.locator("header, main, footer").count() == 3
     unnamed = "(tag) => [...document.querySelectorAll(tag)].filter((node) => !node.getAttribute('aria-labelledby')).length"
     assert page.evaluate(unnamed, "section") == 0
+    regions = page.eval_on_selector_all("section", "(all) => all.map((node) => node.getAttribute('aria-labelledby'))")
+    assert len(set(regions)) == len(regions)
+    assert page.locator("[role=region]").count() == 0  # a table that scrolls is no landmark beside its section
     headings = page.eval_on_selector_all("section h2", "(all) => all.map((node) => node.textContent)")
     assert len(set(headings)) == len(headings)
     assert page.get_attribute("html", "lang") == "en"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from functools import partial
@@ -9,10 +10,13 @@ from pathlib import Path
 
 import pytest
 from command_kit import Run, collab_node, live_in
+from gates.test_gates_verdict import measurement
 from history_integrity.samples import Sample, make_sample
+from rich.console import Console
 
 from collab.node.errors import UserError
 from collab.node.gates.file import read_gate_file
+from collab.node.gates.printing import gates_table
 from collab.protocol.gates import Case, CommandGate, ExactGate, HeadGate, LossGate
 from collab.protocol.messages import Signed
 from collab.protocol.verdict import open_verdict
@@ -142,3 +146,15 @@ def test_mistakes_in_ones_own_file_have_lines(tmp_path: Path, text: str, message
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="cannot be read"):
         read_gate_file(tmp_path / "none.toml")
+
+
+def test_a_table_in_80_columns_breaks_names_and_no_number() -> None:
+    found = measurement(
+        gate="poetry-by-the-river", base=2.233, candidate=2.2276, change=-0.005787, low=-0.019987, high=0.00682, batches=40,
+        reason="unclear",
+    )  # fmt: skip
+    console = Console(width=80, file=io.StringIO(), record=True)
+    console.print(gates_table("round 2 against round 1", [found]))
+    text = console.export_text()
+    assert "2.233  2.228  -0.00579  -0.02 … +0.0068" in text
+    assert "…" not in text.replace(" … ", " ")

@@ -21,7 +21,7 @@ export class Chart {
     this.box = element("div", { class: "chart", tabindex: "0", role: "slider", "aria-label": title, "aria-valuemin": "0" }, this.svg, this.note);
     this.empty = element("p", { class: "empty muted" }, "Nothing yet: the first commit brings the first point.");
     this.legend = series.length > 1 ? element("ul", { class: "legend", "aria-hidden": "true" }, ...series.map(legendItem)) : null;
-    this.details = element("details", {}, element("summary", {}, "As a table"));
+    this.details = element("details", {}, element("summary", { "aria-label": `${title}: as a table` }, "As a table"));
     this.details.addEventListener("toggle", () => this.drawTable());
     parent.append(this.box, this.empty, ...(this.legend ? [this.legend] : []), this.details);
     this.listen();
@@ -152,7 +152,7 @@ export class Chart {
     if (!this.table) {
       const columns = [["", (row) => row.label], ...this.series.map((one, n) => [one.name, (row) => (row.ys[n] === null ? "–" : one.show(row.ys[n])), "number"])];
       this.table = dataTable(this.title, columns, (row) => row.label);
-      this.details.append(element("div", { class: "scroll tall", tabindex: "0", role: "region", "aria-label": `${this.title}, as a table` }, this.table.table));
+      this.details.append(element("div", { class: "scroll tall", tabindex: "0", role: "group", "aria-label": `${this.title}, as a table` }, this.table.table));
     }
     this.table.show(this.rows.toReversed());
   }

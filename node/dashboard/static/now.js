@@ -111,7 +111,7 @@ function drawFigures(state) {
   const figures = [lossFigure(lines), {
     key: "speed", name: over ? "Mean throughput" : "Throughput", value: rate(speed), unit: "samples/s", note: `${brief(totals.samples)} samples so far`,
   }, {
-    key: "here", name: running ? "Here now" : "On the roster", value: count(here.length), unit: here.length === 1 ? "peer" : "peers",
+    key: "here", name: running ? "Here now" : here.some((row) => row.trains || row.committee) ? "Here then" : "On the roster", value: count(here.length), unit: here.length === 1 ? "peer" : "peers",
     note: `${running ? `${plural(trainers.length, "trainer")} · ` : ""}${plural(totals.contributors ?? 0, "contributor")} so far`,
   }, roundFigure(state, totals)];
   keyed(byId("figures"), figures, (figure) => figure.key ?? figure.name, makeFigure, fillFigure);

@@ -27,6 +27,7 @@ export function swarm() {
     const others = rows.filter((row) => !row.self);
     places.seat(others.map((row) => row.id));
     const radius = places.radius();
+    map.classList.toggle("alone", !others.length);
     setAttribute(map, "viewBox", `${-radius} ${-radius} ${2 * radius} ${2 * radius}`);
     keyed(lines, others.filter((row) => row.gossip), (row) => row.id, () => shape("line", { x1: 0, y1: 0 }), (line, row) => {
       const [x, y] = places.of(row.id);
