@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -55,6 +54,7 @@ from .rounds.company import LOOK_SECONDS, Company
 from .rounds.contributing import Contributor
 from .rounds.driver import Finalised, RoundDriver, RoundTools
 from .rounds.fetching import Fetcher, Unavailable
+from .rounds.neighbourhood import Envelopes
 from .rounds.weights import StateMismatch, Weights
 from .store import behind
 from .store.store import Store
@@ -122,7 +122,7 @@ class Node:
         self.restarts = False
         self.effects = Effects(self)
         self._leaves_after: int | None = None
-        self._heard: deque[Signed] = deque(maxlen=_HEARD)
+        self._heard = Envelopes(_HEARD)
         self._counted = (-1, 0)
 
     def _kept(self) -> Kept:

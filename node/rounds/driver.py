@@ -47,6 +47,7 @@ log = structlog.get_logger()
 Input: TypeAlias = Callable[[RoundMachine, float], list[effects.Effect]]
 
 _INBOX = 8192
+_INBOX_BYTES = 31 << 20
 _GATE_RETRY_SECONDS = 5.0
 _STRANGERS_CHECKED = 8
 # Anyone could have written the named signer into such a message.
@@ -103,6 +104,7 @@ class RoundDriver:
         self.began = 0.0
         self._tools = tools
         self._inbox: asyncio.Queue[Input] = asyncio.Queue()
+        self._unread = 0
         self._early = EarlyMessages()
         self._tasks: set[asyncio.Task[None]] = set()
         self._outcome: Finalised | Overtaken | Interrupted | None = None
@@ -118,10 +120,15 @@ class RoundDriver:
         history, machine = self._tools.history, self.machine
         # The head may have moved while the round on an older base still runs: its messages are for the next one.
         self._early.note(signed, history if machine is None else UpTo(history, machine.setting.base.digest))
-        if self._inbox.qsize() >= _INBOX:
+        if self._inbox.qsize() >= _INBOX or self._unread > _INBOX_BYTES:
             self._tools.metrics.refused("rate_limited")
             return
-        self._put(lambda machine, now: machine.receive(signed, now))
+        self._unread += len(signed.body)
+        self._put(lambda machine, now: self._receive(machine, signed, now))
+
+    def _receive(self, machine: RoundMachine, signed: Signed, now: float) -> list[effects.Effect]:
+        self._unread -= len(signed.body)
+        return machine.receive(signed, now)
 
     def notice(self, notice: messages.Notice) -> None:
         """Take in what the worker says of its training."""
