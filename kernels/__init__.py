@@ -38,7 +38,7 @@ if TYPE_CHECKING:
         decompress_accumulate,
         decompress_on_support,
     )
-    from .errors import NonFiniteError, PayloadError
+    from .errors import MissingStatisticsError, NonFiniteError, PayloadError
     from .inspection import Inspection, inspect
     from .layout import Buffer, Layout, Tensors
     from .seam import Backend
@@ -50,6 +50,7 @@ __all__ = [
     "Codec",
     "Inspection",
     "Layout",
+    "MissingStatisticsError",
     "NonFiniteError",
     "PayloadError",
     "Tensors",
@@ -73,7 +74,7 @@ _NAMES = {
     "entry": (
         "backend", "backends", "compress", "compress_on_support", "decompress", "decompress_accumulate", "decompress_on_support",
     ),
-    "errors": ("NonFiniteError", "PayloadError"),
+    "errors": ("MissingStatisticsError", "NonFiniteError", "PayloadError"),
     "inspection": ("Inspection", "inspect"),
     "layout": ("Buffer", "Layout", "Tensors"),
     "seam": ("Backend",),

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cache
-from types import MappingProxyType
 
 import torch
 from torch import Tensor
@@ -19,36 +18,37 @@ from .seam import Backend
 
 def backends() -> list[str]:
     """Names of the backends that work on this machine, the fastest first."""
-    return list(_loaded())
+    return [name for name in _NAMES if _loaded(name) is not None]
 
 
 def backend(name: str | None = None) -> Backend:
     """The backend of that name, or the default for tensors on the CPU. `ValueError` if there is none."""
-    loaded = _loaded()
-    if name is None:
-        return loaded.get("native") or loaded["reference"]
-    try:
-        return loaded[name]
-    except KeyError:
-        raise ValueError(f"no backend {name!r} here, only {', '.join(loaded)}") from None
+    found = (_loaded("native") or _loaded("reference")) if name is None else _loaded(name)
+    if found is None:
+        raise ValueError(f"no backend {name!r} here, only {', '.join(backends())}")
+    return found
+
+
+_NAMES = ("cuda", "native", "reference")
 
 
 @cache
-def _loaded() -> Mapping[str, Backend]:
-    found: dict[str, Backend | None] = {
-        "cuda": cuda.load() if torch.cuda.is_available() else None,
-        "native": native.load(),
-        "reference": Reference(),
-    }
-    return MappingProxyType({name: backend for name, backend in found.items() if backend is not None})
+def _loaded(name: str) -> Backend | None:
+    """Opens a device only for who asks for it: whoever works on the CPU takes none of a GPU's memory."""
+    if name == "cuda":
+        return cuda.load() if torch.cuda.is_available() else None
+    if name == "native":
+        return native.load()
+    return Reference() if name == "reference" else None
 
 
 def _chosen(backend_given: Backend | None, tensors: Tensors) -> Backend:
     """The one given, or the fastest for where the tensors are."""
     if backend_given is not None:
         return backend_given
-    if any(tensor.is_cuda for tensor in tensors.values()):
-        return _loaded().get("cuda") or backend("reference")
+    for tensor in tensors.values():
+        if tensor.is_cuda:
+            return cuda.load(tensor.device.index) or backend("reference")
     return backend()
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-INFINITY_KEY = 0x7F800000
 BF16_SMALLEST = 0x0080
 BF16_LARGEST = 0x7F7F
 

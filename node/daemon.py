@@ -6,6 +6,7 @@ import asyncio
 import os
 import platform
 import signal
+import stat
 import time
 from collections.abc import Coroutine
 from contextlib import suppress
@@ -21,6 +22,7 @@ from .display.display import LiveDisplay, make_display, run_display
 from .display.observe import observe
 from .errors import UserError
 from .hosting.background import RESTART
+from .hosting.disk import watch_disk
 from .keys import load_or_create
 from .logs import configure_logs, quiet_logs, route_library_logs
 from .metrics.discovery import check_sharing, scrape_targets
@@ -30,6 +32,7 @@ from .metrics.server import MetricsServer
 from .net.addresses import is_loopback
 from .node import Node
 from .options import NodeOptions
+from .rounds.company import keep_company
 from .rounds.evaluating import evaluate_commits
 from .store.store import Store
 from .version import VERSION
@@ -86,6 +89,7 @@ async def _run(node: Node) -> int:
                     await _live(node, stop)
                 finally:
                     showing.cancel()
+                    node.phase = "stopped"
                     display.show(observe(node))
     finally:
         if server is not None:
@@ -99,7 +103,7 @@ async def _live(node: Node, stop: asyncio.Event) -> None:
     try:
         await _until(stop, _begin(node))
         if not stop.is_set():
-            await _until(stop, node.rounds(), *_background(node))
+            await _until(stop, node.loop.run(), *_background(node))
     finally:
         node.phase = "stopping"
         await _farewell(node)
@@ -122,9 +126,9 @@ def _background(node: Node) -> list[Coroutine[Any, Any, None]]:
         node.clock_skew.run(),
         node.keeper.run(),
         node.effects.run(),
-        node.share_verdicts(),
-        node.keep_company(),
-        node.watch_disk(),
+        node.sharing.run(node.network.rpc, node.likely_peers),
+        keep_company(node),
+        watch_disk(node.options.home),
         measure_health(node, _HEALTH_SECONDS),
         measure_disk(node, _DISK_SECONDS),
         evaluate_commits(node, _HEALTH_SECONDS),
@@ -159,7 +163,10 @@ async def _farewell(node: Node) -> None:
 
 
 def _stop_on_signals(stop: asyncio.Event) -> None:
-    """Ctrl-C or SIGTERM once: stop in order. Twice: at once, with all children: a p2pd that just starts would not notice."""
+    """Ctrl-C or SIGTERM once: stop in order. Twice: at once, with all children: a p2pd that just starts would not notice.
+
+    The end of the terminal is no Ctrl-C: it may be told of twice, and is to be left in order all the same.
+    """
 
     def on_signal() -> None:
         if stop.is_set():
@@ -170,9 +177,24 @@ def _stop_on_signals(stop: asyncio.Event) -> None:
         log.info("stopping; press Ctrl-C again to stop at once")
         stop.set()
 
+    def on_hangup() -> None:
+        _let_go_of_terminal()
+        log.info("stopping: the terminal was closed")
+        stop.set()
+
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, on_signal)
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup
+        loop.add_signal_handler(signal.SIGHUP, on_hangup)
+
+
+def _let_go_of_terminal() -> None:
+    """Show and log nowhere what a terminal that is gone cannot take any more; a file goes on being written."""
+    with open(os.devnull, "r+b") as nowhere:
+        for descriptor in range(3):
+            if stat.S_ISCHR(os.fstat(descriptor).st_mode):
+                os.dup2(nowhere.fileno(), descriptor)
 
 
 __all__ = ["UserError", "run_node"]

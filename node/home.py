@@ -70,6 +70,13 @@ class EventFolder:
         """Say whether the event was created or joined here."""
         return self.manifest_path.is_file()
 
+    def called(self) -> str:
+        """Return the event's name in brackets, for lists; empty where it cannot be read."""
+        try:
+            return f" ({self.manifest().open().name})"
+        except UserError:
+            return ""
+
     def remove_unless_joined(self) -> None:
         """Leave nothing behind of an event that never came here."""
         if not self.exists():
@@ -169,7 +176,7 @@ class Home:
         if not found:
             which = f"no event that starts with {prefix}" if prefix else "no event"
             raise UserError(f"{self.path} has {which}", "`collab-node event create FILE` makes one, `join INVITE` fetches one")
-        names = ", ".join(folder.path.name for folder in found)
+        names = ", ".join(f"{folder.path.name}{folder.called()}" for folder in found)
         raise UserError(f"{self.path} has several events: {names}", "say which with --event ID")
 
     @contextmanager
@@ -200,7 +207,8 @@ def _take(descriptor: int, home: Path) -> None:
     except OSError as error:
         holder = os.pread(descriptor, 32, 0).decode(errors="replace").strip()
         who = f"process {holder}" if holder else "another process"
-        raise UserError(f"{who} runs a node in {home}", "stop it first, or use another home with --home DIR") from error
+        hint = "`collab-node leave` ends it; or use another home with --home DIR"
+        raise UserError(f"{who} runs a node in {home}", hint) from error
     with disk_errors(home):
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)

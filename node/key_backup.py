@@ -63,7 +63,7 @@ def _parse(text: str) -> tuple[str, bytes]:
         raise UserError("this file is no key backup of collab-node")
     version = lines[0].removeprefix(_TITLE)
     if version != _VERSION:
-        raise UserError(f"the backup is of version {version[:20]!r}, and this collab-node knows {_VERSION}", "update it")
+        raise UserError(f"the backup is of version {version[:20]!r}, and this collab-node knows {_VERSION}", "update collab-node")
     try:
         body = b64decode(lines[2], validate=True)
         if len(lines) != 3 or not lines[1].startswith("peer ") or len(body) != _SALT + _NONCE + _BOX:

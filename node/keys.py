@@ -52,7 +52,7 @@ def require(path: Path) -> Identity:
     try:
         return load(path)
     except FileNotFoundError as error:
-        raise UserError(f"there is no key {path} yet", "`event create` and `join` make one") from error
+        raise UserError(f"there is no key {path} yet", "`join` and `event create` make one") from error
 
 
 def _check_access(path: Path, status: os.stat_result) -> None:

@@ -1,4 +1,4 @@
-"""A node of one event: every part built and connected, and the loop that goes from round to round."""
+"""A node of one event: every part built and connected to the others."""
 
 from __future__ import annotations
 
@@ -11,70 +11,65 @@ from dataclasses import replace
 import structlog
 
 from ..kernels import Layout
-from ..protocol.commit import Commit
 from ..protocol.errors import RemoteProtocolError
 from ..protocol.event import EventManifest
 from ..protocol.identity import Identity
 from ..protocol.manifest import SignedManifest
-from ..protocol.messages import AmendmentNotice, Signed, VerdictNotice
+from ..protocol.messages import Signed
 from ..protocol.tokens import Terms, TokenProof
 from . import remembered
 from .amendments.effects import Effects
 from .amendments.learning import Learning
 from .clock_skew import ClockSkew
 from .clock_warning import clock_warning
-from .credit.leaderboard import Leaderboard, remember_names
+from .credit.leaderboard import Leaderboard
 from .credit.receipts import OpenReceipts
-from .errors import NothingToDo, UserError
+from .errors import UserError
 from .event.admitting import admission_of, check_admission
 from .files import atomic_write
 from .finding import network_options
 from .gates.sharing import Sharing
 from .gates.witness import Witness
+from .hearing import Hearing
 from .hosting.pausing import Pausing
 from .keys import load
 from .manners.keeper import Keeper, Kept
 from .manners.senses import Senses
 from .metrics.metrics import Metrics
 from .net.errors import NetworkError
-from .net.gossip import GossipMessage
 from .net.network import Network, NetworkCallbacks, Standing
 from .options import NodeOptions
 from .peers import Peers
-from .processes.ipc import ChannelClosed, RemoteFailure
 from .processes.worker_host import WorkerHost, open_request
 from .recipe import payload_limit
 from .remotes.client import Line
 from .remotes.place import Place
 from .remotes.server import RemoteServer
-from .rounds import held_out
 from .rounds.accounting import Accounting
 from .rounds.catch_up import CatchUp, HistoryServer, fetch_manifest, restore_history
-from .rounds.company import LOOK_SECONDS, Company
+from .rounds.company import Company
 from .rounds.contributing import Contributor
-from .rounds.driver import Finalised, RoundDriver, RoundTools
+from .rounds.driver import RoundDriver
 from .rounds.fetching import Fetcher, Unavailable
-from .rounds.neighbourhood import Envelopes
-from .rounds.weights import StateMismatch, Weights
+from .rounds.loop import RoundLoop
+from .rounds.own_training import OwnTraining
+from .rounds.tools import RoundTools
+from .rounds.weights import Weights
 from .store import behind
 from .store.store import Store
 from .trainer.client import Worker
-from .trainer.messages import Evaluate, Notice, Opened, Progress
+from .trainer.messages import Notice, Opened, Progress
 from .version import VERSION
 
 log = structlog.get_logger()
 
-_RETRY_SECONDS = 2.0
-_HEARD = 2048
 _CATCH_UP_PEERS = 4
-_FOLLOW_SECONDS = 10.0
 # Checkpoint, its successor while it is written, a snapshot, and payloads of some rounds.
 _BYTES_A_PARAMETER = 64
-_LEAST_FREE_BYTES = 1 << 20
 
 
 class Node:
-    """Built by `run_node` in this order: `connect`, `learn`, `prepare`, then `rounds` until it is stopped; `close` at the end."""
+    """Built by `run_node` in this order: `connect`, `learn`, `prepare`, `loop.run` until it is stopped; `close` at the end."""
 
     def __init__(self, options: NodeOptions, identity: Identity, store: Store, metrics: Metrics) -> None:
         self.options = options
@@ -84,11 +79,12 @@ class Node:
         self.phase = "starting"
         self.stop = asyncio.Event()
         self.held_out_loss: float | None = None
-        self.commits_made = 0
+        self.deaths = 0
         self.metrics_port = 0
-        self.trained_samples = 0
         self.addresses: tuple[str, ...] = ()
         self._admission: bytes | TokenProof | None = None
+        self.hearing = Hearing(self)
+        self.loop = RoundLoop(self)
         self.network = Network(
             identity,
             network_options(options, store),
@@ -96,7 +92,7 @@ class Node:
             store.blobs,
             store.blobs,
             NetworkCallbacks(
-                on_message=self._on_message,
+                on_message=self.hearing.hear,
                 on_refused=self._on_gossip_refused,
                 on_line=lambda line: log.debug("network", line=line),
                 on_death=self._on_death,
@@ -112,18 +108,15 @@ class Node:
         self.company = Company(time.monotonic)
         self._clock_warning = ""
         self.driver: RoundDriver | None = None
-        self._witness: Witness | None = None
+        self.witness: Witness | None = None
         self.remotes: RemoteServer | None = None
         self.accounting = Accounting(store, metrics)
+        self.own_training = OwnTraining(metrics)
         self.receipts = OpenReceipts(store)
-        self._reaching: asyncio.Task[bool] | None = None
-        self.pausing = Pausing(options.home.pause_path, lambda: self.host, self._on_rest)
+        self.pausing = Pausing(options.home.pause_path, lambda: self.host, self.loop.on_rest)
         self.keeper = Keeper(self._kept(), options.settings.limits)
         self.restarts = False
         self.effects = Effects(self)
-        self._leaves_after: int | None = None
-        self._heard = Envelopes(_HEARD)
-        self._counted = (-1, 0)
 
     def _kept(self) -> Kept:
         return Kept(
@@ -212,16 +205,10 @@ class Node:
             if isinstance(found, BaseException) and not isinstance(found, NetworkError | RemoteProtocolError):
                 raise found
 
-    def _check_admission(self) -> None:
+    def check_admission(self) -> None:
         """Raise NothingToDo if nobody would take what we train."""
         if self.options.trains:
             check_admission(self._in_force(), self.identity.peer_id, self._admission, self.history.admitted, time.time())
-
-    def _check_open(self) -> None:
-        """Raise NothingToDo if we came to train, and the event is over; its history and its last weights are here then."""
-        if self.options.trains and self.options.invite is not None and self._is_over():
-            ended = f"this event is closed: round {self.history.head.round} was its last"
-            raise NothingToDo(ended, "`collab-node export` saves the model that it made")
 
     async def prepare(self) -> None:
         """Start the worker, learn what the swarm decided so far, and bring the weights there. Raises UserError."""
@@ -240,16 +227,15 @@ class Node:
         await asyncio.gather(self.host.start(request), self._learn_history())
         self.options.home.ensure_space(_BYTES_A_PARAMETER * self.host.opened.parameters)
         self.driver = RoundDriver(self._tools())
-        self._witness = Witness(self.event, self.identity, self.history, self.store, self.driver.gatekeeper)
+        self.witness = Witness(self.event, self.identity, self.history, self.store, self.driver.work.gatekeeper)
         self._remember_invite()
-        while self._heard:  # gossip brings nothing twice
-            self.driver.deliver(self._heard.popleft())
+        self.hearing.hand_over(self.driver)
         await self.effects.publish_pending()
 
     async def _learn_history(self) -> None:
         """Ask around, and end before the model is ready if there is nothing for us to do. Raises UserError."""
-        await self._ask_around(least=3)
-        self._check_admission()
+        await self.ask_around(least=3)
+        self.check_admission()
         if (ahead := await self.clock_skew.measure()) is not None:
             self._on_clock_skew(ahead)
 
@@ -280,7 +266,12 @@ class Node:
     def _payload_limit(self, event: EventManifest) -> int:
         return payload_limit(event, Layout(self.host.opened.layout))
 
-    async def _ask_around(self, least: int = 1) -> None:
+    @property
+    def is_over(self) -> bool:
+        """Whether the head is the event's last commit."""
+        return self.history.in_force.is_over(self.history.head.round)
+
+    async def ask_around(self, least: int = 1) -> None:
         """Ask a few peers for their history, until so many answered; none being there is no error: rounds tell us when there is
         something newer. What a newcomer is offered to begin with, several should say."""
         for peer in self.likely_peers()[:_CATCH_UP_PEERS]:
@@ -302,201 +293,21 @@ class Node:
         if self.driver is not None:
             self.driver.resume()
 
-    # Rounds
-
-    async def rounds(self) -> None:
-        """Go from round to round until the event or the wanted number of rounds is over; stay a while for those behind."""
-        assert self.driver is not None
-        self.accounting.begin(self.history, self.contributor)
-        await self._account()
-        self._check_open()
-        while True:
-            while not self._is_enough():
-                if self.pausing.reason:
-                    await self._rest()
-                elif await self._reach(self.history.head):
-                    self._check_admission()
-                    self.phase = "round"
-                    await self._round(self.driver, self.history.head, train=self.options.trains)
-            self.phase = "serving"
-            stays = self.options.serves and self._leaves_after is None
-            try:
-                async with asyncio.timeout(None if stays else self.event.rounds.view):
-                    while self._is_enough():  # until the event is extended
-                        await self._round(self.driver, self.history.head, train=False)
-            except TimeoutError:
-                return
-
-    async def _rest(self) -> None:
-        """Follow the history without a worker, a round or a vote until the node goes on."""
-        self.phase = "paused"
-        await self.pausing.enforce()
-        while not await self.pausing.ended(_FOLLOW_SECONDS):
-            await self._ask_around()
-        self.phase = "round"
-
-    async def _on_rest(self) -> None:
-        """Tell the swarm not to wait for us, leave the round, and wait no longer for a worker that will sleep."""
-        if self._reaching is not None:
-            self._reaching.cancel()
-        if self.driver is not None:
-            await self.driver.goodbye()
-            self.driver.interrupt()
-
-    async def leave(self) -> float:
-        """End with this round: hand in what was trained so far. Return how many seconds that may take."""
-        working = self.phase == "round" and self.options.trains and not self.pausing.reason
-        if not working or self.driver is None or self._is_enough():
-            self.stop.set()
-            return 0.0
-        rounds = self.event.rounds
-        self._leaves_after = self.history.head.round
-        limit = rounds.collect + 4 * rounds.view
-        asyncio.get_running_loop().call_later(limit, self.stop.set)
-        with suppress(RemoteFailure, ChannelClosed):
-            await self.host.use(lambda worker: worker.stop_training())
-        return limit
-
-    async def _round(self, driver: RoundDriver, head: Commit, *, train: bool) -> None:
-        outcome = await driver.run(head, train=train)
-        if isinstance(outcome, Finalised) and self.history.head is head:
-            await self.catch_up.accept([outcome.commit], outcome.certificate)
-            self.commits_made += 1
-            self.metrics.rounds.inc()
-        await self._account()
-
-    def _is_enough(self) -> bool:
-        wanted = self.options.max_rounds
-        if self._leaves_after is not None and self._leaves_after < self.history.head.round:
-            return True
-        return self._is_over() or (wanted is not None and self.commits_made >= wanted)
-
-    def _is_over(self) -> bool:
-        return self.history.in_force.is_over(self.history.head.round)
-
-    async def _reach(self, head: Commit) -> bool:
-        """Bring the weights to the head; False if that has to be tried again, or the node rests from now on."""
-        if self.pausing.reason:
-            return False
-        self._reaching = reaching = asyncio.ensure_future(self._bring_to(head))
-        try:
-            await asyncio.wait({reaching})
-        finally:
-            self._reaching = None
-            if reaching.cancel():  # we are cancelled ourselves: nothing of it may go on behind
-                await asyncio.wait({reaching})
-        return not reaching.cancelled() and reaching.result()
-
-    async def _bring_to(self, head: Commit) -> bool:
-        if self._witness is not None and head.parents and self.weights.base == head.base:
-            await self._witness.see(head, tests=not self.options.trains)
-            await self.sharing.tell()
-        try:
-            await self.weights.bring_to(head)
-        except (Unavailable, StateMismatch, RemoteFailure, ChannelClosed) as error:
-            log.warning("cannot reach the newest commit yet", round=head.round, why=str(error))
-            await asyncio.sleep(_RETRY_SECONDS)
-            await self._ask_around()
-            return False
-        return True
-
-    async def _account(self) -> None:
-        """Account for every commit since the last time, and remember whom we know."""
-        head = self.history.head
-        if not await self._reach(head) or not await self.accounting.account():
-            return
-        known = sorted(self.network.peers.items())
-        remembered.save_peers(self.store, (record.p2p for _, record in known))
-        named = [*((peer, record.name) for peer, record in known), (self.identity.peer_id, self.options.settings.name)]
-        await self.leaderboard.update()
-        credited = {*(member.peer for member in head.roster), *(credit.peer for credit in self.leaderboard.ranking)}
-        self.leaderboard.names = remember_names(self.store, named, credited)
-        self.receipts.needed(snapshot.blob.digest for snapshot in self.store.snapshots())
-        self.receipts.save()
+    @property
+    def parts(self) -> dict[str, bool]:
+        """Which processes work; a worker that rests does what it should."""
+        return {**self.network.alive, "worker": self.host.supervisor.alive or bool(self.pausing.reason)}
 
     @property
     def warning(self) -> str:
         """What the owner should mend; empty if nothing."""
         return "; ".join(text for text in (self.company.words, self._clock_warning) if text)
 
-    async def keep_company(self) -> None:
-        """Notice when nobody else is heard any more, for ever."""
-        while True:
-            await asyncio.sleep(LOOK_SECONDS)
-            if self.driver is not None and self.driver.machine is not None:
-                others = {member.peer for member in self.history.head.roster} - {self.identity.peer_id}
-                self.company.look(0 if self._is_over() else len(others), self.driver.machine.setting.silence)
-
-    async def watch_disk(self) -> None:
-        """Raise UserError when the disk is full: the parts that meet it would each try again, and nobody be told."""
-        while True:
-            await asyncio.to_thread(self.options.home.ensure_space, _LEAST_FREE_BYTES)
-            await asyncio.sleep(LOOK_SECONDS)
-
-    async def evaluate(self, samples: int = 0) -> float:
-        """Return the held-out loss of the newest weights, in nats a token."""
-        base = self.weights.base
-        found = await self.host.use(lambda worker: worker.evaluate(Evaluate(samples=samples)))
-        self.held_out_loss = found.loss
-        self.metrics.held_out_loss.set(found.loss)
-        if samples == 0 and base is not None and base == self.weights.base:  # else it may have been measured on either
-            held_out.keep(self.store, self.store.commit(base).round, found.loss)
-        return found.loss
-
     # What the parts tell us
-
-    def _on_message(self, message: GossipMessage) -> None:
-        try:
-            signed = Signed.decode(message.data)
-        except RemoteProtocolError as error:
-            self.metrics.refused(error.reason)
-            return
-        if signed.signer != self.identity.peer_id:
-            self.company.heard()
-        if signed.kind == AmendmentNotice.KIND and self.effects.ready:
-            self.network.traffic.messages[f"received_{signed.kind}"] += 1
-            self._on_amendment(signed)
-            return
-        if signed.kind == VerdictNotice.KIND:
-            self.network.traffic.messages[f"received_{signed.kind}"] += 1
-            self._on_verdict_notice(signed)
-            return
-        if self.phase == "paused":
-            return  # what matters is said again, and nobody would take it out of the inbox
-        self.network.traffic.messages[f"received_{signed.kind}"] += 1
-        if self.driver is not None:
-            self.driver.deliver(signed)
-        else:
-            self._heard.append(signed)
-
-    def _on_amendment(self, signed: Signed) -> None:
-        try:
-            self.learning.hear(signed)
-        except RemoteProtocolError as error:
-            self.metrics.refused(error.reason)
-            if error.reason == "unknown_previous":
-                self.effects.ask_soon()  # one before it was missed
-            else:
-                self.peers.fault(signed.signer, error.reason)
-
-    def _on_verdict_notice(self, signed: Signed) -> None:
-        if not self.effects.ready:
-            return  # what waits is asked for later
-        try:
-            refused = self.sharing.hear(signed)
-        except RemoteProtocolError as error:
-            refused = [error.reason]
-        for reason in refused:
-            self.metrics.refused(reason)
-            self.peers.fault(signed.signer, reason)
 
     def _on_verdicts(self) -> None:
         if self.driver is not None:
             self.driver.know_verdicts()
-
-    async def share_verdicts(self) -> None:
-        """Tell others of verdicts, and ask for theirs, for ever."""
-        await self.sharing.run(self.network.rpc, self.likely_peers)
 
     def _on_gossip_refused(self, reason: str, peer: str, count: int) -> None:
         self.metrics.refused(reason, count)
@@ -504,23 +315,15 @@ class Node:
 
     def _on_notice(self, notice: Notice) -> None:
         if isinstance(notice, Progress):
-            self._count_training(notice)
+            self.own_training.count(notice, self.host.opened.tokens_per_sample)
         if self.driver is not None:
             self.driver.notice(notice)
-
-    def _count_training(self, notice: Progress) -> None:
-        new = notice.samples - (self._counted[1] if self._counted[0] == notice.round else 0)
-        self._counted = (notice.round, notice.samples)
-        self.trained_samples += max(0, new)
-        self.metrics.samples.inc(max(0, new))
-        self.metrics.tokens.inc(max(0, new) * self.host.opened.tokens_per_sample)
-        self.metrics.loss.set(notice.loss)
-        self.metrics.tokens_per_second.set(notice.tokens_per_second)
 
     def _on_death(self, name: str, reason: str) -> None:
         if self.stop.is_set():
             return  # a terminal's Ctrl-C goes to p2pd too
         log.warning("a part died and is started again", part=name, why=reason)
+        self.deaths += 1
         self.metrics.health.restarted(name)
 
     def _on_clock_skew(self, ahead: float) -> None:

@@ -6,20 +6,22 @@ import time
 from fractions import Fraction
 from typing import Any, get_args
 
+from ..protocol.amendments import InForce
 from ..protocol.commit import Accepted, Commit
 from ..protocol.errors import RemoteProtocolError
-from ..protocol.event import MergeMethod
+from ..protocol.event import EventManifest, MergeMethod
 from ..protocol.messages import Signed
 from . import keys
 from .amendments.making import standing
 from .amendments.words import ANNOUNCEMENTS, end_words
 from .control.socket import NotRunning, call
 from .credit.leaderboard import count_credits, read_names
+from .dashboard.reasons import refused_words
 from .display.rounds_table import RoundRow
 from .display.view import NodeView
 from .home import EventFolder, Home
 from .store import Store
-from .units import bytes_text, loss_text, short
+from .units import bytes_text, counted, loss_text, short
 
 
 def open_store(folder: EventFolder) -> Store:
@@ -40,7 +42,7 @@ def read_view(home: Home, event: str = "") -> NodeView:
 
 def _stopped(home: Home, folder: EventFolder) -> NodeView:
     event = folder.manifest().open()
-    peer = keys.load(home.identity_path).peer_id
+    peer = keys.require(home.identity_path).peer_id
     with open_store(folder) as store:
         head = store.head_commit()
         book = count_credits(event, store, head)
@@ -51,13 +53,28 @@ def _stopped(home: Home, folder: EventFolder) -> NodeView:
             announcements=tuple(each.text for each in state.announcements[-ANNOUNCEMENTS:]), decided=end_words(state, head.round),
             event=event.name, event_id=event.digest.hex(), peer=peer, running=False, trains=False, phase="stopped",
             round=head.round, commit=head.digest.hex(), state=head.state.hex(), contributors=len(held),
+            refused=refused_words(rejected.reason for rejected in head.rejected), warning=_shut_out(state, peer),
             share=next((float(share_of(accepted)) for signer, accepted in held if signer == peer), None),
             rank=book.rank(peer), ranked=len(book.ranking()), credit_samples=credit.samples,
             credit_contributions=credit.contributions, credit_checked=credit.checked, credit_gates=credit.gates,
             credit_served=credit.served, name=read_names(store).get(peer, ""),
             swarm_samples=head.samples, loss=head.loss, accepted_samples=store.counter("accepted_samples"),
-            message=f"stopped; the newest commit is of {_day(head.time)}",
+            message=f"stopped; the newest commit is of {_day(head.time)}; {_again(state, event, peer, head.round)}",
         )  # fmt: skip
+
+
+def _shut_out(state: InForce, peer: str) -> str:
+    """Say that the coordinators banned this node, if they did."""
+    if peer not in state.banned:
+        return ""
+    return "the coordinators banned this node's key" + (f": {state.banned[peer]}" if state.banned[peer] else "")
+
+
+def _again(state: InForce, event: EventManifest, peer: str, round: int) -> str:
+    """Say what makes something of a node that does not run."""
+    if state.is_over(round):
+        return "`collab-node export` saves the model, `collab-node report DIR` sums the event up"
+    return f"`collab-node {'seed' if peer == event.coordinator else 'join'}` starts it again"
 
 
 def commit_line(commit: Commit) -> str:
@@ -69,10 +86,10 @@ def commit_line(commit: Commit) -> str:
     elif commit.full:
         facts.append("full merge")
     if row.contributors:
-        facts.append(f"{row.contributors} contributor" + ("s" if row.contributors > 1 else ""))
+        facts.append(counted(row.contributors, "contributor"))
         facts.append(bytes_text(row.bytes_sent))
     if commit.verdicts:
-        facts.append(f"{len(commit.verdicts)} verdict" + ("s" if len(commit.verdicts) > 1 else ""))
+        facts.append(counted(len(commit.verdicts), "verdict"))
     return f"{short(row.commit)} {', '.join(facts)}"
 
 

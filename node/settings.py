@@ -14,7 +14,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from ..protocol.names import Name
 from .errors import UserError
-from .manners.limits import Limits
+from .manners.limits import Limits, sentence
 
 APPLICATION = "collab-node"
 ENVIRONMENT_PREFIX = "COLLAB_"
@@ -88,7 +88,7 @@ def load_settings(config: Path | None = None, flags: Mapping[str, Any] | None = 
         if detail["type"] == "extra_forbidden":
             known = f"the settings are {', '.join(Settings.model_fields)}"
             raise UserError(f"{where}: there is no such setting", known) from error
-        raise UserError(f"{where}: {_sentence(detail['msg'])} (not {detail['input']!r})") from error
+        raise UserError(f"{where}: {sentence(detail)} (not {detail['input']!r})") from error
 
 
 def _read(path: Path, required: bool) -> dict[str, Any]:
@@ -114,8 +114,3 @@ def _origin(name: str, flags: Mapping[str, Any], path: Path) -> str:
     if name in flags:
         return f"--{name.replace('_', '-')}"
     return _variable(name) or f"{name} in {path}"
-
-
-def _sentence(message: str) -> str:
-    text = message.removeprefix("Value error, ").replace("Input should", "it should")
-    return text[:1].lower() + text[1:]

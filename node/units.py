@@ -26,6 +26,11 @@ def seconds_text(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
+def rounds_text(first: int, last: int) -> str:
+    """Return such as `round 3`, `rounds 3 to 5`."""
+    return f"round {first}" if first == last else f"rounds {first} to {last}"
+
+
 def loss_text(loss: float | None) -> str:
     """Return a loss with four decimals, or a dash."""
     return "-" if loss is None else f"{loss:.4f}"
@@ -44,6 +49,11 @@ def peer_text(peer: str) -> str:
 def percent_text(share: float) -> str:
     """Return such as `12.5%`; `<0.1%` for what is more than nothing."""
     return "<0.1%" if 0 < share < 0.0005 else f"{100 * share:.1f}%"
+
+
+def counted(count: int, one: str, many: str = "") -> str:
+    """Return such as `1 round`, `2,000 rounds`; `many` where that is not `one` with an s."""
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
 
 
 def small_text(value: float) -> str:

@@ -102,8 +102,8 @@ class CreditBook:
             self._count(signed.signer, commit.round, refused=1)
 
     def _count(self, peer: PeerId, round: int, **amounts: int) -> None:
-        entry = self._entries.setdefault(peer, {"first": round})
-        entry["last"] = round
+        entry = self._entries.setdefault(peer, {"first": round, "last": round})
+        entry["first"], entry["last"] = min(round, entry["first"]), max(round, entry["last"])
         for name, amount in amounts.items():
             entry[name] = entry.get(name, 0) + amount
 

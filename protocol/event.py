@@ -11,7 +11,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
-from .canonical import Value
 from .gates import EventGate, Gates, check_names
 from .identity import PeerId
 from .record import Count, Digest, Finite, Moment, Record, Word
@@ -283,10 +282,9 @@ class EventManifest(EventDraft):
         return self.merge.full_every > 0 and round % self.merge.full_every == 0
 
 
-EventFields = dict[str, Value]
 ADDITIONS = frozenset({"gate", "maintainers"})
 """Optional sections that are left out of an event's bytes when they are empty."""
 __all__ = [
-    "Admission", "AlbertModel", "Compression", "Data", "EventDraft", "EventFields", "EventManifest", "Finite", "GptModel",
+    "Admission", "AlbertModel", "Compression", "Data", "EventDraft", "EventManifest", "Finite", "GptModel",
     "HuggingFaceModel", "InnerOptimiser", "Maintainers", "Merge", "OuterOptimiser", "Rounds", "Start",
 ]  # fmt: skip

@@ -19,7 +19,6 @@ MAX_GATES = 32
 GateName = Annotated[str, Field(max_length=48, pattern=r"^[a-z0-9][a-z0-9_.-]*$")]
 Direction = Literal["lower", "higher"]
 _Path = Annotated[str, Field(max_length=1024)]
-_Word = Annotated[str, Field(min_length=1, max_length=128)]
 _Argument = Annotated[str, Field(max_length=1024)]
 _Tolerance = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
 _Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]

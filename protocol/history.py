@@ -129,7 +129,7 @@ class History:
             self._main.append(digest)
 
     def get(self, digest: bytes) -> Commit | None:
-        """Return a commit, or None if it is unknown or its body forgotten."""
+        """Return a commit, or None if it is unknown."""
         return self._bodies.get(digest)
 
     def certificate(self, digest: bytes) -> Certificate | None:
@@ -173,22 +173,16 @@ class History:
         return digests[::-1]
 
     def chain(self, start: bytes, end: bytes) -> list[Commit]:
-        """Return the commits after `start` up to and with `end`; LocalProtocolError if a body among them is forgotten."""
-        if self.missing_between(start, end):
-            raise LocalProtocolError("a commit of this chain is forgotten")
+        """Return the commits after `start` up to and with `end`; LocalProtocolError unless `start` is an ancestor."""
         return [self._bodies[digest] for digest in self.path(start, end)]
 
-    def missing_between(self, start: bytes, end: bytes) -> list[bytes]:
-        """Return which commits' bodies a replay from `start` to `end` would have to fetch."""
-        return [digest for digest in self.path(start, end) if digest not in self._bodies]
-
     def ancestry(self, base: bytes) -> Ancestry:
-        """Return `base` and as many commits before it as a round on it needs; LocalProtocolError if one is forgotten."""
+        """Return `base` and as many commits before it as a round on it needs; LocalProtocolError if it is unknown."""
         commits: list[Commit] = []
         at: bytes | None = base
         while at is not None and len(commits) < Ancestry.depth(self.event):
             if at not in self._bodies:
-                raise LocalProtocolError("a commit that a round needs is unknown or forgotten")
+                raise LocalProtocolError("a commit that a round needs is unknown")
             commits.append(self._bodies[at])
             at = self._parents[at][0]
         return Ancestry(commits, self.amendments, self._admitted[base])
@@ -205,10 +199,3 @@ class History:
     def newest_common(self, locator: Iterable[bytes]) -> bytes:
         """Return the first digest of a peer's locator that is on our main chain; the root if none is."""
         return next((digest for digest in locator if self.is_main(digest)), self._main[0])
-
-    def forget_before(self, round: int) -> None:
-        """Drop the bodies of commits older than `round`; what a round on the head needs is kept."""
-        keep = {commit.digest for commit in self.ancestry(self._main[-1]).commits} | {self.root.digest}
-        for digest in list(self._bodies):
-            if self._parents[digest][1] < round and digest not in keep:
-                del self._bodies[digest]

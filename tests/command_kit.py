@@ -1,4 +1,4 @@
-"""`collab-node` in the test's own process, the environment of a home for it, and the smallest event file."""
+"""`collab-node` in the test's own process, the environment of a home for it, and short event files."""
 
 from __future__ import annotations
 
@@ -12,13 +12,10 @@ from collab.node.cli.app import app
 
 Run = Callable[..., Result]
 
-EVENT = """
+SHORT_EVENT = """\
 name = "sample"
 [model]
 family = "gpt"
-layers = 1
-width = 16
-heads = 2
 [data]
 source = "stdlib"
 [inner]
@@ -28,6 +25,7 @@ source = "stdlib"
 [rounds]
 [admission]
 """
+EVENT = SHORT_EVENT.replace("[data]\n", "layers = 1\nwidth = 16\nheads = 2\n[data]\n")
 
 
 def collab_node(*words: object, home: Path | None = None) -> Result:

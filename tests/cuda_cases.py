@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import pytest
 import torch
 
-from collab.kernels import Codec, Layout, NonFiniteError
+from collab.kernels import Codec, Layout, NonFiniteError, PayloadError, wire
 from collab.kernels.cuda import Cuda
 from collab.kernels.cuda.merge import fisher as merge_on_device
 from collab.kernels.merge import Contribution, Policy
@@ -127,6 +129,59 @@ def compare_squares(cuda: Cuda, make: Make) -> None:
         same(found, expected)
 
 
+def compare_strided(cuda: Cuda) -> None:
+    """What is compressed need not be contiguous."""
+    delta = {"w": torch.randn(80, 70).t()}
+    expected, left = REFERENCE.compress(delta, delta, Codec(), Layout.of(delta), None)
+    there = {"w": delta["w"].t().to(cuda.device).t()}
+    payload, found = cuda.compress(there, there, Codec(), Layout.of(delta), None)
+    assert payload == expected
+    same(found, left)
+
+
+def compare_order(cuda: Cuda, make: Make) -> None:
+    """Payloads of both kinds are added in order, and none of them if one is damaged."""
+    delta = make(1)
+    layout = Layout.of(delta)
+    codecs = (Codec(), Codec("fp16"), Codec(k=512, value_bits=5), Codec(value_bits=1), Codec("fp16"))
+    parts = [(REFERENCE.compress(delta, None, codec, layout, None)[0], 0.1 * i - 0.2) for i, codec in enumerate(codecs)]
+    into, expected = on(cuda, make(3)), make(3)
+    cuda.accumulate(into, parts, layout)
+    REFERENCE.accumulate(expected, parts, layout)
+    same(into, expected)
+    damaged = bytearray(parts[0][0])
+    damaged[-1] ^= 1
+    for broken in (bytes(damaged), parts[0][0][:-1], parts[1][0][:-2], b""):
+        with pytest.raises(PayloadError):
+            cuda.accumulate(into, [*parts, (broken, 1.0)], layout)
+    same(into, expected)
+
+
+def compare_checks(cuda: Cuda, make: Make, trials: int) -> None:
+    """Bits turned over at random, with a right checksum: both decode to the same, or both refuse."""
+    chance = random.Random(7)
+    delta = make(1, "heavy", SMALL)
+    delta["b"][:] = 0
+    layout = Layout.of(delta)
+    refused = 0
+    for trial in range(trials):
+        codec = Codec(k=(16, 128, 512)[trial % 3], value_bits=trial % 8 + 1, dense_below=trial % 2)
+        payload = bytearray(REFERENCE.compress(delta, None, codec, layout, None)[0])
+        at = chance.randrange(wire.HEADER_BYTES + len(layout.tensors), len(payload))
+        payload[at] ^= 1 << chance.randrange(8)
+        payload[8:12] = bytes(4)  # the checksum
+        sealed = wire.seal(payload)
+        try:
+            expected = REFERENCE.entries(sealed, layout)
+        except PayloadError:
+            refused += 1
+            with pytest.raises(PayloadError):
+                cuda.entries(sealed, layout)
+            continue
+        same_entries(cuda.entries(sealed, layout), expected)
+    assert trials // 10 < refused < trials - trials // 10
+
+
 def on(cuda: Cuda, tensors: Tensors) -> Tensors:
     """Copies on the backend's device."""
     return {name: tensor.to(cuda.device, copy=True) for name, tensor in tensors.items()}
@@ -148,4 +203,8 @@ def same(found: Tensors, expected: Tensors) -> None:
     """The same float32 bits."""
     assert found.keys() == expected.keys()
     for name, tensor in expected.items():
-        assert torch.equal(found[name].cpu().view(torch.int32), tensor.view(torch.int32)), name
+        here, there = found[name].cpu().reshape(-1), tensor.reshape(-1)
+        different = torch.nonzero(here.view(torch.int32) != there.view(torch.int32)).view(-1)
+        first = int(different[0]) if len(different) else 0
+        what = f"{name!r}: {len(different)} of {len(there)} differ, first at {first}: "
+        assert not len(different), what + f"{float(here[first]).hex()}, not {float(there[first]).hex()}"

@@ -1,4 +1,4 @@
-"""The CUDA backend with its kernels compiled for the host: the same sources, the same Python, CPU tensors."""
+"""The CUDA backend with its kernels compiled for the host (kernels/cuda_emulated.cpp): the same Python, CPU tensors."""
 
 from __future__ import annotations
 
@@ -26,35 +26,35 @@ def build(folder: Path) -> Path:
     return _compile(folder / "cuda_emulated.so", "cuda_emulated.cpp", ["-fPIC", "-shared", *trap])
 
 
-def build_threads(folder: Path) -> Path:
-    """The program that runs each lane in a thread, under the thread sanitizer. `CalledProcessError` where there is none."""
-    return _compile(folder / "cuda_threads", "cuda_threads.cpp", ["-g", "-pthread", "-fsanitize=thread"])
+def build_races(folder: Path) -> Path:
+    """The program that runs kernels under the thread sanitizer. `CalledProcessError` where there is none."""
+    return _compile(folder / "cuda_races", "cuda_races.cpp", ["-g", "-fsanitize=thread"])
 
 
 def _compile(target: Path, source: str, options: list[str]) -> Path:
     command = compiler()
     if command is None:
         raise FileNotFoundError("no C++ compiler")
-    strict = ["-std=c++17", "-O2", "-ffp-contract=off", "-Wall", "-Wextra", "-Werror", "-Wno-unknown-pragmas"]
+    floats = ["-std=c++17", "-O2", "-ffp-contract=off", "-fno-strict-aliasing"]
+    strict = [*floats, "-Wall", "-Wextra", "-Werror", "-Wno-unknown-pragmas"]
     paths = [f"-I{CSRC}", "-o", str(target), str(HERE / "kernels" / source)]
     subprocess.run([command, *strict, *options, *paths], check=True, capture_output=True, text=True)
     return target
 
 
 class EmulatedLauncher:
-    """Runs kernels at once. `backwards`: blocks, and lanes in a phase, from the last to the first."""
+    """Runs kernels at once. Chance, from `seed` on, says in which order blocks, warps and lanes do what they may do in any."""
 
     device = torch.device("cpu")
 
-    def __init__(self, library: Path, backwards: bool = False) -> None:
+    def __init__(self, library: Path, seed: int = 0) -> None:
         self._library = ctypes.CDLL(str(library))
-        self._backwards = backwards
+        self._library.seed_chance(seed)
 
     def __call__(self, kernel: str, blocks: int, arguments: Arguments) -> None:
-        expected, _ = KERNELS[kernel]
+        expected, threads = KERNELS[kernel]
         assert isinstance(arguments, expected)
-        self._library.run_backwards(int(self._backwards))
-        self._library[kernel](ctypes.c_uint64(blocks), ctypes.byref(arguments))
+        self._library[f"launch_{kernel}"](ctypes.c_uint64(blocks), ctypes.c_uint32(threads), ctypes.byref(arguments))
 
     def size_of(self, kernel: str) -> int:
         """Bytes of the kernel's arguments, as the compiler sees them."""

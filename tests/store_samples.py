@@ -2,20 +2,10 @@
 
 from __future__ import annotations
 
+from event_kit import draft_fields
+
 from collab.protocol.commit import Accepted, Commit, root_commit
-from collab.protocol.event import (
-    Admission,
-    Compression,
-    Data,
-    EventDraft,
-    EventManifest,
-    GptModel,
-    InnerOptimiser,
-    Merge,
-    OuterOptimiser,
-    Rounds,
-    Start,
-)
+from collab.protocol.event import EventDraft, EventManifest, Start
 from collab.protocol.identity import Identity
 from collab.protocol.messages import Blob, Contribution, Signed
 from collab.protocol.record import sha256
@@ -24,11 +14,7 @@ COORDINATOR = Identity(bytes(31) + b"\1")
 
 
 def draft() -> EventDraft:
-    return EventDraft(
-        name="sample", model=GptModel(family="gpt", layers=1, width=16, heads=2), data=Data(source="stdlib"),
-        inner=InnerOptimiser(), compression=Compression(),
-        outer=OuterOptimiser(), merge=Merge(), rounds=Rounds(), admission=Admission(),
-    )  # fmt: skip
+    return EventDraft(**draft_fields(name="sample"))
 
 
 def manifest() -> EventManifest:

@@ -1,9 +1,8 @@
-// A block of lanes, on a device and emulated on a host, so that one source is both kernel and test.
+// A block of lanes: its threads.
 //
 // A kernel's body is straight code that all lanes run alike; what they do differently are lambdas handed to their block: phases.
-// On a device each thread is a lane, its state lies in registers, and a barrier ends a phase. On a host a phase is a loop over an
-// array of lanes. So within a phase no lane may read what another writes; emulated lanes run forwards or backwards, which makes
-// tests notice if one does.
+// A lane's state lies in registers, and a barrier ends a phase. So within a phase no lane may read what another writes. Tests run
+// all this on a host, lanes in an order of chance, and under a sanitizer that notices if one does (tests/kernels/cuda_emulated.cpp).
 //
 //     each(f)           f(lane, state) for each lane, then a barrier
 //     own(f)            the same without the barrier: f touches nothing that another lane touches before the next one
@@ -12,49 +11,42 @@
 //     write(out, n, f)  the bits f(0) to f(n - 1) as bytes, the last filled up with zeros; a barrier
 //     once(f)           f() by one lane, then a barrier
 //
-// A warp has sum (of u32, u64 or Pair), least and largest of number(lane) over its 32 lanes, each known to all of them.
+// A warp has sum (of u32, Halves or Tally), least and largest of number(lane) over its 32 lanes, each known to all of them, and
+// both(f): f(0) and f(1), which cost as much as one.
 
 #pragma once
 
 #include "format.h"
 
-#if defined(__CUDACC__)
 #define COLLAB_BODY __device__ __forceinline__
-#else
-#define COLLAB_BODY inline
-#endif
 
 namespace collab {
 
-COLLAB_HD u32 ones(u32 word) {
-#if defined(__CUDA_ARCH__)
-    return static_cast<u32>(__popc(word));
-#else
-    return static_cast<u32>(__builtin_popcount(word));
-#endif
-}
+COLLAB_BODY u32 ones(u32 word) { return static_cast<u32>(__popc(word)); }
 
 // The position of the lowest set bit.
-COLLAB_HD u32 lowest(u32 word) {
-#if defined(__CUDA_ARCH__)
-    return static_cast<u32>(__ffs(static_cast<int>(word))) - 1;
-#else
-    return static_cast<u32>(__builtin_ctz(word));
-#endif
-}
+COLLAB_BODY u32 lowest(u32 word) { return static_cast<u32>(__ffs(static_cast<int>(word))) - 1; }
 
-// Two sums in one.
-struct Pair {
-    u64 first, second;
+// A sum of numbers below 2^24, at most 512 of them and each at most 127 times, by lower and upper halves: warps add 32 bits at once.
+struct Halves {
+    u32 low, high;
 
-    COLLAB_HD Pair& operator+=(const Pair& other) {
-        first += other.first;
-        second += other.second;
-        return *this;
+    COLLAB_HD void add(u32 number, u32 times) {
+        low += times * (number & 0xFFFu);
+        high += times * (number >> 12);
     }
+    COLLAB_HD u64 whole() const { return low + (static_cast<u64>(high) << 12); }
 };
 
-#if defined(__CUDACC__)
+// What a line is fitted to: Σc, Σc², Σcm.
+struct Tally {
+    u32 codes, squares;
+    Halves products;
+};
+
+struct Both {
+    i64 first, second;
+};
 
 constexpr u32 ALL = 0xFFFFFFFFu;
 
@@ -75,14 +67,18 @@ class DeviceWarp {
     __device__ __forceinline__ u32 largest(Number number) const {
         return __reduce_max_sync(ALL, number(lane()));
     }
+    template <class Number>
+    __device__ __forceinline__ Both both(Number number) const {
+        const i64 own = number(lane() & 1);
+        return {__shfl_sync(ALL, own, 0), __shfl_sync(ALL, own, 1)};
+    }
 
   private:
     __device__ __forceinline__ u32 sum_of(u32 number) const { return __reduce_add_sync(ALL, number); }
-    __device__ __forceinline__ u64 sum_of(u64 number) const {
-        for (int step = 16; step > 0; step /= 2) number += __shfl_xor_sync(ALL, number, step);
-        return number;
+    __device__ __forceinline__ Halves sum_of(const Halves& halves) const { return {sum_of(halves.low), sum_of(halves.high)}; }
+    __device__ __forceinline__ Tally sum_of(const Tally& tally) const {
+        return {sum_of(tally.codes), sum_of(tally.squares), sum_of(tally.products)};
     }
-    __device__ __forceinline__ Pair sum_of(const Pair& pair) const { return {sum_of(pair.first), sum_of(pair.second)}; }
 };
 
 template <u32 COUNT, class Lane>
@@ -121,7 +117,7 @@ class DeviceBlock {
 
     template <class Section>
     __device__ __forceinline__ void one_warp(Section section) {
-        if (threadIdx.x < 32) section(DeviceWarp());
+        if (threadIdx.x / 32 == chosen_warp()) section(DeviceWarp());
         barrier();
     }
 
@@ -137,6 +133,9 @@ class DeviceBlock {
     }
 
   private:
+    // Another one in each block: the first warps of all blocks that are on a processor share one of its four schedulers.
+    static __device__ __forceinline__ u32 chosen_warp() { return (blockIdx.x * 0x9E3779B1u >> 16) % WARPS; }
+
     template <class T>
     __device__ __forceinline__ T scan_of(T& own) {
         T inclusive = own;
@@ -174,94 +173,5 @@ class DeviceBlock {
     Lane lane_;
     u32 turn_ = 0;
 };
-
-#else
-
-class HostWarp {
-  public:
-    explicit HostWarp(bool backwards) : backwards_(backwards) {}
-
-    bool leads() const { return true; }
-
-    template <class Number>
-    auto sum(Number number) const {
-        auto all = number(0u);
-        for (u32 i = 1; i < 32; ++i) all += number(backwards_ ? 32 - i : i);
-        return all;
-    }
-    template <class Number>
-    u32 least(Number number) const {
-        u32 best = number(0u);
-        for (u32 i = 1; i < 32; ++i) best = smaller(best, number(i));
-        return best;
-    }
-    template <class Number>
-    u32 largest(Number number) const {
-        u32 best = number(0u);
-        for (u32 i = 1; i < 32; ++i) best = larger(best, number(i));
-        return best;
-    }
-
-  private:
-    bool backwards_;
-};
-
-template <u32 COUNT, class Lane>
-class HostBlock {
-  public:
-    static constexpr u32 LANES = COUNT;
-
-    explicit HostBlock(bool backwards) : backwards_(backwards) {}
-
-    template <class Phase>
-    void own(Phase phase) {
-        each(phase);
-    }
-
-    template <class Phase>
-    void each(Phase phase) {
-        for (u32 i = 0; i < LANES; ++i) {
-            const u32 lane = backwards_ ? LANES - 1 - i : i;
-            phase(lane, lanes_[lane]);
-        }
-    }
-
-    template <class Phase>
-    void once(Phase phase) {
-        phase();
-    }
-
-    template <class Number>
-    auto scan(Number number) {
-        auto all = number(lanes_[0]);
-        number(lanes_[0]) = 0;
-        for (u32 i = 1; i < LANES; ++i) {
-            const auto own = number(lanes_[i]);
-            number(lanes_[i]) = all;
-            all += own;
-        }
-        return all;
-    }
-
-    template <class Section>
-    void one_warp(Section section) {
-        section(HostWarp(backwards_));
-    }
-
-    template <class Bit>
-    void write(u8* out, u32 bits, Bit bit) {
-        for (u32 byte = 0; 8 * byte < bits; ++byte) {
-            u32 value = 0;
-            for (u32 at = 8 * byte; at < bits && at < 8 * byte + 8; ++at) value |= (bit(at) ? 1u : 0u) << (at & 7);
-            out[byte] = static_cast<u8>(value);
-        }
-    }
-
-  private:
-    bool backwards_;
-    Lane lanes_[LANES];
-};
-
-#endif
 
 }  // namespace collab

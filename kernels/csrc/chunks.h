@@ -4,7 +4,7 @@
 
 #pragma once
 
-#include "format.h"
+#include "block.h"
 
 namespace collab {
 
@@ -63,45 +63,31 @@ COLLAB_HD bool aligned(const void* pointer, u64 bytes) { return reinterpret_cast
 
 // Tells a compiler that a pointer which came from a table points into device memory.
 template <class T>
-COLLAB_HD T* in_memory(T* pointer) {
-#if defined(__CUDA_ARCH__)
+COLLAB_BODY T* in_memory(T* pointer) {
     __builtin_assume(__isGlobal(pointer));
-#endif
     return pointer;
 }
 
-COLLAB_HD Four whole_four(const float* from) {
-#if defined(__CUDA_ARCH__)
+COLLAB_BODY Four whole_four(const float* from) {
     const float4 four = *reinterpret_cast<const float4*>(from);
     return {{four.x, four.y, four.z, four.w}};
-#else
-    return {{from[0], from[1], from[2], from[3]}};
-#endif
 }
 
-COLLAB_HD Four whole_four(const u16* from) {
-#if defined(__CUDA_ARCH__)
+COLLAB_BODY Four whole_four(const u16* from) {
     const ushort4 four = *reinterpret_cast<const ushort4*>(from);
     return {{bf16_value(four.x), bf16_value(four.y), bf16_value(four.z), bf16_value(four.w)}};
-#else
-    return {{bf16_value(from[0]), bf16_value(from[1]), bf16_value(from[2]), bf16_value(from[3])}};
-#endif
 }
 
-COLLAB_HD float single(const float* from) { return *from; }
-COLLAB_HD float single(const u16* from) { return bf16_value(*from); }
+COLLAB_BODY float single(const float* from) { return *from; }
+COLLAB_BODY float single(const u16* from) { return bf16_value(*from); }
 
-COLLAB_HD void store_whole(float* to, const Four& four) {
-#if defined(__CUDA_ARCH__)
+COLLAB_BODY void store_whole(float* to, const Four& four) {
     *reinterpret_cast<float4*>(to) = make_float4(four.value[0], four.value[1], four.value[2], four.value[3]);
-#else
-    for (u32 i = 0; i < 4; ++i) to[i] = four.value[i];
-#endif
 }
 
 // A lane's elements (float32 or bf16) of a chunk of `size`, from group `first` on; zeros beyond the chunk's end.
 template <class T, u32 COUNT>
-COLLAB_HD void load(const T* from, u32 size, u32 lane, u32 first, Four (&groups)[COUNT]) {
+COLLAB_BODY void load(const T* from, u32 size, u32 lane, u32 first, Four (&groups)[COUNT]) {
     from = in_memory(from);
     if (size == CHUNK && aligned(from, 4 * sizeof(T))) {
 #pragma unroll
@@ -116,7 +102,7 @@ COLLAB_HD void load(const T* from, u32 size, u32 lane, u32 first, Four (&groups)
 }
 
 // All of a lane's elements.
-COLLAB_HD void store(float* to, u32 size, u32 lane, const Four (&groups)[GROUPS]) {
+COLLAB_BODY void store(float* to, u32 size, u32 lane, const Four (&groups)[GROUPS]) {
     to = in_memory(to);
     if (size == CHUNK && aligned(to, 16)) {
 #pragma unroll

@@ -21,8 +21,8 @@ inline void store_word(u8* to, u64 word) { __builtin_memcpy(to, &word, 8); }
 
 inline u32 ones(u64 word) { return static_cast<u32>(__builtin_popcountll(word)); }
 
-// The positions of the lowest set bit (63 if there is none: no branch is needed) and of the highest (of one at least).
-inline u32 lowest(u64 word) { return static_cast<u32>(__builtin_ctzll(word | 1ull << 63)); }
+// The positions of the lowest and the highest set bit, of one at least.
+inline u32 lowest(u64 word) { return static_cast<u32>(__builtin_ctzll(word)); }
 inline u32 highest(u64 word) { return 63 - static_cast<u32>(__builtin_clzll(word)); }
 
 // For each byte the positions of its set bits, then zeros.

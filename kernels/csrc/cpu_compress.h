@@ -1,4 +1,4 @@
-// Chunks compressed: totals and candidates in one pass over memory, the rest in the first-level cache.
+// Chunks compressed: totals and marks in one pass over memory, the rest in the cache while memory brings the next chunk.
 
 #pragma once
 
@@ -43,7 +43,8 @@ inline u32 write_gaps(Scratch& s, const Form form, const u16* positions, u8* bit
 }
 
 // Writes a record and, if anything is left out, a bitmap; `totals` are the kept ones. Returns the bitmap's bytes.
-inline u32 write_chunk(Scratch& s, const Form form, const u16* positions, const float* totals, u8* record, u8* bitmap) {
+inline u32 write_chunk(Scratch& s, const Form form, const u16* positions, const float* totals, u8* record, u8* bitmap,
+                       Following& following) {
     const Quantized& q = s.quantized;
     BitWriter writer(s.record);
     u32 bitmap_bytes = 0;
@@ -51,12 +52,15 @@ inline u32 write_chunk(Scratch& s, const Form form, const u16* positions, const 
         bitmap_bytes = write_gaps(s, form, positions, bitmap);
         writer.put(bitmap_bytes - form.least_bitmap(), 8);
     }
+    following.ask(3);
     writer.put(q.scale.hi, 16);
     if (form.bits > 1) writer.put(q.scale.lo, 8);
     if (form.has_gaps()) writer.put_fields(s.remainders, form.kept, form.remainder);
+    following.ask(3);
     const u32 least_signed = level_is_zero(q.scale, 0, form.levels()) ? 1 : 0;
     for (u32 i = 0; i < form.kept; ++i) s.fields[i] = is_negative(totals[i]) && q.codes[i] >= least_signed ? 1 : 0;
     writer.put_fields(s.fields, form.kept, 1);
+    following.ask(3);
     for (u32 i = 0; i < form.kept; ++i) s.fields[i] = static_cast<u8>(q.codes[i]);
     writer.put_fields(s.fields, form.kept, form.bits - 1);
     __builtin_memcpy(record, s.record, form.record_bytes());
@@ -78,8 +82,9 @@ inline bool compress_whole(Scratch& s, const Form form, const Chunk& chunk, u8* 
         largest = larger(largest, s.keys[i]);
     }
     if (largest >= INFINITY_KEY) return false;
-    quantize(s.quantized, form, s.keys);
-    write_chunk(s, form, nullptr, totals, record, nullptr);
+    Following next = following(chunk);
+    quantize(s.quantized, form, s.keys, next);
+    write_chunk(s, form, nullptr, totals, record, nullptr, next);
     for (u32 i = 0; i < form.size; ++i) totals[i] = remaining(s.quantized, totals[i], s.quantized.codes[i]);
     return true;
 }
@@ -96,12 +101,15 @@ inline u64 compress(const CompressJob& job, u64 begin, u64 end, u8* bitmaps) {
             continue;
         }
         Selection& chosen = s.selection;
-        if (!select(chosen, chunk, form.kept)) return NOT_FINITE;
+        Following next = following(chunk);
+        if (!select(chosen, chunk, form.kept, next)) return NOT_FINITE;
         for (u32 i = 0; i < form.kept; ++i) s.keys[i] = key_of(chosen.totals[i]);
-        quantize(s.quantized, form, s.keys);
-        bitmap += write_chunk(s, form, chosen.positions, chosen.totals, record, bitmap);
-        for (u32 i = 0; i < form.kept; ++i)
+        quantize(s.quantized, form, s.keys, next);
+        bitmap += write_chunk(s, form, chosen.positions, chosen.totals, record, bitmap, next);
+        for (u32 i = 0; i < form.kept; ++i) {
+            if (i % 2 == 0) next.ask(1);
             chunk.totals[chosen.positions[i]] = remaining(s.quantized, chosen.totals[i], s.quantized.codes[i]);
+        }
     }
     return static_cast<u64>(bitmap - bitmaps);
 }

@@ -2,6 +2,7 @@
 
 #pragma once
 
+#include "cpu_following.h"
 #include "format.h"
 
 namespace collab::COLLAB_SET {
@@ -46,28 +47,33 @@ struct Quantized {
 };
 
 // Of `form.kept` finite values, given as float bits without their signs.
-inline void quantize(Quantized& q, const Form form, const u32* keys) {
+inline void quantize(Quantized& q, const Form form, const u32* keys, Following& following) {
     u32 least = INFINITY_KEY, largest = 0;
     for (u32 i = 0; i < form.kept; ++i) {
         least = smaller(least, keys[i]);
         largest = larger(largest, keys[i]);
     }
+    following.ask(3);
     const u32 top = exponent_of(largest), levels = form.levels();
     u64 sum = 0;
     for (u32 i = 0; i < form.kept; ++i) {
         q.magnitudes[i] = align(keys[i], top);
         sum += q.magnitudes[i];
     }
+    following.ask(3);
     Line line = first_line(form, align(least, top), align(largest, top), sum);
     u32 edges[MAX_LEVELS];
     for (u32 step = 0; step < FIT_STEPS && levels > 1 && !form.dense; ++step) {
         fit_edges(line, levels, edges);
         count_edges(q.magnitudes, form.kept, edges, levels, q.codes);
+        following.ask(3);
         line = least_squares(form, line, sums_of(q.magnitudes, q.codes, form.kept));
     }
+    following.ask(3);
     q.scale = scale_of(line, top);
     for (u32 code = 0; code + 1 < levels; ++code) edges[code] = edge_key(q.scale, code, levels);
     for (u32 code = 0; code < levels; ++code) q.values[code] = level_value(q.scale, code, levels);
+    following.ask(3);
     count_edges(keys, form.kept, edges, levels, q.codes);
     if (q.scale.hi == 0)
         for (u32 i = 0; i < form.kept; ++i) q.codes[i] = 0;

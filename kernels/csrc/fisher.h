@@ -8,25 +8,7 @@
 
 namespace collab {
 
-COLLAB_HD float quotient(float a, float b) {
-#if defined(__CUDA_ARCH__)
-    return __fdiv_rn(a, b);
-#else
-    return a / b;
-#endif
-}
-
-COLLAB_HD double double_of(u64 bits) {
-#if defined(__CUDA_ARCH__)
-    return __longlong_as_double(static_cast<i64>(bits));
-#else
-    double value;
-    __builtin_memcpy(&value, &bits, 8);
-    return value;
-#endif
-}
-
-COLLAB_HD float lesser(float a, float b) { return b < a ? b : a; }
+COLLAB_BODY float lesser(float a, float b) { return b < a ? b : a; }
 
 // ---- F += g², a product and then a sum
 
@@ -42,7 +24,7 @@ struct SquareArguments {
 };
 
 template <class T>
-COLLAB_HD void add_squares(float* diagonal, const T* gradient, u32 size, u32 lane) {
+COLLAB_BODY void add_squares(float* diagonal, const T* gradient, u32 size, u32 lane) {
     Four sums[GROUPS], values[GROUPS];
     load(diagonal, size, lane, 0, sums);
     load(gradient, size, lane, 0, values);
@@ -83,8 +65,8 @@ struct MergeArguments {
 };
 
 // fᵢ: a Fisher value over the mean of its contributor's, clamped, damped.
-COLLAB_HD float relative_fisher(const Part& part, u64 entry, float damping) {
-    const double mean = double_of(part.mean);
+COLLAB_BODY float relative_fisher(const Part& part, u64 entry, float damping) {
+    const double mean = __longlong_as_double(static_cast<i64>(part.mean));
     if (part.fisher == nullptr || mean == 0.0) return add(1.0f, damping);
     const double ratio = static_cast<double>(part.fisher[entry]) / mean;
     const double clamped = ratio < 1.0 / 16 ? 1.0 / 16 : ratio > 16.0 ? 16.0 : ratio;
@@ -97,19 +79,19 @@ struct Coordinate {
     float weight, fisher, limit;
 
     // qᵢ − wᵢ
-    COLLAB_HD float gain() const { return sub(mul(quotient(mul(weight, fisher), *fishers), *weights), weight); }
+    COLLAB_BODY float gain() const { return sub(mul(__fdiv_rn(mul(weight, fisher), *fishers), *weights), weight); }
 
-    COLLAB_HD void add_up() const {
+    COLLAB_BODY void add_up() const {
         *weights = add(*weights, weight);
         *fishers = add(*fishers, mul(weight, fisher));
     }
 
-    COLLAB_HD void temper() const {
+    COLLAB_BODY void temper() const {
         const float more = gain();
-        if (more > 0.0f) *tempers = lesser(*tempers, quotient(sub(limit, weight), more));
+        if (more > 0.0f) *tempers = lesser(*tempers, __fdiv_rn(sub(limit, weight), more));
     }
 
-    COLLAB_HD void step(float clip, float value) const {
+    COLLAB_BODY void step(float clip, float value) const {
         const float share = lesser(add(weight, mul(*tempers, gain())), limit);
         *merged = add(*merged, mul(mul(share, clip), value));
     }

@@ -24,25 +24,30 @@ COLLAB_BODY Line fit(const Warp& warp, const Form& form, const float* values, u3
         for (u32 i = lane; i < form.kept; i += 32) best = smaller(best, magnitude(i));
         return best;
     });
-    const u64 sum = warp.sum([&](u32 lane) {
-        u64 all = 0;
-        for (u32 i = lane; i < form.kept; i += 32) all += magnitude(i);
+    const Halves halves = warp.sum([&](u32 lane) {
+        Halves all{0, 0};
+        for (u32 i = lane; i < form.kept; i += 32) all.add(magnitude(i), 1);
         return all;
     });
+    const u64 sum = halves.whole();
     const u32 levels = form.levels();
     Line line = first_line(form, least, largest, sum);
     if (levels == 1) return line;
     for (u32 step = 0; step < FIT_STEPS; ++step) {
-        // Σc <= 512 · 127 and Σc² <= 512 · 127² are 32 bits each of the first sum; the second is Σcm.
-        const Pair sums = warp.sum([&](u32 lane) {
-            Pair all{0, 0};
+        const Tally sums = warp.sum([&](u32 lane) {
+            Tally all{0, 0, {0, 0}};
             for (u32 i = lane; i < form.kept; i += 32) {
-                const u64 m = magnitude(i), code = fit_code(static_cast<u32>(m), line, levels);
-                all += Pair{code << 32 | code * code, code * m};
+                const u32 m = magnitude(i), code = fit_code(m, line, levels);
+                all.codes += code;
+                all.squares += code * code;
+                all.products.add(m, code);
             }
             return all;
         });
-        line = least_squares(form, line, {sum, sums.first >> 32, sums.first & 0xFFFFFFFFu, sums.second});
+        const Ends ends = ends_of(form, {sum, sums.codes, sums.squares, sums.products.whole()});
+        if (ends.determinant <= 0) break;  // the next step would find the same
+        const Both line_ends = warp.both([&](u32 which) { return (which == 0 ? ends.bottom : ends.top) / ends.determinant; });
+        line = line_between(line_ends.first, line_ends.second);
     }
     return line;
 }

@@ -167,17 +167,28 @@ struct Sums {
     u64 m, c, cc, cm;
 };
 
-// The line through codes and magnitudes with the least squared error, or the one before if no single one is best.
-COLLAB_HD Line least_squares(const Form& form, const Line& before, const Sums& sums) {
+// Where the line through codes and magnitudes with the least squared error begins and ends, both to be divided by `determinant`; if that
+// is not above zero, no single line is best.
+struct Ends {
+    i64 bottom, top, determinant;
+};
+
+COLLAB_HD Ends ends_of(const Form& form, const Sums& sums) {
     const i64 kept = form.kept, m = static_cast<i64>(sums.m), c = static_cast<i64>(sums.c);
     const i64 cc = static_cast<i64>(sums.cc), cm = static_cast<i64>(sums.cm);
-    const i64 determinant = kept * cc - c * c;
-    if (determinant <= 0) return before;
     const i64 bottom = m * cc - c * cm;
-    const i64 top = bottom + (form.levels() - 1) * (kept * cm - c * m);
-    const i64 hi = top / determinant;
-    return {bottom > 0 ? static_cast<u32>(bottom / determinant) : 0,
-            hi < LARGEST_MAGNITUDE ? static_cast<u32>(hi) : LARGEST_MAGNITUDE};
+    return {bottom, bottom + (form.levels() - 1) * (kept * cm - c * m), kept * cc - c * c};
+}
+
+COLLAB_HD Line line_between(i64 bottom, i64 top) {
+    return {bottom > 0 ? static_cast<u32>(bottom) : 0, top < LARGEST_MAGNITUDE ? static_cast<u32>(top) : LARGEST_MAGNITUDE};
+}
+
+// That line, or the one before.
+COLLAB_HD Line least_squares(const Form& form, const Line& before, const Sums& sums) {
+    const Ends ends = ends_of(form, sums);
+    if (ends.determinant <= 0) return before;
+    return line_between(ends.bottom / ends.determinant, ends.top / ends.determinant);
 }
 
 // ---- a chunk's scale: hi as bf16 bits, lo in 256ths of hi

@@ -57,9 +57,23 @@ COLLAB_BODY Threshold bisect(u32 low, u32 high, u32 last_bit, u32 kept, u32 tota
     return best;
 }
 
-// The same for keys in shared memory, by one warp.
+// The same for keys in shared memory, by one warp; so few that they fit are read once.
 template <class Warp>
 COLLAB_BODY Threshold bisect(const Warp& warp, const u32* keys, u32 low, u32 high, u32 last_bit, u32 kept, u32 total) {
+    constexpr u32 EACH = 8;
+    if (total <= 32 * EACH) {
+        u32 own[EACH];  // no guess is as low as the zeros that fill it up
+#pragma unroll
+        for (u32 i = 0; i < EACH; ++i) own[i] = warp.lane() + 32 * i < total ? keys[warp.lane() + 32 * i] : 0;
+        return bisect(low, high, last_bit, kept, total, [&](u32 guess) {
+            return warp.sum([&](u32) {
+                u32 count = 0;
+#pragma unroll
+                for (u32 i = 0; i < EACH; ++i) count += own[i] >= guess ? 1 : 0;
+                return count;
+            });
+        });
+    }
     return bisect(low, high, last_bit, kept, total, [&](u32 guess) {
         return warp.sum([&](u32 lane) {
             u32 count = 0;
@@ -187,12 +201,13 @@ COLLAB_BODY void select(Block& block, Selection& selection, u32 kept) {
         ties = rank(block);
     }
     const u32 ties_wanted = kept + ties - threshold.reached_by;
+    const bool among_marked = ties == 0;  // those that reach the bound, which the threshold is not below
     block.own([&](u32 lane, Marks& x) {
-        u32 marks = mark(selection, lane, [&](u32 key) { return key >= threshold.key; });
-        if (ties > 0)
-            for_marked(x, [&](u32 item, u32 number) {
-                if (number >= ties_wanted) marks &= ~(1u << item);
-            });
+        u32 marks = among_marked ? x.marks : mark(selection, lane, [&](u32 key) { return key >= threshold.key; });
+        for_marked(x, [&](u32 item, u32 number) {
+            const bool out = among_marked ? key_at(selection, lane, item) < threshold.key : number >= ties_wanted;
+            if (out) marks &= ~(1u << item);
+        });
         x.marks = marks;
     });
     rank(block);

@@ -24,10 +24,10 @@ class Unavailable(RuntimeError):
 
 
 @cache
-def load() -> Cuda | None:
-    """The backend of the current CUDA device, or None after one line in the log that says why not."""
+def load(index: int | None = None) -> Cuda | None:
+    """The backend of a CUDA device, the current one by default, or None after one line in the log that says why not."""
     try:
-        return open_device()
+        return open_device(index)
     except Unavailable as reason:
         _log.warning("the codec does not use a GPU: %s", reason)
         return None
@@ -37,8 +37,10 @@ def open_device(index: int | None = None) -> Cuda:
     """The backend of a CUDA device, the current one by default. Compiles if need be. Raises `Unavailable`."""
     if not torch.cuda.is_available():
         raise Unavailable("torch finds no CUDA device" if torch.version.cuda else "this build of torch has no CUDA")
-    device = torch.device("cuda", torch.cuda.current_device() if index is None else index)
+    name = "the CUDA device"
     try:
+        device = torch.device("cuda", torch.cuda.current_device() if index is None else index)
+        name = torch.cuda.get_device_name(device)
         from .compile import compiled
         from .launch import DriverLauncher
 
@@ -46,4 +48,4 @@ def open_device(index: int | None = None) -> Cuda:
         return Cuda(DriverLauncher(device, compiled(10 * major + minor)))
     except (ImportError, OSError, RuntimeError) as error:
         first_line = (str(error) or type(error).__name__).splitlines()[0]
-        raise Unavailable(f"{torch.cuda.get_device_name(device)}: {first_line}") from error
+        raise Unavailable(f"{name}: {first_line}") from error

@@ -80,10 +80,10 @@ class Cuda(Reference):
             if sparse:
                 run.append(next(left).part(weight))
             else:
-                self._add_sparse(into, run, layout)
+                self.add(into, run, layout)
                 run = []
                 self._add_halves(into, payload, weight, layout)
-        self._add_sparse(into, run, layout)
+        self.add(into, run, layout)
 
     def accumulate_squares(self, diagonal: dict[str, Tensor], gradients: Tensors) -> None:
         """diagonal += gradient², in place: a float32 product, then a sum (`kernels.fisher.accumulate`).
@@ -107,15 +107,16 @@ class Cuda(Reference):
         require_no_faults(faults)
         return uploads
 
-    def addresses(self, tensors: Tensors, layout: Layout) -> Tensor:
-        """Where they are, in the layout's order, on the device."""
-        return upload_rows([[tensors[name].data_ptr()] for name in layout.names], self.device)
-
-    def _add_sparse(self, into: Tensors, parts: Sequence[arguments.Part], layout: Layout) -> None:
+    def add(self, into: Tensors, parts: Sequence[arguments.Part], layout: Layout) -> None:
+        """Enqueue into += weight · value for uploaded patches, in order."""
         if parts:
             table, targets = parts_table(parts, self.device), self.addresses(into, layout)
             adding = arguments.Accumulate(table.data_ptr(), len(parts), targets.data_ptr())
             self.launch("accumulate_chunks", chunk_count(layout), adding)
+
+    def addresses(self, tensors: Tensors, layout: Layout) -> Tensor:
+        """Where they are, in the layout's order, on the device."""
+        return upload_rows([[tensors[name].data_ptr()] for name in layout.names], self.device)
 
     def _add_halves(self, into: Tensors, payload: Buffer, weight: float, layout: Layout) -> None:
         factor = scalar(weight).to(self.device)

@@ -28,8 +28,9 @@ class DriverLauncher:
     def __init__(self, device: torch.device, image: bytes) -> None:
         self.device = device
         self._driver = importlib.import_module("cuda.bindings.driver")
-        torch.zeros(1, device=device)  # torch makes the context in which the module lives
         with torch.cuda.device(device):
+            torch.zeros(1, device=device)  # torch makes the context in which the module lives, and this thread's
+            self._context = self._call("cuCtxGetCurrent")
             self._module = self._call("cuModuleLoadData", image)
             self._functions = {name: self._call("cuModuleGetFunction", self._module, name.encode()) for name in KERNELS}
 
@@ -41,6 +42,7 @@ class DriverLauncher:
         with torch.cuda.device(self.device):
             stream = self._driver.CUstream(torch.cuda.current_stream(self.device).cuda_stream)
             place = (blocks, 1, 1, threads, 1, 1, 0, stream)
+            self._call("cuCtxSetCurrent", self._context)  # a thread in which torch has only taken memory it had has none yet
             self._call("cuLaunchKernel", self._functions[kernel], *place, ctypes.addressof(only), 0)
 
     def _call(self, function: str, *arguments: Any) -> Any:

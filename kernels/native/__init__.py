@@ -1,9 +1,9 @@
 """The codec in C++ (`csrc/cpu_*`): the reference's bits at the speed of memory.
 
-A chunk is read once: its totals are written where its residual will be, and candidates among them are set aside while the next
-ones are on their way from memory. Then the largest are chosen, fitted, packed and subtracted in the first-level cache. Decoding
-first checks all payloads, then adds all contributions to one chunk after the other. The library holds the code for several
-instruction sets and takes the best that the machine has; threads share the chunks. Neither changes a bit of any result.
+A chunk is read once: its totals are written where its residual will be, and candidates among them are marked. Then the largest
+are chosen, fitted, packed and subtracted in the cache, while the next chunk is on its way from memory. Decoding first checks all
+payloads, then adds all contributions to one chunk after the other. The library holds the code for several instruction sets and
+takes the best that the machine has; threads share the chunks. Neither changes a bit of any result.
 
 `library` loads it, `backend` is the seam.
 """

@@ -12,7 +12,7 @@ from .words import body_words, peer_words
 def line_of(signed: SignedAmendment) -> str:
     """Return an amendment in one line."""
     content = signed.content
-    day = time.strftime("%Y-%m-%d %H:%M", time.gmtime(content.time))
+    day = time.strftime("%Y-%m-%d %H:%M", time.localtime(content.time))
     signers = ", ".join(peer_words(signer) for signer in signed.signers)
     return f"{content.number:>4}  {day}  {body_words(content.body)}  (signed by {signers})"
 

@@ -12,8 +12,8 @@ from pydantic import ValidationError
 
 from ...protocol.amendments import Amendment, Body, InForce, Recipe, SignedAmendment
 from ...protocol.errors import LocalProtocolError, RemoteProtocolError
-from ...protocol.identity import Identity, PeerId, public_key_of
-from .. import keys
+from ...protocol.identity import Identity, PeerId
+from .. import keys, peer_ids
 from ..control.socket import NotRunning, call
 from ..credit.leaderboard import read_names
 from ..errors import UserError
@@ -24,10 +24,11 @@ from .files import read_draft, write_draft
 
 @dataclass(frozen=True)
 class Standing:
-    """What is in force in a home's event, the round of the newest commit, and what counts so far, oldest first."""
+    """What is in force in a home's event, the newest commit's round and samples, and what counts so far, oldest first."""
 
     in_force: InForce
     round: int
+    samples: int
     chain: tuple[SignedAmendment, ...]
 
 
@@ -50,20 +51,29 @@ def standing(folder: EventFolder, store: Store | None = None) -> Standing:
     known = store.amendments.of(folder.manifest().open())
     if head.amendment not in known:
         raise UserError(f"{folder.path} lacks an amendment that its newest commit names", "start the node, so that it fetches it")
-    return Standing(known.newest(head.amendment), head.round, tuple(known.chain(head.amendment)))
+    return Standing(known.newest(head.amendment), head.round, head.samples, tuple(known.chain(head.amendment)))
 
 
 def decide(home: Home, folder: EventFolder, body: Body, out: Path | None = None) -> Made:
     """Make the next amendment, sign it, and tell the swarm; or write a draft to `out` if others must sign. Raises UserError."""
     now = standing(folder)
-    if isinstance(body, Recipe) and body.from_round < now.round + 2:
-        problem = f"round {body.from_round} is over or under way"
-        raise UserError(problem, f"the first round that a recipe can begin with is {now.round + 2}")
     state = now.in_force
+    if isinstance(body, Recipe):
+        _check_rounds(body, now)
     content = Amendment(
         event=state.created.digest, number=state.number + 1, previous=state.digest, time=int(time.time()), body=body
     )
     return _sign(home, folder, state, SignedAmendment.draft(content), out)
+
+
+def _check_rounds(body: Recipe, now: Standing) -> None:
+    """Raise UserError for a recipe that no round would have, or only some of one."""
+    if body.from_round < now.round + 2:
+        problem = f"round {body.from_round} is over or under way"
+        raise UserError(problem, f"the first round that a recipe can begin with is {now.round + 2}")
+    if 0 < now.in_force.last_round < body.from_round:
+        problem = f"the event ends after round {now.in_force.last_round}, so no round would have this recipe"
+        raise UserError(problem, "begin it earlier, or `collab-node event extend --last-round N` first")
 
 
 def made_body(make: Callable[[], Body]) -> Body:
@@ -73,30 +83,24 @@ def made_body(make: Callable[[], Body]) -> Body:
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = f"{first['loc'][0]}: " if first["loc"] else ""
-        raise UserError(f"{where}{first['msg'].removeprefix('Value error, ')}") from error
+        words = _TEXT_WORDS.get(first["type"], first["msg"].removeprefix("Value error, "))
+        raise UserError(where + words.format(**first.get("ctx", {}))) from error
 
 
 def peer_meant(folder: EventFolder, text: str) -> PeerId:
-    """Return the peer id that a text is, or ends one who took part. Raises UserError."""
-    try:
-        public_key_of(text)
-        return text
-    except ValueError:
-        pass
+    """Return the peer id that a text is, or ends, or names, of those who took part. Raises UserError."""
     with Store.open(folder.store_path, read_only=True) as store:
-        known = {member.peer for member in store.head_commit().roster} | set(read_names(store))
-    known |= set(standing(folder).in_force.banned)
-    found = sorted(peer for peer in known if peer.endswith(text))
-    if len(found) == 1:
-        return found[0]
-    if found:
-        raise UserError(f"{text} is the end of several peer ids: {', '.join(found)}", "give more of it")
-    raise UserError(f"{text!r} is no peer id, nor the end of one that takes part", "`collab-node credits` lists who does")
+        names = read_names(store)
+        known = {member.peer for member in store.head_commit().roster} | set(names)
+    return peer_ids.peer_meant(text, known | set(standing(folder).in_force.banned), names)
 
 
 def sign(home: Home, folder: EventFolder, path: Path) -> Made:
     """Sign the draft in a file, and publish it if that was the last signature that it needs. Raises UserError."""
-    return _sign(home, folder, standing(folder).in_force, read_draft(path), path)
+    draft, now = read_draft(path), standing(folder)
+    if draft.name in (signed.name for signed in now.chain):
+        raise UserError("this is decided already: no signature is missing", "`collab-node event amendments` lists it")
+    return _sign(home, folder, now.in_force, draft, path)
 
 
 def _sign(home: Home, folder: EventFolder, state: InForce, signed: SignedAmendment, out: Path | None) -> Made:
@@ -149,6 +153,10 @@ def problems() -> Iterator[None]:
         raise UserError(f"this cannot be decided: {error.detail or error.reason}", hint) from error
 
 
+_TEXT_WORDS = {
+    "string_too_short": "must not be empty",
+    "string_too_long": "is longer than {max_length} characters",
+}
 _HINTS = {
     "wrong_previous": "another amendment came in between: make it again, and have it signed again",
     "wrong_event": "name the event that it is of: --event ID",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ...protocol.amendments import (
@@ -48,6 +48,11 @@ def _extension(body: Extend) -> str:
     return " and ".join(parts)
 
 
+def _coordinators(keys: Sequence[str], threshold: int) -> str:
+    named = ", ".join(map(peer_words, keys))
+    return f"{named} is the coordinator" if len(keys) == 1 else f"{named} are the coordinators, {threshold} of whom sign"
+
+
 _WORDS: dict[type[Record], Any] = {
     Ban: lambda body: _because(f"peer {body.peer} is banned", body.reason),
     Admit: lambda body: _because(f"peer {body.peer} is admitted", body.reason),
@@ -57,7 +62,7 @@ _WORDS: dict[type[Record], Any] = {
     Extend: _extension,
     Close: lambda body: f"the event is over after round {body.after}",
     Recipe: lambda body: f"a new recipe from round {body.from_round} on ({', '.join(body.sections())})",
-    Coordinators: lambda body: f"{len(body.keys)} coordinators, {body.threshold} of whom sign",
+    Coordinators: lambda body: _coordinators(body.keys, body.threshold),
     Bootstrap: lambda body: f"peers are found at {', '.join(body.addresses)}",
     Announce: lambda body: f"announced: {body.text}",
 }
@@ -88,7 +93,7 @@ def standing_words(before: InForce, state: InForce) -> Iterator[str]:
     if before.paused and not state.paused:
         yield "the event goes on"
     if before.coordinators != state.coordinators or before.threshold != state.threshold:
-        yield f"{len(state.coordinators)} coordinators, {state.threshold} of whom sign"
+        yield _coordinators(state.coordinators, state.threshold)
     if before.bootstrap != state.bootstrap:
         yield f"peers are found at {', '.join(state.bootstrap)}"
     for change in state.changes[len(before.changes) :]:

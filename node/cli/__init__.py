@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-from .app import app
+import sys
+
+INTERRUPTED = 130
 
 
 def main() -> None:
     """Run the command that the process was started with, and exit with its code."""
-    app(prog_name="collab-node")
+    try:
+        from .app import app
+
+        app(prog_name="collab-node")
+    except KeyboardInterrupt:  # before the command began
+        sys.exit(INTERRUPTED)

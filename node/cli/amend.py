@@ -88,6 +88,8 @@ def extend(
         raise UsageError("say how far: --last-round N, or --total-samples N")
     if last_round:
         _check_ahead(last_round, home, config, event)
+    if total_samples:
+        _check_samples(total_samples, home, config, event)
     _decide(lambda: Extend(last_round=last_round, total_samples=total_samples), out, home, config, event)
 
 
@@ -98,10 +100,14 @@ def close(
     """End the event after a round."""
     from ...protocol.amendments import Close
     from ..amendments.making import standing
+    from ..errors import UserError
 
-    _, folder = event_of(home, config, event)
-    last = after or standing(folder).round + 1
+    now = standing(event_of(home, config, event)[1])
+    last, ends = after or now.round + 1, now.in_force.last_round
     _check_ahead(last, home, config, event)
+    if 0 < ends <= last:
+        verb = "is over since" if now.in_force.is_over(now.round) else "ends after"
+        raise UserError(f"the event {verb} round {ends} already", "more rounds: `collab-node event extend --last-round N`")
     _decide(lambda: Close(after=last), out, home, config, event)
 
 
@@ -113,6 +119,16 @@ def _check_ahead(last: int, home: Path | None, config: Path | None, event: str) 
     merged = standing(event_of(home, config, event)[1]).round
     if last < merged:
         raise UserError(f"round {merged} is merged already, so {last} is past", "`collab-node event close` ends it now")
+
+
+def _check_samples(total: int, home: Path | None, config: Path | None, event: str) -> None:
+    """Raise UserError for an end of the cosine that is past: the rate would fall to its end at once."""
+    from ..amendments.making import standing
+    from ..errors import UserError
+
+    merged = standing(event_of(home, config, event)[1]).samples
+    if total <= merged:
+        raise UserError(f"{merged:,} samples are merged already, so {total:,} is past", "give more than that")
 
 
 def amend(
@@ -198,9 +214,11 @@ def amendments(
 
 def add_to(app: typer.Typer) -> None:
     """Add the commands to those of `event`."""
-    for command in (ban, admit, revoke, pause, extend, close, amend, coordinators, bootstrap, announce, sign, amendments):
-        app.command()(command)
-    app.command("open")(open_)
+    commands: list[Callable[..., None]] = [
+        ban, admit, revoke, pause, open_, extend, close, amend, coordinators, bootstrap, announce, sign, amendments,
+    ]  # fmt: skip
+    for command in commands:
+        app.command(command.__name__.rstrip("_"))(command)
 
 
 def _peer(text: str, home: Path | None, config: Path | None, event: str) -> str:

@@ -38,7 +38,6 @@ app = typer.Typer(
     name="collab-node",
     cls=Commands,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     help="Train, merge and version one model together: a node of a peer-to-peer swarm.",
 )

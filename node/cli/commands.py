@@ -11,8 +11,7 @@ from typer.core import TyperGroup
 
 from ..errors import UserError, disk_errors
 from ..units import printable
-
-_INTERRUPTED = 130
+from . import INTERRUPTED
 
 
 class Commands(TyperGroup):
@@ -30,11 +29,12 @@ class Commands(TyperGroup):
         except UserError as error:
             _fail(error.lines(), error.exit_code)
         except typer.TyperException as error:
-            _fail([f"error: {error.format_message()}", f"hint: {self._help_hint(error)}"], error.exit_code)
+            said = error.format_message()  # empty where the help was printed, because nothing was asked for
+            _fail([f"error: {said}", f"hint: {self._help_hint(error)}"] if said else [], error.exit_code)
         except FileNotFoundError as error:  # where nothing can be made, such as /proc
             _fail([f"error: {error.filename}: no such file or folder", "hint: check the place"], 1)
         except (typer.Abort, KeyboardInterrupt):
-            _fail(["interrupted"], _INTERRUPTED)
+            _fail(["interrupted"], INTERRUPTED)
 
     def _help_hint(self, error: typer.TyperException) -> str:
         context = getattr(error, "ctx", None)

@@ -89,7 +89,9 @@ def _table(ranking: tuple[Credit, ...], names: dict[str, str], own: str, samples
 @certificate_app.command("issue")
 def issue_certificate(
     out: Annotated[Path, typer.Argument(metavar="FILE", help="The file to write; it must not exist yet.")],
-    peer: Annotated[str, typer.Option("--peer", metavar="PEER", help="Whose; default: this node's own.")] = "",
+    peer: Annotated[
+        str, typer.Option("--peer", metavar="PEER", help="Whose: a peer id, its end, or a name; default: this node's own.")
+    ] = "",
     home: HomeFlag = None,
     config: ConfigFlag = None,
     event: EventFlag = "",
@@ -103,7 +105,7 @@ def issue_certificate(
         raise UserError(f"{out} is already there", "choose another name")
     node_home, folder = event_of(home, config, event)
     identity = keys.require(node_home.identity_path)
-    certificate, missing = issue(folder, identity, peer or identity.peer_id)
+    certificate, missing = issue(folder, identity, peer)
     atomic_write(out, certificate.text().encode())
     typer.echo(f"wrote {out}; `collab-node certificate verify {out}` checks it")
     if missing and certificate.open().credit.peer != identity.peer_id:

@@ -57,6 +57,7 @@ def create(
     checkpoint = require_checkpoint(from_checkpoint) if from_checkpoint is not None else None
     event = create_event(home_of(home, config), draft, seed=seed, checkpoint=checkpoint, invited=invited)
     typer.echo(f"created event {event.name} {event.digest.hex()}")
+    typer.echo("`collab-node seed` starts its first node; `collab-node key backup FILE` keeps the key that it is signed with")
 
 
 app.command()(invites.invite)

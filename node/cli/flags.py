@@ -39,7 +39,7 @@ ReachFlag = Annotated[
 LogFormatFlag = Annotated[str | None, typer.Option("--log-format", metavar="FORMAT", help="text or json.")]
 LogLevelFlag = Annotated[str | None, typer.Option("--log-level", metavar="LEVEL", help="debug, info, warning or error.")]
 LogFileFlag = Annotated[Path | None, typer.Option("--log-file", metavar="FILE", help="Log there, in files of 5 MB at most.")]
-DetachFlag = Annotated[bool, typer.Option("--detach", help="Go on in the background; `logs -f`, `status` and `stop` reach it.")]
+DetachFlag = Annotated[bool, typer.Option("--detach", help="Go on in the background; `logs -f`, `status` and `leave` reach it.")]
 DisplayFlag = Annotated[str, typer.Option("--display", metavar="KIND", help="live, plain, or auto: live on a terminal.")]
 MaxRoundsFlag = Annotated[int | None, typer.Option("--max-rounds", metavar="N", min=1, help="Leave after N commits.")]
 
@@ -61,6 +61,16 @@ def home_of(home: Path | None, config: Path | None = None) -> Home:
 
 
 def event_of(home: Path | None, config: Path | None, event: str) -> tuple[Home, EventFolder]:
-    """Return the home and the event in it that are meant. Raises UserError."""
+    """Return the home and the event in it that are meant: of several, by default the running node's. Raises UserError."""
     found = home_of(home, config)
-    return found, found.find_event(event)
+    return found, found.find_event(event or (_running_event(found) if len(found.events()) > 1 else ""))
+
+
+def _running_event(home: Home) -> str:
+    """Return the id of the event that a node in this home is in; empty if none runs."""
+    from ..control.socket import ControlError, call
+
+    try:
+        return str(call(home.path, "status").get("event_id", ""))
+    except ControlError:
+        return ""

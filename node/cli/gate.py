@@ -50,7 +50,7 @@ def run(
     from ..gates.run import choose, run_gates
     from ..history.progress import shown_on_terminal
     from ..history.revisions import find_commit
-    from ..keys import load
+    from ..keys import require
     from ..reading import open_store
     from ..store import Store
     from .offline import offline
@@ -68,7 +68,7 @@ def run(
         base = find_commit(store, against) if against else _parent(store, candidate)
         found = offline(run_gates(manifest, store, settings, gates, candidate, base, progress))
     if as_json:
-        verdicts = [result.sign(load(node_home.identity_path), manifest, candidate, base) for result in found if sign]
+        verdicts = [result.sign(require(node_home.identity_path), manifest, candidate, base) for result in found if sign]
         if verdicts:
             with Store.open_beside(folder.store_path) as store:
                 store.verdicts.add(verdicts)

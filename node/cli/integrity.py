@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import UserError
+from ..units import counted
 from .flags import ConfigFlag, DeviceFlag, EventFlag, HomeFlag, JsonFlag, event_of, home_of, settings_of
 from .offline import offline
 
@@ -44,8 +45,8 @@ def verify(
         for line in report.wrong.lines():
             typer.echo(line, err=True)
     else:
-        replayed = f", {report.replayed} merges replayed from round {report.start}" if replay else ""
-        what = f"{report.commits} commits, {report.payloads} payloads, {report.snapshots} snapshots{replayed}"
+        replayed = f", {counted(report.replayed, 'merge')} replayed from round {report.start}" if replay else ""
+        what = _counts(report.commits, report.payloads, report.snapshots) + replayed
         typer.echo(f"round {report.round}, commit {short(digest)}, is whole: {what}")
     if report.wrong is not None:
         raise typer.Exit(1)
@@ -92,7 +93,8 @@ def gc(
     if as_json:
         typer.echo(json.dumps(found.fields()))
         return
-    what = f"{found.commits} commits, {found.contributions} contributions, {found.blobs} blobs, {found.files} unfinished files"
+    what = f"{counted(found.commits, 'commit')}, {counted(found.contributions, 'contribution')}, {counted(found.blobs, 'blob')}"
+    what += f", {counted(found.files, 'unfinished file')}"
     typer.echo(f"{'would delete' if dry_run else 'deleted'} {what}: {bytes_text(found.bytes)}")
 
 
@@ -125,7 +127,7 @@ def bundle(
     if as_json:
         typer.echo(json.dumps(made.fields()))
         return
-    what = f"{made.commits} commits, {made.payloads} payloads, {made.snapshots} snapshots, {bytes_text(made.size)}"
+    what = f"{_counts(made.commits, made.payloads, made.snapshots)}, {bytes_text(made.size)}"
     thin = f"; for whoever has {', '.join(short(digest) for digest in made.needs)}" if made.needs else ""
     typer.echo(f"wrote {file}: {what}{thin}")
 
@@ -145,9 +147,9 @@ def unbundle(
     if as_json:
         typer.echo(json.dumps(taken.fields()))
         return
-    what = f"{taken.commits} commits, {taken.payloads} payloads, {taken.snapshots} snapshots and {taken.refs} refs"
+    what = f"{_counts(taken.commits, taken.payloads, taken.snapshots)}, {counted(taken.refs, 'ref')}"
     where = f"the newest commit {'is now' if taken.moved else 'stays'} that of round {taken.round}"
-    typer.echo(f"event {taken.event.hex()[:16]}: {what} were new; {where}")
+    typer.echo(f"event {taken.event.hex()[:16]}: new are {what}; {where}")
     for name in taken.kept:
         typer.echo(f"note: {name} is elsewhere in the bundle; yours stays where it is")
 
@@ -160,3 +162,7 @@ def digest_of(store: Store, revision: str) -> bytes:
 
     with ref_errors():
         return resolve(StoreGraph(store), revision)
+
+
+def _counts(commits: int, payloads: int, snapshots: int) -> str:
+    return f"{counted(commits, 'commit')}, {counted(payloads, 'payload')}, {counted(snapshots, 'snapshot')}"

@@ -43,7 +43,7 @@ def backup(
         raise UserError(f"{file} is already there", "choose another name")
     identity = keys.require(home_of(home, config).identity_path)
     write_private(file, seal(identity, _passphrase(passphrase_file, twice=True)).encode())
-    typer.echo(f"wrote {file}: the key of {identity.peer_id}; nobody can read it without the passphrase, you neither")
+    typer.echo(f"wrote {file}: the key of {identity.peer_id}; nobody can read it without the passphrase, not even you")
 
 
 @app.command()
@@ -62,13 +62,16 @@ def restore(
             text = source.read(key_backup.MAX_BYTES).decode("ascii", errors="replace")
     except OSError as error:
         raise UserError(f"cannot read {file}: {error.strerror}") from error
-    key_backup.peer_of(text)
+    peer = key_backup.peer_of(text)
     if target.exists():
+        if keys.load(target).peer_id == peer:
+            raise UserError(f"this very key is already here: {target}", "there is nothing to restore")
         raise UserError(f"there is already a key {target}", "move it away first, or restore into another home with --home DIR")
     identity = key_backup.unseal(text, _passphrase(passphrase_file, twice=False))
     if keys.create(target, identity).peer_id != identity.peer_id:
         raise UserError(f"somebody made a key {target} meanwhile", "move it away and try again")
     typer.echo(f"restored {identity.peer_id}: what it contributes from here counts for the same peer")
+    typer.echo("never run it on two machines at once: the others would see a peer that contradicts itself")
 
 
 def _passphrase(file: Path | None, *, twice: bool) -> str:

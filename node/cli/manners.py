@@ -51,6 +51,8 @@ def set_limit(
         write_overrides(path, with_override(base, read_overrides(path), key, value))
         state = _at_rest(node_home, home, config)
     typer.echo(f"{key} is {_text(key, state['limits'][key])}")
+    if state.get("rests"):
+        typer.echo(f"the node rests: {state['rests']}")
 
 
 def _at_rest(node_home: Home, home: Path | None, config: Path | None) -> dict[str, Any]:
@@ -62,16 +64,26 @@ def _at_rest(node_home: Home, home: Path | None, config: Path | None) -> dict[st
 
 
 def _show(state: dict[str, Any]) -> None:
+    from ..manners.limits import Limits
     from ..units import bytes_text
 
     width = max(map(len, state["limits"]))
     for name, value in state["limits"].items():
-        by_hand = "  (set by you)" if name in state["set"] else ""
-        typer.echo(f"{name:<{width}}  {_text(name, value)}{by_hand}")
+        by_hand = "*" if name in state["set"] else ""
+        known = Limits.model_fields.get(name)
+        means = known.description if known is not None else ""
+        typer.echo(f"{name:<{width}}  {_text(name, value) + by_hand:<12}  {means}".rstrip())
+    if state["set"]:
+        typer.echo("* set by you; `collab-node set KEY default` takes it back")
     for span in ("day", "month"):
         if f"used_{span}" in state:
             up, down = state[f"used_{span}"]
             typer.echo(f"this {span}: {bytes_text(up)} up, {bytes_text(down)} down")
+    if state.get("rests"):
+        typer.echo(f"the node rests: {state['rests']}")
+
+
+_UNIT = {"gpu_memory": " MiB", "idle_minutes": " min", "calm_seconds": " s", "others_cpu": "%"}
 
 
 def _text(name: str, value: object) -> str:
@@ -83,4 +95,4 @@ def _text(name: str, value: object) -> str:
         return "no limit" if name != "hours" else "any hour"
     if isinstance(value, int) and name.startswith(("upload", "download")):
         return bytes_text(value) + ("/s" if name.endswith("rate") else "")
-    return f"{value}%" if name == "others_cpu" else str(value)
+    return f"{value}{' °C' if name.endswith('temperature') else _UNIT.get(name, '')}"

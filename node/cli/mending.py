@@ -41,6 +41,7 @@ def bisect(
 
     Without --above or --below, bad is what is nearer to BAD's value than to GOOD's.
     """
+    from ..history.bisect import NothingBroke
     from ..history.bisect import bisect as search
     from ..history.bisect_state import StateFile
     from ..reading import commit_line, open_store
@@ -59,7 +60,11 @@ def bisect(
                 return
             state = _state(file, asked)
             tell = (lambda line: None) if as_json else typer.echo
-            found = offline(search(manifest, store, file, state, settings, tell))
+            try:
+                found = offline(search(manifest, store, file, state, settings, tell))
+            except NothingBroke:
+                file.remove()
+                raise
             file.remove()
             typer.echo(json.dumps(found.fields()) if as_json else _answer(found) + "\n" + commit_line(store.commit(found.commit)))
 
@@ -123,7 +128,7 @@ def _answer(found: Found) -> str:
     from ..units import short
 
     tried = f"{found.evaluated} of {found.versions} versions were evaluated"
-    both = ", and both ends" if found.ends_evaluated else ""
+    both = ("", ", and the bad end", ", and both ends")[found.ends_evaluated]
     return f"commit {short(found.commit)} of round {found.round} is the first bad one; {tried}{both}"
 
 
@@ -195,11 +200,11 @@ def _print_revert(made: Reverted, branch: str, dry_run: bool) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from ..units import short
+    from ..units import counted, short
 
-    rounds = ", ".join(str(round) for round in made.rounds)
+    rounds = ("round " if len(made.rounds) == 1 else "rounds ") + ", ".join(str(round) for round in made.rounds)
     done = "would take out" if dry_run else f"{branch} is now at {short(made.commit.digest)}, round {made.commit.round}: took out"
-    typer.echo(f"{done} {made.contributions} contributions of rounds {rounds}")
+    typer.echo(f"{done} {counted(made.contributions, 'contribution')} of {rounds}")
     if not any(each.later for each in made.tensors):
         typer.echo("no later commit moved the same coordinates")
         return

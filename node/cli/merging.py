@@ -50,7 +50,7 @@ def trial(
     from ..history.replay import replaying
     from ..history.revisions import find_commit
     from ..proposals.board import find_proposals
-    from ..proposals.merging import needs_data, try_merge
+    from ..proposals.merging import check_new, needs_data, try_merge
     from ..store import Store
 
     node, folder = event_of(home, config, event)
@@ -68,7 +68,9 @@ def trial(
     with Store.open_beside(folder.store_path) as store:
         chosen = find_proposals(store, proposals)
         plan.check(len(chosen))
-        tested = offline(work(store, find_commit(store, onto), chosen))
+        parent = find_commit(store, onto)
+        check_new(store, parent, chosen)
+        tested = offline(work(store, parent, chosen))
     _tell_tested(tested, as_json)
     if tested.failed:
         raise typer.Exit(1)
@@ -98,7 +100,7 @@ def merge(
     from ..history.revisions import find_commit
     from ..proposals.board import find_proposals
     from ..proposals.conflicts import compare
-    from ..proposals.merging import check_despite, commit_of, keep_merge, needs_data, try_merge
+    from ..proposals.merging import check_despite, check_new, commit_of, keep_merge, needs_data, try_merge
     from ..store import Store
 
     node, folder = event_of(home, config, event)
@@ -121,6 +123,7 @@ def merge(
         check_despite(despite)
         plan.check(len(chosen))
         name, expected, parent = branch_to_take(store, into, find_commit(store, onto))
+        check_new(store, parent, chosen)
         in_force = store.amendments.of(manifest).event_on(parent)
         check_maintainer(in_force, identity)
         compared, tested = offline(work(store, parent, chosen))

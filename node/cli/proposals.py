@@ -24,7 +24,9 @@ MessageFlag = Annotated[str, typer.Option("--message", "-m", metavar="TEXT", hel
 
 
 def propose(
-    checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="A safetensors file, or a folder with one.")],
+    checkpoint: Annotated[
+        Path, typer.Argument(metavar="CHECKPOINT", help="A safetensors file, a checkout's folder, or what save_pretrained wrote.")
+    ],
     message: MessageFlag,
     base: Annotated[str, typer.Option("--base", metavar="REV", help="The version that it was trained from.")] = "HEAD",
     error: Annotated[
@@ -59,21 +61,20 @@ def propose(
         raise UsageError(f"the message has {len(message)} characters, {MAX_MESSAGE} are allowed")
     if out is not None and out.exists():
         raise UserError(f"{out} is already there", "choose another name")
-    file = checkpoint_file(checkpoint).absolute()
     node, folder = event_of(home, config, event)
     if push:
         check_remote(folder, push)
     manifest, identity = folder.manifest().open(), identity_of(node)
 
-    async def make(store: Store, commit: Commit) -> Made:
+    async def make(store: Store, commit: Commit, file: Path) -> Made:
         async with replaying(manifest, store, settings_of(config, device=device), data=statistics) as replay:
             return await make_proposal(
                 replay, identity, commit, file,
                 error=error, samples=samples, message=message, time=int(time.time()), statistics=statistics,
             )  # fmt: skip
 
-    with Store.open_beside(folder.store_path) as store:
-        made = offline(make(store, find_commit(store, base)))
+    with checkpoint_file(manifest, checkpoint) as file, Store.open_beside(folder.store_path) as store:
+        made = offline(make(store, find_commit(store, base), file))
         keep(store, made.signed, *made.blobs)
         if out is not None:
             write_file(out.absolute(), made.signed, *made.blobs)

@@ -296,10 +296,7 @@ def _signer(home: HomeFlag, config: ConfigFlag) -> Identity:
     from .. import keys
     from .flags import home_of
 
-    try:
-        return keys.load(home_of(home, config).identity_path)
-    except FileNotFoundError as error:
-        raise UserError("this home has no key to sign with", "`collab-node join` makes one") from error
+    return keys.require(home_of(home, config).identity_path)
 
 
 def _now() -> datetime:

@@ -1,4 +1,4 @@
-"""`seed`, `join` and `stop`: running a node, and ending one that runs."""
+"""`seed` and `join`: running a node."""
 
 from __future__ import annotations
 

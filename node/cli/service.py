@@ -26,8 +26,10 @@ DryRunFlag = Annotated[bool, typer.Option("--dry-run", help="Print what would be
 def install(
     home: HomeFlag = None, config: ConfigFlag = None, event: EventFlag = "", train: TrainFlag = None, dry_run: DryRunFlag = False
 ) -> None:
-    """Write a unit that runs this home's node, and start it now and with the machine: `seed` for an event that was created
-    here, `join` for one that was joined before."""
+    """Write a unit that runs this home's node, and start it now and with the machine.
+
+    It runs `seed` for an event that was created here, `join` for one that was joined before.
+    """
     from ..hosting.service import install as write
     from ..hosting.service import run_systemctl, unit_path, unit_text
 

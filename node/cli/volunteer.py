@@ -52,8 +52,12 @@ def resume(home: HomeFlag = None, config: ConfigFlag = None) -> None:
     """Go on after `pause`."""
     from ..control.socket import call
 
-    still = call(home_of(home, config).path, "resume")["reason"]
-    typer.echo(f"not paused by you any more, but still: {still}" if still else "going on where it stopped")
+    answer = call(home_of(home, config).path, "resume")
+    still, was_paused = answer["reason"], answer.get("was_paused", True)
+    if still:
+        typer.echo(f"{'not paused by you any more' if was_paused else 'you had not paused it'}, but it still rests: {still}")
+    else:
+        typer.echo("going on where it stopped" if was_paused else "it was not paused, and goes on as before")
 
 
 def leave(

@@ -23,14 +23,16 @@ def care(node: Node) -> dict[str, Handler]:
     """Return the handlers by name."""
 
     async def pause(request: Message) -> Mapping[str, Any]:
-        await node.pausing.pause("owner", _line(request.get("reason")) or OWNER_REASON)
+        before = node.pausing.reasons.get("owner", OWNER_REASON)
+        await node.pausing.pause("owner", _line(request.get("reason")) or before)
         return {"reason": node.pausing.reason}
 
     async def resume(request: Message) -> Mapping[str, Any]:
-        return {"reason": node.pausing.resume("owner")}
+        was_paused = "owner" in node.pausing.reasons
+        return {"reason": node.pausing.resume("owner"), "was_paused": was_paused}
 
     async def leave(request: Message) -> Mapping[str, Any]:
-        return {"seconds": await node.leave(), "round": node.history.head.round + 1 if node.driver is not None else 0}
+        return {"seconds": await node.loop.leave(), "round": node.history.head.round + 1 if node.driver is not None else 0}
 
     async def restart(request: Message) -> Mapping[str, Any]:
         node.restarts = True

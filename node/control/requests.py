@@ -11,6 +11,7 @@ from ..display.observe_swarm import observe_swarm
 from ..errors import UserError
 from ..processes.frames import Message
 from ..processes.ipc import ChannelClosed, RemoteFailure
+from ..rounds import evaluating
 from .owner_requests import care
 from .remote_requests import between_nodes
 from .socket import Handler
@@ -47,7 +48,7 @@ def requests(node: Node, stop: asyncio.Event) -> dict[str, Handler]:
             raise UserError(f"the node is paused: {node.pausing.reason}", "`collab-node resume` first")
         samples = _number(request, "samples", 0)
         try:
-            return {"loss": await node.evaluate(samples), "round": node.history.head.round}
+            return {"loss": await evaluating.evaluate(node, samples), "round": node.history.head.round}
         except RemoteFailure as failure:
             raise UserError(failure.text) from failure
         except ChannelClosed as error:

@@ -14,9 +14,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import structlog
+
 from ..errors import UserError
 from ..home import Home
 from ..processes.frames import FrameDecoder, FrameError, Message, encode_frame
+
+log = structlog.get_logger()
 
 Handler = Callable[[Message], Awaitable[Mapping[str, Any]]]
 
@@ -80,6 +84,9 @@ class ControlServer:
             return await handler(request)
         except UserError as error:
             return {"error": error.message, "hint": error.hint}
+        except Exception as error:  # a bug of ours, which whoever asked has to hear of too
+            log.exception("a request failed", request=name)
+            return {"error": f"the node failed at this: {error!r}", "hint": "its log says more; please report it"}
 
 
 async def _receive(reader: asyncio.StreamReader) -> Message | None:

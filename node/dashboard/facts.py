@@ -36,6 +36,7 @@ class RoundFacts:
     loss: float | None
     total_samples: int
     members: frozenset[str]
+    amendment: bytes | None
     contributors: int
     samples: int
     size: int
@@ -65,6 +66,7 @@ def facts_of(commit: Commit) -> RoundFacts:
         loss=commit.loss,
         total_samples=commit.samples,
         members=frozenset(member.peer for member in commit.roster),
+        amendment=commit.amendment,
         contributors=len(claims),
         samples=sum(claim.samples for claim in claims),
         size=sum(blob.size for blob in blobs),

@@ -1,6 +1,6 @@
 """Reading a node for the page: its store, and what the running daemon says, made into one `State`.
 
-values  event       what is trained, and how
+values  event       what is trained, and how; what coordinators decided: the end, a pause, announcements
         node        the node whose page this is: peer, running, phase, seconds_left, message, …
         totals      the whole history in numbers
         reasons     contributions refused, by reason in words
@@ -26,6 +26,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ...protocol.amendments import Amendments, InForce
 from ...protocol.errors import RemoteProtocolError
 from .. import keys
 from ..control.socket import ControlError, NotRunning, call
@@ -74,6 +75,7 @@ class Reader:
         self._ledger = Ledger(self._event)
         self._notes = Notes()
         self._released = Released(folder, self._event)
+        self._amendments = Amendments(self._event)
         self._verdicts: tuple[bytes | None, Measured] = (None, {})
 
     @property
@@ -93,7 +95,7 @@ class Reader:
         view, swarm = self._ask()
         ledger, notes = self._ledger, self._notes
         values = {
-            "event": event_values(self._event),
+            "event": event_values(self._event, self._in_force(), ledger.newest.round if ledger.newest is not None else 0),
             "node": node_values(view),
             "totals": totals(ledger),
             "gates": gate_values(self._event, ledger, notes.tested),
@@ -122,6 +124,8 @@ class Reader:
             if self._store is None:
                 self._store = open_store(self._folder)
             left = self._read_history(self._store)
+            for signed in self._store.amendments.all():
+                self._amendments.add(signed)
             self._notes = Notes(
                 held_out.read(self._store), read_names(self._store), tagged(self._store), self._tested(self._store)
             )
@@ -131,6 +135,11 @@ class Reader:
             self.close()
             return 0, fails
         return left, False
+
+    def _in_force(self) -> InForce:
+        """Return what coordinators decided, as far as it is here: a commit may name what this node still lacks."""
+        named = self._ledger.newest.amendment if self._ledger.newest is not None else None
+        return self._amendments.newest(named if named in self._amendments else None)
 
     def _tested(self, store: Store) -> Measured:
         """Return what the gates showed here; the signatures are checked when there is something new."""
@@ -172,7 +181,7 @@ class Reader:
         return NodeView(
             event=self._event.name,
             event_id=self._event.digest.hex(),
-            peer=keys.load(self._home.identity_path).peer_id,
+            peer=keys.require(self._home.identity_path).peer_id,
             running=False,
             trains=False,
             phase="stopped",

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
+
 from ...protocol.gates import gate_of
 
 REASONS = {
@@ -40,5 +43,14 @@ REASONS = {
 def words(reason: str) -> str:
     """Return a refusal's reason as the end of a sentence."""
     if (gate := gate_of(reason)) is not None:
-        return f"with it the gate {gate} failed"
+        return f"the candidate with it failed the gate {gate}"
     return REASONS.get(reason, reason.replace("_", " "))
+
+
+def refused_words(reasons: Iterable[str]) -> str:
+    """Return how many were refused and why most of them were; empty if there are none."""
+    counts = Counter(map(words, reasons))
+    if not counts:
+        return ""
+    (why, _), *others = counts.most_common()
+    return f"{counts.total()} refused: {why}" + (", and for other reasons" if others else "")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import ipaddress
 import secrets
 import signal
@@ -122,8 +123,10 @@ def _listen(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
     except OSError as error:
-        problem = f"the dashboard cannot listen on {host} port {port}: {error.strerror or error}"
-        raise UserError(problem, "choose another with --port, or 0 for any that is free") from error
+        why, _, _ = (error.strerror or str(error)).partition(" (while")  # which repeats the address
+        taken = error.errno in (errno.EADDRINUSE, errno.EACCES)
+        hint = "choose another with --port, or 0 for any that is free" if taken else "--host is an address of this machine"
+        raise UserError(f"the dashboard cannot listen on {host} port {port}: {why}", hint) from error
 
 
 def _address(serving: Serving, port: int) -> str:

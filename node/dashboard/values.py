@@ -6,7 +6,9 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
 
+from ...protocol.amendments import InForce
 from ...protocol.event import EventManifest
+from ..amendments.words import ANNOUNCEMENTS, end_words, pause_words
 from ..display.view import NodeView
 from ..units import seconds_text
 from .ledger import Ledger, RoundLine
@@ -17,8 +19,8 @@ _NEWEST_ROUNDS = 60
 _MOST_ROUNDS = 480
 
 
-def event_values(event: EventManifest) -> dict[str, Any]:
-    """Return what the page says of the event."""
+def event_values(event: EventManifest, state: InForce, round: int) -> dict[str, Any]:
+    """Return what the page says of the event, with what coordinators decided up to now; `round` is the newest commit's."""
     model = event.model
     size = "" if model.family == "huggingface" else f", layers {model.layers}, width {model.width}"
     what = model.architecture if model.family == "huggingface" else model.family
@@ -33,7 +35,11 @@ def event_values(event: EventManifest) -> dict[str, Any]:
         "created": event.created,
         "invited": event.admission.mode == "invited",
         "deadline": seconds_text(event.rounds.deadline),
-        "last_round": event.rounds.last_round,
+        "last_round": state.last_round,
+        "over": state.is_over(round),
+        "paused": pause_words(state) if state.paused else "",
+        "announcements": [each.text for each in state.announcements[-ANNOUNCEMENTS:]],
+        "decided": end_words(state, round),
         "steps": event.inner.steps,
     }
 
@@ -54,8 +60,8 @@ def node_values(view: NodeView) -> dict[str, Any]:
         "gossip_peers": view.gossip_peers,
         "restarts": view.restarts,
         "device": view.device,
-        "announcements": list(view.announcements),
-        "decided": view.decided,
+        "waits": view.waits,
+        "warning": view.warning,
     }
 
 

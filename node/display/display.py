@@ -9,8 +9,10 @@ from types import TracebackType
 from typing import Any, Protocol
 
 import structlog
-from rich.console import Console
+from rich.console import Console, Group, RenderableType
+from rich.control import Control
 from rich.live import Live
+from rich.text import Text
 
 from ..options import Display as DisplayChoice
 from ..units import short
@@ -30,9 +32,9 @@ class Display(AbstractContextManager["Display"], Protocol):
 
 
 def make_display(choice: DisplayChoice, log_format: str, console: Console | None = None) -> Display:
-    """Return what fits: live on a terminal whose log is text, else plain, unless the person chose."""
+    """Return what fits: live on a terminal that moves its cursor and whose log is text, else plain, unless the person chose."""
     console = console or Console(stderr=True)
-    live = choice == "live" or (choice == "auto" and console.is_terminal and log_format == "text")
+    live = choice == "live" or (choice == "auto" and console.is_interactive and log_format == "text")
     return LiveDisplay(console) if live else PlainDisplay()
 
 
@@ -48,18 +50,26 @@ class LiveDisplay:
 
     def __init__(self, console: Console) -> None:
         self._live = Live(console=console, auto_refresh=False, vertical_overflow="crop")
+        self._size = console.size
+        self._picture: RenderableType = Text()
 
     def __enter__(self) -> LiveDisplay:
         self._live.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._live.update(self._picture)
         self._live.stop()
 
     def show(self, view: NodeView) -> None:
         """Draw the panel anew."""
-        size = self._live.console.size
-        self._live.update(render(view, size.width, size.height), refresh=True)
+        console = self._live.console
+        if console.size != self._size:  # the terminal has folded the lines of the picture: nobody knows where they are
+            console.control(Control.clear(), Control.home())
+            self._size = console.size
+        self._picture = render(view, self._size.width, self._size.height)
+        # The cursor waits in a line of its own, where a `^C` that the terminal writes pushes nothing away.
+        self._live.update(Group(self._picture, Text()), refresh=True)
 
 
 class PlainDisplay:
@@ -94,6 +104,8 @@ def changes(before: NodeView | None, after: NodeView) -> Iterator[tuple[str, dic
         message = after.message if after.message != after.phase else None
         loss = None if after.loss is None else round(after.loss, 4)
         yield after.phase, {"round": after.round + 1, "loss": loss, "message": message}
+    if after.waits and (before is None or not before.waits):
+        yield "waiting", {"round": after.round + 1, "message": after.waits}
     if before is not None and after.peers != before.peers:
         yield "peers", {"peers": after.peers, "gossip": after.gossip_peers}
     if before is not None and after.restarts > before.restarts:

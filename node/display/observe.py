@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING
 
 from ...protocol.merging import parts
 from ..amendments.words import ANNOUNCEMENTS, end_words
+from ..dashboard.reasons import refused_words
+from ..units import counted
 from .view import NodeView
+from .waiting import waits_for
 
 if TYPE_CHECKING:
     from ..node import Node
@@ -31,17 +34,20 @@ def observe(node: Node) -> NodeView:
         "gossip_peers": len(node.network.gossip_peers),
         "bytes_sent": sum(traffic.sent.values()),
         "bytes_received": sum(traffic.received.values()),
-        "restarts": sum(node.network.restarts.values()),
+        "restarts": node.deaths,
         "metrics_port": node.metrics_port,
         "accepted_samples": node.accounting.taken,
-        "samples": node.trained_samples,
+        "samples": node.own_training.samples,
         "addresses": node.addresses,
         "name": node.options.settings.name,
         "warning": node.warning,
+        "leaves": node.loop.leaves,
     }
     if node.driver is not None:
         view |= _round(node)
-    if node.pausing.reason:
+        if node.phase == "stopped":
+            view["message"] = "All is kept: `collab-node join`, or `seed`, goes on from here."
+    if node.pausing.reason and node.phase not in ("stopping", "stopped"):
         who = next(who for who in ("owner", "coordinators", "manners") if who in node.pausing.reasons)
         message = f"paused: {node.pausing.reason}"
         view |= {"paused": node.pausing.reason, "pauser": who, "phase": "paused", "message": message}
@@ -59,6 +65,7 @@ def _round(node: Node) -> dict[str, object]:
         "commit": head.digest.hex(),
         "state": head.state.hex(),
         "contributors": len(head.accepted),
+        "refused": refused_words(rejected.reason for rejected in head.rejected),
         "share": float(sum(mine)) if head.accepted else None,
         "swarm_samples": head.samples,
         "steps": node.history.amendments.event_on(head).inner.steps,
@@ -82,11 +89,12 @@ def _round(node: Node) -> dict[str, object]:
             "tokens_per_second": training.tokens_per_second,
         }
     if node.phase == "round" and machine is not None:
-        closes = machine.closes_at
+        closes, now = machine.closes_at, time.monotonic()
         found |= {
             "phase": machine.phase.value,
-            "phase_seconds_left": None if closes is None else max(0.0, closes - time.monotonic()),
+            "phase_seconds_left": None if closes is None or closes <= now else closes - now,
             "message": _words(node),
+            "waits": waits_for(machine, node.driver.began, now),
         }
     return found
 
@@ -97,11 +105,12 @@ def _words(node: Node) -> str:
     machine = node.driver.machine
     assert machine is not None
     claims, trainers = len(machine.claims), len(machine.training_peers) + node.options.trains
+    wanted = max(claims, trainers, machine.setting.event.rounds.min_contributors)
     match machine.phase.value:
         case "training":
-            return "training" if node.options.trains else f"{trainers} peers train"
+            return "training" if node.options.trains else counted(trainers, "peer trains", "peers train")
         case "collecting":
-            return f"collecting contributions: {claims} of {max(claims, trainers)}" if claims else "waiting for contributions"
+            return f"collecting contributions: {claims} of {wanted}" if claims else "waiting for contributions"
         case "voting":
-            return f"the committee replays the merge of {claims} contributions"
+            return f"the committee replays the merge of {counted(claims, 'contribution')}"
     return "the commit is final"

@@ -25,7 +25,7 @@ def observe_swarm(node: Node) -> dict[str, Any]:
         "sent": _folded(traffic.sent),
         "received": _folded(traffic.received),
         "refused": dict(_reasons(traffic.refused)),
-        "parts": {**node.network.alive, "worker": node.host.supervisor.alive},
+        "parts": node.parts,
     }
 
 

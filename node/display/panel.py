@@ -11,14 +11,15 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from ..units import bytes_text, loss_text, seconds_text, short
+from ..units import bytes_text, counted, loss_text, seconds_text, short
 from .view import NodeView
 
 LEAST_WIDTH, MOST_WIDTH = 60, 100
 _TALL = 30
 _BLOCKS = "▁▂▃▄▅▆▇█"
 _LOSSES = 24
-_IN_ROUND = ("training", "collecting", "voting", "final")
+_NUMBERED = ("training", "collecting", "voting")
+_IN_ROUND = (*_NUMBERED, "final")
 
 _DOING = {
     "starting": "Starting",
@@ -33,21 +34,24 @@ _DOING = {
     "final": "The round is done",
     "paused": "Paused",
     "serving": "The event is over",
+    "leaving": "The work here is done",
     "stopping": "Saying goodbye",
     "stopped": "Not running",
 }
+# In 80 columns each fits one line, so that the picture keeps its height from phase to phase.
 _NEXT = {
     "starting": "The node connects to the swarm.",
     "connecting": "The first peers are asked for the event.",
     "fetching the event": "The model and the data are prepared.",
-    "preparing the model and the data": "What the swarm learned so far is fetched and checked; then training begins.",
-    "round": "What the swarm decided meanwhile is fetched and checked; then it trains on from there.",
-    "catching_up": "What the swarm decided meanwhile is fetched and checked; then it trains on from there.",
-    "training": "What was learned is compressed, signed and sent; the swarm merges everybody's.",
+    "preparing the model and the data": "What the swarm learned so far is fetched and checked.",
+    "round": "What the swarm decided meanwhile is fetched and checked.",
+    "catching_up": "What the swarm decided meanwhile is fetched and checked.",
+    "training": "What this machine learned is sent, and merged with the others'.",
     "collecting": "The committee checks every contribution, merges them and votes.",
-    "voting": "When more than two thirds of the committee got the same result, it becomes the next version.",
+    "voting": "What more than two thirds agree on becomes the next version.",
     "final": "The next round begins from the new version.",
-    "serving": "This node stays a while for those who still fetch what it has.",
+    "serving": "This node stays for those who still fetch what it has.",
+    "leaving": "This node stays some seconds for those who fetch what it made.",
     "stopping": "The checkpoint is saved, so that nothing is lost.",
 }
 
@@ -90,8 +94,8 @@ def _doing(view: NodeView) -> Text:
     if view.paused:
         return Text(f"Paused: {view.paused}", style="bold yellow")
     doing = _DOING.get(view.phase, view.phase.replace("_", " ").capitalize())
-    in_round = view.phase in _IN_ROUND
-    return Text(f"Round {view.round + 1}: {doing[0].lower()}{doing[1:]}" if in_round else doing, style="bold")
+    numbered = view.phase in _NUMBERED  # when the round is done, `round` may be it already, or not yet
+    return Text(f"Round {view.round + 1}: {doing[0].lower()}{doing[1:]}" if numbered else doing, style="bold")
 
 
 def _time_left(view: NodeView) -> Text:
@@ -101,19 +105,22 @@ def _time_left(view: NodeView) -> Text:
 
 
 def _rows(view: NodeView, *, tall: bool) -> Iterator[tuple[str, RenderableType]]:
+    if view.warning:
+        yield "to mend", Text(view.warning, style="yellow")
     yield "the swarm", Group(*_swarm(view))
     if view.running:
         yield "my machine", Group(*_machine(view))
-    yield "my credit", _credit(view)
+    if view.commit:
+        yield "my credit", _credit(view)
     for text in view.announcements:
         yield "announced", Text(text, style="bold")
     if view.decided:
         yield "decided", Text(view.decided)
     following = _following(view)
-    if following:
+    if view.waits:
+        yield "waits", Text(f"{view.waits[0].upper()}{view.waits[1:]}.", style="yellow")
+    elif following:
         yield "next", Text(following)
-    if view.warning:
-        yield "to mend", Text(view.warning, style="yellow")
     if tall and view.board:
         yield "", Text()
         yield "most given", _board(view)
@@ -127,18 +134,20 @@ def _swarm(view: NodeView) -> Iterator[Text]:
         yield Text(f"{view.swarm_samples:,} samples learned up to round {view.round}")
     if not view.commit:
         return
-    number = f"{view.contributors} contribution{'s' if view.contributors != 1 else ''}"
-    made = f"merged {number}" if view.round else "is the event's first weights"
+    made = f"merged {counted(view.contributors, 'contribution')}" if view.round else "is the event's first weights"
     yield Text(f"round {view.round} {made} · commit {short(view.commit)}")
+    if view.refused:
+        yield Text(view.refused)
     if view.losses or view.loss is not None:
         newest = view.losses[-1] if view.losses else view.loss
-        yield Text.assemble(f"loss {loss_text(newest)}  ", (sparkline(view.losses), "cyan"))
+        line = sparkline(view.losses)
+        yield Text.assemble(f"loss {loss_text(newest)}  ", (line, "cyan"), ("  lower is better" if line else "", "dim"))
     if view.held_out_loss is not None:
         yield Text(f"loss on text it never saw {loss_text(view.held_out_loss)}")
 
 
 def _machine(view: NodeView) -> Iterator[Text]:
-    device = view.device or "not chosen yet"
+    device = view.device or "not in use yet"
     done = f" · {view.samples:,} samples since the start" if view.samples else ""
     if not view.trains:
         yield Text(f"{device} · helps without training:")
@@ -148,11 +157,13 @@ def _machine(view: NodeView) -> Iterator[Text]:
     else:
         speed = f" · {view.tokens_per_second:,.0f} tokens/s" if view.tokens_per_second else ""
         yield Text(f"{device}{speed}{done}")
-    restarts = f" · {view.restarts} restarts" if view.restarts else ""
+    restarts = f" · {counted(view.restarts, 'restart')}" if view.restarts else ""
     yield Text(f"{bytes_text(view.bytes_sent)} sent · {bytes_text(view.bytes_received)} received{restarts}")
 
 
 def _credit(view: NodeView) -> RenderableType:
+    if view.rank is None and view.running and view.round and not view.ranked:
+        return Text("counted once the newest version is here")
     if view.rank is None:
         waits = "it comes with the first contribution that is merged" if view.trains else "it comes when others say what they got"
         return Text(f"none yet: {waits}" if view.running else "none yet")
@@ -166,13 +177,13 @@ def _credit(view: NodeView) -> RenderableType:
 def _given(view: NodeView, part: str) -> str:
     if not view.credit_contributions:
         return ""
-    return f"{view.credit_samples:,} samples in {view.credit_contributions:,} contributions{part}"
+    return f"{view.credit_samples:,} samples in {counted(view.credit_contributions, 'contribution')}{part}"
 
 
 def _helped(view: NodeView) -> str:
     """Say what a node gave beside samples."""
-    checked = f"{view.credit_checked:,} merges checked" if view.credit_checked else ""
-    gates = f"{view.credit_gates:,} gates run" if view.credit_gates else ""
+    checked = f"{counted(view.credit_checked, 'merge')} checked" if view.credit_checked else ""
+    gates = f"{counted(view.credit_gates, 'gate')} run" if view.credit_gates else ""
     served = f"{bytes_text(view.credit_served)} served" if view.credit_served else ""
     return " · ".join(text for text in (checked, gates, served) if text)
 
@@ -183,6 +194,8 @@ def _following(view: NodeView) -> str:
             return "It goes on by itself when they open the event again."
         by_itself = view.pauser == "manners"
         return "It goes on by itself when this is over." if by_itself else "`collab-node resume` goes on, with nothing lost."
+    if view.leaves and view.phase in _IN_ROUND:
+        return "When this round is decided, the node says goodbye and stops."
     if view.phase == "training" and not view.trains:
         return "When the others are done, the merge is checked here too."
     return _NEXT.get(view.phase, view.message if view.message != view.phase else "")

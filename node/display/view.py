@@ -13,10 +13,11 @@ class NodeView:
     """A node at one moment. Bytes and samples are totals of this process unless said otherwise; losses are in nats a token.
 
     `round` is the newest commit's, `commit` its digest in hex, `contributors` and `share` how many made it and which part of it
-    (0 to 1) was this node's. `phase_seconds_left` and the losses are None while unknown. `message` is one line for people,
-    `warning` one that tells what to mend, `paused` why the node rests, if it does, and `pauser` who has the reason: owner or
-    manners. `losses` are those of the newest commits, oldest first; `rank` and `credit_…` this peer's in the history
-    (`credit_served` in bytes), `board` the first peers' names and samples.
+    (0 to 1) was this node's, `refused` how many were left out of it and why. `phase_seconds_left` and the losses are None while
+    unknown. `message` is one line for people, `waits` one that tells what the round lacks and time alone does not bring,
+    `warning` one that tells what to mend, `paused` why the node rests, if it does, and `pauser` who has the reason: owner,
+    coordinators or manners. `losses` are those of the newest commits, oldest first; `rank` and `credit_…` this peer's in the
+    history (`credit_served` in bytes), `board` the first peers' names and samples. `leaves`: this round is its last.
     """
 
     event: str
@@ -28,15 +29,18 @@ class NodeView:
     commit: str = ""
     state: str = ""
     contributors: int = 0
+    refused: str = ""
     share: float | None = None
     swarm_samples: int = 0
     phase: str = "starting"
     phase_seconds_left: float | None = None
     message: str = ""
+    waits: str = ""
     paused: str = ""
     pauser: str = ""
     announcements: tuple[str, ...] = ()
     decided: str = ""
+    leaves: bool = False
     step: int = 0
     steps: int = 0
     round_samples: int = 0

@@ -14,7 +14,7 @@ from ..home import Home
 from ..manners.gpus import load_nvml
 from ..net.addresses import is_free
 from ..settings import Settings
-from ..units import bytes_text
+from ..units import bytes_text, counted
 
 State = Literal["ok", "note", "bad", "unknown"]
 
@@ -33,14 +33,12 @@ class Finding:
     advice: str = ""
 
 
-def examine_machine(home: Home, settings: Settings, *, running: bool) -> Iterator[Finding]:
+def examine_machine(home: Home, settings: Settings) -> Iterator[Finding]:
     """Yield what can be found without a network."""
     yield _python()
     yield from _libraries()
     yield from _torch(settings)
     yield _disk(home)
-    if not running:
-        yield from _ports(settings)
 
 
 def _python() -> Finding:
@@ -64,7 +62,7 @@ def _torch(settings: Settings) -> Iterator[Finding]:
     except (ImportError, OSError) as error:
         yield Finding("torch", "bad", f"cannot be loaded: {error}", "install torch again, for this Python and this driver")
         return
-    yield Finding("torch", "ok", f"{torch.__version__}, {torch.get_num_threads()} threads")
+    yield Finding("torch", "ok", f"{torch.__version__}, {counted(torch.get_num_threads(), 'thread')}")
     yield _gpu(settings)
     yield _codec()
 
@@ -117,7 +115,8 @@ def _disk(home: Home) -> Finding:
     return Finding("disk", "note" if low else "ok", text, "a long event of a large model needs more" if low else "")
 
 
-def _ports(settings: Settings) -> Iterator[Finding]:
+def examine_ports(settings: Settings) -> Iterator[Finding]:
+    """Yield whether a node that does not run yet could listen where it is set to."""
     for what, host, port in (
         ("port", settings.host, settings.port), ("gossip port", settings.host, settings.gossip_port),
         ("metrics port", settings.metrics_host, settings.metrics_port),

@@ -12,7 +12,7 @@ from typing import Any
 
 from ..clock_warning import ADVICE, SKEW_BAD, SKEW_NOTE
 from ..errors import UserError
-from ..units import bytes_text, seconds_text
+from ..units import bytes_text, counted, seconds_text
 from .machine import Finding
 
 _NTP_PORT, _NTP_SECONDS = 123, 3.0
@@ -29,11 +29,12 @@ def network_findings(probed: Mapping[str, Any]) -> Iterator[Finding]:
     peers = int(probed["peers"])
     lonely = "alone: no other peer of the event is in the directory"
     advice = "" if peers else "wait a minute; if it stays so, ask the coordinator whether a bootstrap node is running"
-    text = f"{peers} in the directory, {probed['gossip_peers']} in gossip, {probed['connections'] or 0} connections"
+    text = f"{peers} in the directory, {probed['gossip_peers']} in gossip, {counted(probed['connections'] or 0, 'connection')}"
     yield Finding("peers", "ok" if peers else "note", text if peers else lonely, advice)
     known = int(probed["dht"])
     filling = "" if known else "it fills when the first peer is there"
-    yield Finding("DHT", "ok" if known else "note", f"{known} nodes in the routing table", filling)
+    yield Finding("DHT", "ok" if known else "note", f"{counted(known, 'node')} in the routing table", filling)
+    yield from _silence(probed)
     yield clock_finding(probed["clock_ahead"], "the peers'")
     yield from _speed(probed)
 
@@ -43,6 +44,16 @@ def _parts(alive: Mapping[str, bool]) -> Iterator[Finding]:
     advice = "they are started again by themselves; `collab-node logs` says why they end" if dead else ""
     text = f"not running: {', '.join(dead)}" if dead else f"running: {', '.join(sorted(alive))}"
     yield Finding("processes", "bad" if dead else "ok", text, advice)
+
+
+def _silence(probed: Mapping[str, Any]) -> Iterator[Finding]:
+    """Say who is not heard, and what the round waits for."""
+    if probed.get("alone"):
+        advice = "ask whether they stopped; if not, look at this machine's cable, router and firewall"
+        yield Finding("company", "note", str(probed["alone"]).split(";")[0], advice)
+    if probed.get("waits"):
+        advice = "ask for what is missing: `collab-node event invite` makes a line to send, `collab-node join` trains"
+        yield Finding("round", "note", str(probed["waits"]), advice)
 
 
 def reachability(addresses: Sequence[str], setting: str, host: str) -> Finding:
@@ -56,7 +67,7 @@ def reachability(addresses: Sequence[str], setting: str, host: str) -> Finding:
         return Finding("reachability", "ok", "open, by the name that you announce")
     if relayed:
         advice = "it works; forward a port and give it with --port N for more speed"
-        text = f"behind a NAT: peers come over {len(relayed)} relays, and dig holes where they can"
+        text = f"behind a NAT: peers come over {counted(len(relayed), 'relay')}, and dig holes where they can"
         return Finding("reachability", "ok", text, advice)
     if hosts and all(ipaddress.ip_address(address).is_loopback for address in hosts):
         return Finding("reachability", "note", f"this machine alone (--host {host})", "leave --host out to be reached by others")

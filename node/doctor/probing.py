@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...protocol.errors import RemoteProtocolError
 from ..clock_skew import CLOCK
+from ..display.observe import observe
 from ..net import blobs, wire
 from ..net.blob_limits import BlobLimits
 from ..net.errors import NetworkError
@@ -29,12 +30,12 @@ async def probe(node: Node) -> dict[str, Any]:
         connections: int | None = await network.host.connections()
     except NetworkError:
         connections = None
-    alive = {**network.alive, "worker": node.host.supervisor.alive or bool(node.pausing.reason)}
     found: dict[str, Any] = {
         "reachability": network.options.reachability, "host": network.options.host, "addresses": list(node.addresses),
         "port": network.host.port, "gossip_port": network.gossip.port, "metrics_port": node.metrics_port,
         "peers": len(network.peers), "gossip_peers": len(network.gossip_peers), "connections": connections,
-        "dht": network.directory.size, "alive": alive,
+        "dht": network.directory.size, "alive": node.parts,
+        "waits": observe(node).waits, "alone": node.company.words,
         "clock_ahead": await node.clock_skew.measure(), "round_trip": None, "upload": None, "download": None,
     }  # fmt: skip
     for peer in peers[:3]:

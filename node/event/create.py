@@ -100,7 +100,9 @@ def _half_made(target: EventFolder) -> EventFolder:
 
 
 def publish(folder: EventFolder, target: EventFolder) -> None:
-    """Give a staged folder its place, whole and durably."""
+    """Give a staged folder its place, whole and durably. Raises UserError if the event is there already."""
     target.remove_unless_joined()  # what a killed `join` left there
+    if target.exists():
+        raise UserError(f"{target.path} is this very event already", "`collab-node seed` starts its node")
     os.rename(folder.path, target.path)
     sync(target.path.parent)

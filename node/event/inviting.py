@@ -146,7 +146,7 @@ def _issuer(home: Home, folder: EventFolder, event: EventManifest) -> Identity:
     try:
         key = keys.load(folder.admission_key_path)
     except FileNotFoundError as error:
-        key = keys.load(home.identity_path)
+        key = keys.require(home.identity_path)
         if key.peer_id == event.coordinator:
             return key
         hint = f"invite from the coordinator's home, or put the key's file at {folder.admission_key_path}"

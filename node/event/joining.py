@@ -34,7 +34,8 @@ def remembered_invite(home: Home, event: str) -> Invite:
     """Return the invite with which the event was joined from this home before. Raises UserError."""
     joined = [folder for folder in home.events() if folder.invite_path.is_file()]
     if not joined:
-        raise UsageError(f"INVITE is missing: no event was joined from {home.path} yet", "see `collab-node join --help`")
+        hint = "`collab-node join collab1-…`, with the line that the coordinator sent you"
+        raise UsageError(f"INVITE is missing: no event was joined from {home.path} yet", hint)
     folder = home.find_event(event or (joined[0].path.name if len(joined) == 1 else ""))
     try:
         return read_invite(folder.invite_path.read_text(encoding="ascii", errors="replace"))

@@ -1,6 +1,7 @@
 """`bisect`: finds the commit that broke a metric, by halving what lies between a good version and a bad one.
 
-Of n commits it evaluates ⌈log₂ n⌉. Every value is on the disk before the next version is looked at.
+Of n commits it evaluates ⌈log₂ n⌉, and the bad version itself before that one is blamed. Every value is on the disk before
+the next version is looked at.
 """
 
 from __future__ import annotations
@@ -14,13 +15,20 @@ from ..errors import UserError
 from ..failpoints import failpoint
 from ..settings import Settings
 from ..store import Store
-from ..units import short
+from ..units import counted, short
 from .bisect_state import Limit, State, StateFile
 from .metric import Metric, finite, measuring
 from .replay import Replay, replaying
 from .revisions import read_commit
 
 Tell = Callable[[str], None]
+
+
+class NothingBroke(UserError):
+    """The version that was said to be bad is not."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(f"{problem}: nothing broke between them", "name other versions")
 
 
 @dataclass(frozen=True)
@@ -77,7 +85,7 @@ def narrowed(path: Sequence[bytes], values: dict[str, float | None], limit: Limi
 async def bisect(
     event: EventManifest, store: Store, file: StateFile, state: State, settings: Settings, tell: Tell
 ) -> Found:
-    """Answer the state's question, from where it is; `tell` hears a line after each version. Raises UserError."""
+    """Answer the state's question, from where it is; `tell` hears a line after each version. Raises UserError, NothingBroke."""
     question = state.question
     good, bad = bytes.fromhex(question.good), bytes.fromhex(question.bad)
     path = suspects(store, good, bad)
@@ -93,7 +101,9 @@ async def bisect(
             value = await trial.value(middle)
             low, high = narrowed(path, state.values, limit)
             tell(trial.line(middle, value, limit, high - low - 1))
-    ends = {good.hex(), bad.hex()} if question.limit is None else set()
+        if path[high] == bad and not limit.is_bad(value := await trial.value(bad)):
+            raise NothingBroke(f"{short(bad)} is no worse than {short(good)} ({_number(value)})")
+    ends = {good.hex(), bad.hex()} & state.values.keys()
     before = path[high - 1] if high else good
     return Found(
         commit=path[high], round=store.commit(path[high]).round, before=before, value=state.values.get(path[high].hex()),
@@ -103,9 +113,9 @@ async def bisect(
 
 
 def half_way(good: float | None, bad: float | None) -> Limit:
-    """Return the limit in the middle between the values of a good and a bad version. Raises UserError if there is none."""
+    """Return the limit in the middle between the values of a good and a bad version. Raises NothingBroke if there is none."""
     if good is None or good == bad:
-        raise UserError(f"the good version has {good}, the bad one {bad}: nothing broke between them", "name other versions")
+        raise NothingBroke(f"the good version has {_number(good)}, the bad one {_number(bad)}")
     if bad is None:
         return Limit(side="above", threshold=abs(good) * 2 + 1)  # only NaN is bad; what is that far off is as well
     return Limit(side="above" if bad > good else "below", threshold=(good + bad) / 2)
@@ -137,7 +147,7 @@ class _Trial:
         """Return what is said of a version that was tried: with `left` that are still in question."""
         verdict = "bad" if limit.is_bad(value) else "good"
         still = left.bit_length()
-        rest = f"{left} versions left, {still} more to evaluate" if left else "that decides it"
+        rest = f"{counted(left, 'version')} left, {still} more to evaluate" if left else "that decides it"
         return f"round {self._store.commit(digest).round} {short(digest)}: {_number(value)}, {verdict}; {rest}"
 
 

@@ -20,7 +20,7 @@ from ..display.rounds_table import RoundRow, rounds_table
 from ..gates.printing import compared, gates_table
 from ..proposals.merged import merged_lines
 from ..store import Store
-from ..units import loss_text, peer_text, short
+from ..units import counted, loss_text, peer_text, short
 from . import tables
 from .blame import blame as find_blame
 from .blame import blame_fields
@@ -172,12 +172,12 @@ def _headers(store: Store, shown: Commit) -> Iterator[str]:
     yield f"round  {shown.round} · {kind} · loss {loss_text(shown.loss)} · {shown.samples:,} samples since the root"
     when = time.strftime("%Y-%m-%d %H:%M", time.localtime(shown.time))
     yield f"made   {when} by {shown.proposer}"
-    yield f"roster {len(shown.roster)} members"
+    yield f"roster {counted(len(shown.roster), 'member')}"
     if departed := departed_of(shown):
         yield f"left   {', '.join(map(peer_text, departed))}"
     if shown.statement is None and (said := carried_of(shown)):
         peers = len({each.peer for each in said})
-        yield f"tests  {len(said)} verdict{'s'[: len(said) > 1]} of {peers} peer{'s'[: peers > 1]} on earlier versions"
+        yield f"tests  {counted(len(said), 'verdict')} of {counted(peers, 'peer')} on earlier versions"
     if (proof := certificate_fields(store, shown)) is not None:
         signers = ", ".join(map(peer_text, proof["signers"]))
         yield f"final  epoch {proof['epoch']}, view {proof['view']}, signed by {signers}"

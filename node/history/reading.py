@@ -16,7 +16,7 @@ from ...protocol.proposal import open_merge
 from ...protocol.record import sha256
 from ...protocol.statement import verify_statement
 from ..store import Store, behind
-from ..units import bytes_text, short
+from ..units import bytes_text, counted, rounds_text, short
 from .findings import Broken, Finding
 
 _UNBUNDLE = "`collab-node unbundle` a history that has it"
@@ -139,9 +139,8 @@ class ReplayStart:
         what = ["the first weights"] if self.awaits_state else []
         if self.pending:
             rounds = [commit.round for _, commit in self.pending]
-            where = f"round {rounds[0]}" if rounds[0] == rounds[-1] else f"rounds {rounds[0]} to {rounds[-1]}"
             size = bytes_text(sum(blob.size for blob, _ in self.pending))
-            what.append(f"{len(rounds)} payload{'s' if len(rounds) > 1 else ''} of {where}, {size} in all")
+            what.append(f"{counted(len(rounds), 'payload')} of {rounds_text(rounds[0], rounds[-1])}, {size} in all")
         return Finding("unfetched", f"not fetched yet: {' and '.join(what)}", CATCH_UP, severity="note") if what else None
 
     def _is_pending(self, commit: Commit) -> bool:

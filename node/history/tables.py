@@ -11,7 +11,7 @@ from rich.table import Table
 from ...protocol.commit import Commit
 from ...protocol.merging import parts
 from ..reading import signer_of
-from ..units import bytes_text, loss_text, peer_text, percent_text, short, small_text
+from ..units import bytes_text, counted, loss_text, peer_text, percent_text, short, small_text
 from .blame import Credit, shares_of
 from .diff import TensorDiff, combined
 from .log import Work, spans
@@ -130,10 +130,10 @@ def stat_lines(moves: Sequence[Move]) -> list[str]:
         + "+" * max(1, round(_BAR * move.norm / shown[0].norm))
         for move in shown
     ]
-    more = f" … and {len(moves) - len(shown)} more" if len(moves) > len(shown) else ""
+    more = f"… and {len(moves) - len(shown)} more; in all " if len(moves) > len(shown) else ""
     whole = summed(moves)
-    tensors = f"{len(moves)} tensor" + ("s" if len(moves) > 1 else "")
-    return [*lines, f"{more} {tensors}, {whole.coordinates:,} coordinates, norm {small_text(whole.norm)}"]
+    tensors = counted(len(moves), "tensor")
+    return [*lines, f" {more}{tensors}, {whole.coordinates:,} coordinates, norm {small_text(whole.norm)}"]
 
 
 def _clipped(name: str, width: int) -> str:

@@ -40,7 +40,8 @@ def go_on_in_background(home: Home, say: Callable[[str], None], arguments: Seque
 
     `say` hears what it does meanwhile, a line at a time. Raises UserError with the node's own words if it ends before.
     """
-    home.prepare()
+    with home.lock():
+        pass  # else the other node's log would say why this one does not start
     command = background_command(sys.argv[1:] if arguments is None else arguments, home.log_path.absolute())
     make_folder(home.log_path.parent)
     start = home.log_path.stat().st_size if home.log_path.exists() else 0
@@ -50,7 +51,11 @@ def go_on_in_background(home: Home, say: Callable[[str], None], arguments: Seque
             command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
             env={**os.environ, "PYTHONSAFEPATH": "1"},
         )  # fmt: skip
-    _wait_until_up(child, home, start, say)
+    try:
+        _wait_until_up(child, home, start, say)
+    except KeyboardInterrupt:
+        say(f"it goes on in the background as process {child.pid}; `collab-node leave` ends it")
+        raise
 
 
 def _wait_until_up(child: subprocess.Popen[bytes], home: Home, start: int, say: Callable[[str], None]) -> None:

@@ -60,9 +60,14 @@ class Pausing:
             atomic_write(self._note, reason.encode())
         awake = not self._reasons
         self._reasons[who] = reason
-        if awake:
-            await self._on_rest()
-        await self.enforce()
+        if not awake:
+            await self.enforce()
+            return
+        await self._on_rest()
+        # Also when the reason was taken back meanwhile: what was cut short with the worker leaves it where nobody knows.
+        await self._sleeper().rest()
+        if not self._reasons:
+            self._sleeper().wake()
 
     async def enforce(self) -> None:
         """Give the memory back if there is a reason to: what was started meanwhile goes too."""

@@ -74,11 +74,12 @@ def _inwards(model: GptModel, theirs: Arrays, config: Mapping[str, Any]) -> dict
         ours[our] = _by_head(take(theirs, f"{their}.weight"), model.heads, 3)
     for name, bias in theirs.items():
         if name.endswith((".bias", "_bias")) and bias.any():
-            raise Mismatch(f"the checkpoint's {name} is not zero, and the built-in GPT has no biases", _HINT)
+            raise Mismatch(f"the checkpoint's {name} is not zero, and the built-in GPT has no biases", _BIASES)
     return ours
 
 
 _HINT = "give the event the family 'huggingface' with this checkpoint's architecture"
+_BIASES = f"train it with the biases frozen at zero, or {_HINT}"
 
 
 def _check_rotary(config: Mapping[str, Any]) -> None:

@@ -29,13 +29,19 @@ class Manners:
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
-        self._last: tuple[str, float] | None = None
+        self._last: tuple[str, float, Seen] | None = None
+
+    def allow(self, limits: Limits) -> None:
+        """Go by other limits from now on; what they do not object to need not have been calm for a while."""
+        self.limits = limits
+        if self._last is not None and objection(limits, self._last[2]) is None:
+            self._last = None
 
     def decide(self, seen: Seen, now: float) -> Decision:
         """Say what to do; `now` is in seconds of a monotonic clock."""
         reason = objection(self.limits, seen)
         if reason is not None:
-            self._last = reason, now
+            self._last = reason, now, seen
             return Pause(reason)
         if self._last is not None and now - self._last[1] < self.limits.calm_seconds:
             return Pause(f"{self._last[0]} a moment ago")

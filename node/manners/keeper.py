@@ -64,11 +64,12 @@ class Keeper:
         return self._manners.limits
 
     def state(self) -> dict[str, Any]:
-        """Return limits, which of them were set by hand, and what was used of the quotas: plain values."""
+        """Return limits, which of them were set by hand, what was used of the quotas, and why it rests: plain values."""
         day = _day()
         return {
             "limits": self.limits.model_dump(), "set": sorted(self._overrides),
             "used_day": self._usage.of_day(day), "used_month": self._usage.of_month(day),
+            "rests": self._kept.pausing.reasons.get("manners", ""),
         }  # fmt: skip
 
     async def change(self, key: str, value: str) -> None:
@@ -76,7 +77,8 @@ class Keeper:
         overrides = with_override(self._base, self._overrides, key, value)
         write_overrides(self._kept.home.limits_path, overrides)
         before, self._overrides = self.limits, overrides
-        self._manners.limits = after = effective(self._base, overrides)
+        after = effective(self._base, overrides)
+        self._manners.allow(after)
         self._pace()
         wanted = {name: getattr(after, name) for name in _WORKER_LIMITS if getattr(after, name) != getattr(before, name)}
         if wanted:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from difflib import get_close_matches
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
 
 from ..errors import UserError
 
@@ -15,6 +17,17 @@ _UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
 _AMOUNT = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,6})?)\s*([kmgt]?b?)(?:/s)?", re.IGNORECASE)
 _WINDOW = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])-([01][0-9]|2[0-3]|24):([0-5][0-9])")
 _DAY = 24 * 60
+_MEBIBYTE = 1 << 20
+_PLAIN = {
+    **dict.fromkeys(("int_parsing", "int_type", "int_from_float"), "it should be a whole number"),
+    **dict.fromkeys(("bool_parsing", "bool_type"), "it should be yes or no"),
+}
+
+
+def sentence(detail: ErrorDetails) -> str:
+    """Return what is wrong with a value as a person says it."""
+    text = detail["msg"].removeprefix("Value error, ").replace("Input should", "it should")
+    return _PLAIN.get(detail["type"], text[:1].lower() + text[1:])
 
 
 def _amount(value: object) -> object:
@@ -28,8 +41,19 @@ def _amount(value: object) -> object:
     return round(float(found[1]) * _UNITS[unit])
 
 
+def _mebibytes(value: object) -> object:
+    """Read MiB as a number, or such as `4GB`."""
+    if not isinstance(value, str) or not (found := _AMOUNT.fullmatch(value.strip())) or not found[2].lower().endswith("b"):
+        return value
+    return round(float(found[1]) * _UNITS[found[2].lower()]) // _MEBIBYTE
+
+
 def _percent(value: object) -> object:
     return value.strip().removesuffix("%").strip() if isinstance(value, str) else value
+
+
+def _degrees(value: object) -> object:
+    return value.strip().rstrip("°Cc").strip() if isinstance(value, str) else value
 
 
 def _rate(value: int) -> int:
@@ -69,36 +93,33 @@ def within(hours: str, minute: int) -> bool:
 Bytes = Annotated[int, BeforeValidator(_amount), Field(ge=0, lt=1 << 60)]
 Rate = Annotated[int, BeforeValidator(_amount), Field(ge=0, lt=1 << 40), AfterValidator(_rate)]
 Percent = Annotated[int, BeforeValidator(_percent), Field(ge=0, le=100)]
-Degrees = Annotated[int, Field(ge=0, le=120)]
+Degrees = Annotated[int, BeforeValidator(_degrees), Field(ge=0, le=120)]
+Mebibytes = Annotated[int, BeforeValidator(_mebibytes), Field(ge=0, le=1 << 24)]
 Hours = Annotated[str, BeforeValidator(_windows)]
 
 
 class Limits(BaseModel):
-    """The owner's limits. Rates are in bytes a second, quotas in bytes, hours in local time, temperatures in °C.
-
-    `others_cpu`: rest while other programs use more than this percentage of all cores. `share_gpu`: train on although another
-    program computes on the GPU. `on_battery`: train on battery too. `idle_minutes`: train only when nobody has typed for so long.
-    `calm_seconds`: how long all must be well before the node goes on. `gpu_memory` is in MiB.
-    """
+    """The owner's limits, each with what it means. Rates are in bytes a second, quotas in bytes, hours in local time,
+    temperatures in °C, `gpu_memory` is in MiB, `others_cpu` a percentage of all cores."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    threads: Annotated[int, Field(ge=0, le=1024)] = 0
-    gpu_memory: Annotated[int, Field(ge=0, le=1 << 24)] = 0
-    hours: Hours = ""
-    on_battery: bool = False
-    idle_minutes: Annotated[int, Field(ge=0, le=_DAY)] = 0
-    others_cpu: Percent = 0
-    share_gpu: bool = False
-    cpu_temperature: Degrees = 0
-    gpu_temperature: Degrees = 0
-    calm_seconds: Annotated[int, Field(ge=0, le=86400)] = 60
-    upload_rate: Rate = 0
-    download_rate: Rate = 0
-    upload_day: Bytes = 0
-    upload_month: Bytes = 0
-    download_day: Bytes = 0
-    download_month: Bytes = 0
+    threads: Annotated[int, Field(ge=0, le=1024, description="CPU threads that it trains with")] = 0
+    gpu_memory: Annotated[Mebibytes, Field(description="memory that it takes on the GPU")] = 0
+    hours: Annotated[Hours, Field(description="trains in these hours only")] = ""
+    on_battery: Annotated[bool, Field(description="trains on battery too")] = False
+    idle_minutes: Annotated[int, Field(ge=0, le=_DAY, description="rests until nobody has typed for so long")] = 0
+    others_cpu: Annotated[Percent, Field(description="rests while other programs use more")] = 0
+    share_gpu: Annotated[bool, Field(description="trains beside other programs on the GPU")] = False
+    cpu_temperature: Annotated[Degrees, Field(description="rests while the processor is hotter")] = 0
+    gpu_temperature: Annotated[Degrees, Field(description="rests while the GPU is hotter")] = 0
+    calm_seconds: Annotated[int, Field(ge=0, le=86400, description="goes on when all was well for so long")] = 60
+    upload_rate: Annotated[Rate, Field(description="sends no faster")] = 0
+    download_rate: Annotated[Rate, Field(description="fetches no faster")] = 0
+    upload_day: Annotated[Bytes, Field(description="rests when so much was sent in a day")] = 0
+    upload_month: Annotated[Bytes, Field(description="rests when so much was sent in a month")] = 0
+    download_day: Annotated[Bytes, Field(description="rests when so much was fetched in a day")] = 0
+    download_month: Annotated[Bytes, Field(description="rests when so much was fetched in a month")] = 0
 
     def changed(self, changes: Mapping[str, Any]) -> Limits:
         """Return the limits with `changes`, as a person wrote them. Raises UserError that names the first that is wrong."""
@@ -108,15 +129,22 @@ class Limits(BaseModel):
             detail = error.errors(include_url=False)[0]
             name = str(detail["loc"][0])
             if detail["type"] == "extra_forbidden":
-                raise UserError(f"there is no limit {name!r}", f"the limits are {', '.join(Limits.model_fields)}") from error
-            said = detail["msg"].removeprefix("Value error, ").replace("Input should", "it should")
-            raise UserError(f"{name}: {said} (not {detail['input']!r})") from error
+                raise no_such_limit(name) from error
+            raise UserError(f"{name}: {sentence(detail)} (not {detail['input']!r})") from error
+
+
+def no_such_limit(name: str) -> UserError:
+    """Return the error of who names a limit that does not exist."""
+    near = get_close_matches(name.lower(), Limits.model_fields, 1)
+    return UserError(f"there is no limit {name!r}", f"is it {near[0]}?" if near else "`collab-node limits` lists them")
 
 
 def parse_assignments(texts: list[str]) -> dict[str, str]:
     """Read `KEY=VALUE` texts. Raises UserError."""
     pairs = [text.partition("=") for text in texts]
     for text, (name, equals, _) in zip(texts, pairs, strict=True):
-        if not equals or name.strip() not in Limits.model_fields:
-            raise UserError(f"--limit {text}: it should be KEY=VALUE", f"the limits are {', '.join(Limits.model_fields)}")
+        if not equals:
+            raise UserError(f"--limit {text}: it should be KEY=VALUE, such as upload_rate=1MB")
+        if name.strip() not in Limits.model_fields:
+            raise no_such_limit(name.strip())
     return {name.strip(): value.strip() for name, _, value in pairs}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ..errors import UserError
 from ..files import atomic_write
-from .limits import Limits
+from .limits import Limits, no_such_limit
 
 DEFAULT = "default"
 _MAX_FILE = 16 * 1024
@@ -35,7 +35,7 @@ def effective(base: Limits, overrides: dict[str, str]) -> Limits:
 def with_override(base: Limits, overrides: dict[str, str], key: str, value: str) -> dict[str, str]:
     """Return the overrides with one more, or with one less for `default`. Raises UserError if the value is none."""
     if key not in Limits.model_fields:
-        raise UserError(f"there is no limit {key!r}", f"the limits are {', '.join(Limits.model_fields)}")
+        raise no_such_limit(key)
     others = {name: text for name, text in overrides.items() if name != key}
     changed = others if value == DEFAULT else {**others, key: value}
     effective(base, changed)

@@ -26,7 +26,7 @@ async def measure_health(node: Node, seconds: float) -> None:
     while True:
         if node.driver is not None and (machine := node.driver.machine) is not None:
             measure_round(node.metrics.round, machine, node.driver.began, time.monotonic())
-            node.metrics.round.swarm(SwarmStats.of(_trainers(node, machine)))
+            node.metrics.round.swarm(SwarmStats.of(_trainers(machine)))
         await _measure_network(node)
         await asyncio.sleep(seconds)
 
@@ -34,7 +34,7 @@ async def measure_health(node: Node, seconds: float) -> None:
 def measure_round(metrics: RoundMetrics, machine: RoundMachine, began: float, now: float) -> None:
     """Show where the round is; it began at `began` (monotonic seconds, as is `now`)."""
     setting, voting = machine.setting, machine.poll.voting
-    committee, here = setting.committee(voting.turn.epoch), machine.present | {setting.me}
+    committee = voting.committee()
     rounds = setting.event.rounds
     metrics.age.set(0.0 if setting.is_over else now - began)
     metrics.limit.set(rounds.deadline + rounds.collect + rounds.view)
@@ -42,12 +42,12 @@ def measure_round(metrics: RoundMetrics, machine: RoundMachine, began: float, no
     metrics.contributions.set(len(machine.claims))
     metrics.committee.set(len(committee.members))
     metrics.quorum.set(committee.quorum)
-    metrics.present.set(sum(member in here for member in committee.members))
+    metrics.present.set(machine.committee_here)
     metrics.epoch.set(voting.turn.epoch)
     metrics.view.set(voting.turn.view)
 
 
-def _trainers(node: Node, machine: RoundMachine) -> Iterable[Progress]:
+def _trainers(machine: RoundMachine) -> Iterable[Progress]:
     """Return the newest words of each trainer; our own are not among those that the machine heard."""
     yield from machine.training_peers.values()
     if machine.setting.trains:
@@ -63,7 +63,7 @@ async def _measure_network(node: Node) -> None:
     metrics.dht_nodes.set(network.directory.size)
     with suppress(NetworkError):
         metrics.connections.set(await network.host.connections())
-    for part, works in {**network.alive, "worker": node.host.supervisor.alive}.items():
+    for part, works in node.parts.items():
         metrics.works(part, works)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -48,6 +49,16 @@ class P2POptions:
     reachability: Reachability = "auto"
     announce: tuple[str, ...] = ()
     dial_seconds: float = 10.0
+
+
+class _P2PInSession(P2P):  # type: ignore[misc]  # hivemind has no types
+    """p2pd in a session of its own, as our other children: Ctrl-C on a terminal reaches the daemon alone."""
+
+    @staticmethod
+    def _make_process_args(*args: Any, **options: Any) -> list[str]:
+        command: list[str] = P2P._make_process_args(*args, **options)
+        setsid = shutil.which("setsid")  # of util-linux; it becomes p2pd, with the same process id
+        return [setsid, *command] if setsid is not None else command
 
 
 class _Daemon:
@@ -143,7 +154,7 @@ class P2PHost:
 
     async def _launch(self) -> _Daemon:
         try:
-            p2p = await P2P.create(**self._arguments())
+            p2p = await _P2PInSession.create(**self._arguments())
         except FOREIGN_ERRORS as error:
             raise NetworkError(f"p2pd did not start: {_line(error)}") from error
         daemon = _Daemon(p2p)

@@ -47,6 +47,7 @@ class WorkerHost:
         self._ready = asyncio.Event()
         self._awake = asyncio.Event()
         self._awake.set()
+        self._ending = asyncio.Lock()
         self._watch: asyncio.Task[None] | None = None
         self._stopped = False
         self._opened: messages.Opened | None = None
@@ -80,7 +81,10 @@ class WorkerHost:
         """Keep the worker running while it is not at rest, for ever."""
         while True:
             await self._awake.wait()
-            self._watch = asyncio.create_task(self.supervisor.run())
+            async with self._ending:  # a worker that still saves its checkpoint has the files
+                if not self._awake.is_set():
+                    continue
+                self._watch = asyncio.create_task(self.supervisor.run())
             try:
                 await asyncio.wait({self._watch})
             finally:
@@ -92,19 +96,20 @@ class WorkerHost:
         """Let the worker save what it has and end; no other is started before `wake`, and calls wait until then."""
         self._awake.clear()
         self._ready.clear()
-        if self._watch is not None:
-            self._watch.cancel()
-            await asyncio.wait({self._watch})
-        await self.supervisor.stop()
+        async with self._ending:
+            if self._watch is not None:
+                self._watch.cancel()
+                await asyncio.wait({self._watch})
+            await self.supervisor.stop()
 
     def wake(self) -> None:
         """Let a worker run again, from where the last one was."""
         self._awake.set()
 
     def reopen_with(self, **changes: Any) -> None:
-        """Open the next worker with these fields of the request changed."""
-        assert self._request is not None
-        self._request = self._request.model_copy(update=changes)
+        """Open the next worker with these fields of the request changed; nothing if there is no request to open one with yet."""
+        if self._request is not None:
+            self._request = self._request.model_copy(update=changes)
 
     async def stop(self) -> None:
         """Let the worker save what it has, and end it. Calls that wait for a worker end with ChannelClosed."""

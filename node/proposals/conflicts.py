@@ -14,7 +14,7 @@ from ..errors import UserError
 from ..history.replay import Replay
 from ..history.revisions import read_commit
 from ..store import Proposed, Store
-from ..units import short
+from ..units import rounds_text, short
 from .weights import Weights, weights_of
 
 
@@ -38,7 +38,8 @@ async def compare(replay: Replay, store: Store, target: Commit, chosen: Sequence
         base = proposed.proposal.base
         if base != target.digest:
             ours = {name: weights[base][name] - weights[target.digest][name] for name in layout.names}
-            since = f"rounds {bases[base].round + 1} to {target.round}"
+            first = bases[base].round + 1
+            since = rounds_text(first, target.round) if first <= target.round else short(target.digest)
             found.append(Comparison(since, short(proposed.digest), compare_updates(ours, changes[proposed.digest])))
     for one, other in itertools.combinations(chosen, 2):
         report = compare_updates(changes[one.digest], changes[other.digest])

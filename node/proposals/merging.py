@@ -6,18 +6,23 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ...kernels.merge import MODEL_METHODS, model_method
+from ...protocol import refs
 from ...protocol.commit import Commit
 from ...protocol.event import EventManifest
 from ...protocol.gates import CommandGate, OwnGate
 from ...protocol.identity import Identity
-from ...protocol.proposal import MAX_DESPITE, MAX_PROPOSALS, ProposalMerge, merge_commit
+from ...protocol.messages import Signed
+from ...protocol.proposal import MAX_DESPITE, MAX_PROPOSALS, ProposalMerge, merge_commit, open_merge
 from ...protocol.verdict import unmet_gate
 from ..errors import UsageError, UserError
 from ..failpoints import failpoint
 from ..gates.run import Result, run_on_child
+from ..history.graph import StoreGraph
 from ..history.progress import Progress, silent
 from ..history.replay import Replay
+from ..history.revisions import read_commit
 from ..store import Proposed, Store
+from ..units import short
 from .judging import choose_method
 from .statistics import capped, require
 
@@ -63,6 +68,19 @@ class Attempt:
     def failed(self) -> list[str]:
         """The gates that the candidate fails."""
         return [result.measurement.gate for result in self.results if not result.measurement.passed]
+
+
+def check_new(store: Store, parent: Commit, chosen: Sequence[Proposed]) -> None:
+    """Raise UserError if the parent, or what it descends from, has merged one of the proposals."""
+    merged = {each.digest for each in chosen if each.merged is not None}
+    if not merged:
+        return
+    for digest in refs.ancestors(StoreGraph(store), [parent.digest]):
+        commit = read_commit(store, digest)
+        taken = open_merge(commit)[1].proposals if commit.method == "proposals" else ()
+        if again := merged.intersection(Signed.decode(each).digest for each in taken):
+            problem = f"proposal {short(min(again))} is in commit {short(digest)} already"
+            raise UserError(problem, "leave it out, or merge it into another branch: --into NAME")
 
 
 def check_despite(reason: str) -> None:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from safetensors.torch import load_file
 from torch import Tensor
 
 from ...protocol.commit import Commit
+from ...protocol.event import EventManifest
 from ..errors import UserError
 from ..history.replay import Replay
+from ..interchange.read import convert
 from ..trainer.errors import WorkerError
 from ..trainer.tensor_file import read_tensors
 
@@ -32,12 +36,22 @@ async def weights_of(replay: Replay, *commits: Commit) -> dict[bytes, Weights]:
     return found
 
 
-def checkpoint_file(path: Path) -> Path:
-    """Return the safetensors file at `path`, or `model.safetensors` in the folder there. Raises UserError."""
+@contextmanager
+def checkpoint_file(event: EventManifest, path: Path) -> Iterator[Path]:
+    """Give the safetensors file at `path`, or `model.safetensors` in the folder there; what `save_pretrained` wrote is converted.
+
+    Raises UserError.
+    """
+    if (path / "config.json").is_file():
+        with tempfile.TemporaryDirectory(prefix="collab-checkpoint-") as folder:
+            converted = Path(folder) / _IN_A_FOLDER
+            convert(event, path, converted)
+            yield converted
+        return
     file = path / _IN_A_FOLDER if path.is_dir() else path
     if not file.is_file():
         raise UserError(f"there is no checkpoint {file}", "name a safetensors file, or a folder with model.safetensors")
-    return file
+    yield file.absolute()
 
 
 def read_checkpoint(file: Path, like: Weights) -> Weights:

@@ -8,7 +8,7 @@ from ...protocol.commit import Commit
 from ...protocol.credits import Credit
 from ...protocol.proposal import open_merge
 from ...protocol.revert import open_revert
-from ..units import bytes_text, peer_text, short
+from ..units import bytes_text, counted, peer_text, rounds_text, short
 
 MOST_LINES = 1000
 
@@ -40,10 +40,10 @@ def _changes(commits: Sequence[Commit]) -> list[str]:
 def _rounds(run: Sequence[Commit]) -> list[str]:
     if not run:
         return []
-    which = f"round {run[0].round}" if len(run) == 1 else f"rounds {run[0].round} to {run[-1].round}"
     samples = sum(claim.samples for commit in run for _, claim in commit.contributions())
     merged = sum(len(commit.accepted) for commit in run)
-    return [f"- {which}: {merged:,} contributions of {samples:,} samples merged ({short(run[-1].digest)})"]
+    which = rounds_text(run[0].round, run[-1].round)
+    return [f"- {which}: {counted(merged, 'contribution')} of {samples:,} samples merged ({short(run[-1].digest)})"]
 
 
 def _statement(commit: Commit) -> str:
@@ -52,6 +52,7 @@ def _statement(commit: Commit) -> str:
 
 
 def _work(credit: Credit) -> str:
-    work = f"{credit.samples:,} samples in {credit.contributions:,} contributions, {credit.checked:,} merges checked"
-    gates = f", {credit.gates:,} gates run" if credit.gates else ""
+    merged, checked = counted(credit.contributions, "contribution"), counted(credit.checked, "merge")
+    work = f"{credit.samples:,} samples in {merged}, {checked} checked"
+    gates = f", {counted(credit.gates, 'gate')} run" if credit.gates else ""
     return work + gates + (f", {bytes_text(credit.served)} served" if credit.served else "")

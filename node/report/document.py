@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from ...protocol.amendments import Body, Recipe
 from ...protocol.gates import refusal_of
+from ..amendments.words import body_words, peer_words
 from ..dashboard.reasons import words
 from ..dashboard.released import Opened
 from ..units import bytes_text, loss_text, seconds_text
@@ -114,6 +116,7 @@ def document(record: EventRecord, figures: Mapping[str, Any], plots: Sequence[Pl
         _figures_table(figures),
         Heading("Recipe"),
         _recipe(record),
+        *_decided(record),
         Heading("How to check this"),
         Paragraph(
             "The history is signed by its contributors and certified by its committees. Whoever joins the event replays it, and "
@@ -204,7 +207,7 @@ def _gates(record: EventRecord) -> list[Block]:
 def _refused(record: EventRecord) -> list[Block]:
     if not record.ledger.reasons:
         return [Paragraph("None.")]
-    rows = tuple((words(reason).capitalize(), f"{count:,}") for reason, count in record.ledger.reasons.most_common())
+    rows = tuple((_sentence(words(reason)), f"{count:,}") for reason, count in record.ledger.reasons.most_common())
     return [Table(("Why", "How many"), rows, frozenset({1}))]
 
 
@@ -215,11 +218,35 @@ def _figures_table(figures: Mapping[str, Any]) -> Table:
 
 def _recipe(record: EventRecord) -> Table:
     sections = {name: getattr(record.event, name).model_dump() for name in _RECIPE}
+    return Table(("Part", "Settings"), tuple((name, _settings(section)) for name, section in sections.items()))
+
+
+def _settings(section: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key} = {value}" for key, value in section.items() if value not in ("", (), {}))
+
+
+def _what(body: Body) -> str:
+    """Say what was decided; of a new recipe, all of its values."""
+    if not isinstance(body, Recipe):
+        return body_words(body)
+    sections = (f"{name}: {_settings(section.model_dump())}" for name, section in body.sections().items())
+    return f"a new recipe from round {body.from_round} on; {'; '.join(sections)}"
+
+
+def _decided(record: EventRecord) -> list[Block]:
+    """What was amended: without it the recipe would not be that of every round."""
+    if not record.decided:
+        return []
     rows = [
-        (name, ", ".join(f"{key} = {value}" for key, value in section.items() if value not in ("", (), {})))
-        for name, section in sections.items()
+        (str(content.number), _day(content.time), _what(content.body), ", ".join(map(peer_words, signed.signers)))
+        for signed in record.decided
+        for content in [signed.content]
     ]
-    return Table(("Part", "Settings"), tuple(rows))
+    return [
+        Paragraph("This is the recipe that the event was created with; what coordinators decided later is here."),
+        Heading("What the coordinators decided"),
+        Table(("Number", "When", "What", "Signed by"), tuple(rows), frozenset({0})),
+    ]
 
 
 def _value(name: str, value: Any) -> str:
@@ -232,6 +259,10 @@ def _value(name: str, value: Any) -> str:
     if isinstance(value, float):
         return f"{value:,.4g}" if "loss" not in name else loss_text(value)
     return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _day(moment: int) -> str:

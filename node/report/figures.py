@@ -8,8 +8,10 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
+from ...protocol.amendments import SignedAmendment
 from ...protocol.event import EventManifest
 from ...protocol.verdict import Measurement
+from ..amendments.making import standing
 from ..credit.leaderboard import read_names
 from ..dashboard.facts import read_commit
 from ..dashboard.ledger import Ledger, RoundLine
@@ -31,7 +33,8 @@ class EventRecord:
     """An event and its whole history, summed up.
 
     `measured` are held-out losses by round, `names` those that peers chose; `parameters` is None if not known. `tested` is what
-    this node's gates showed, by state hash, `released` the releases, the newest first, or why they cannot be told.
+    this node's gates showed, by state hash, `released` the releases, the newest first, or why they cannot be told,
+    `decided` the amendments that count, oldest first.
     """
 
     event: EventManifest
@@ -41,6 +44,7 @@ class EventRecord:
     parameters: int | None
     tested: Measured
     released: Released
+    decided: tuple[SignedAmendment, ...] = ()
 
     @classmethod
     def read(cls, event: EventManifest, folder: EventFolder, store: Store) -> EventRecord:
@@ -53,7 +57,8 @@ class EventRecord:
         released = Released(folder, event)
         released.read(store)
         tested = own_verdicts.read(store.note(own_verdicts.NOTE))
-        return cls(event, ledger, held_out.read(store), read_names(store), _parameters(store), tested, released)
+        decided = standing(folder, store).chain
+        return cls(event, ledger, held_out.read(store), read_names(store), _parameters(store), tested, released, decided)
 
     def results(self, gate: str) -> list[tuple[RoundLine, Measurement]]:
         """Return what a gate showed here, and of which rounds."""

@@ -22,6 +22,9 @@ _STYLE = {
 }  # fmt: skip
 _INCHES = (6.4, 3.0)
 _TIME = "time (UTC)"
+_SAMPLES, _BYTES = "samples", "sent together"
+_UNITS = {_SAMPLES: "", _BYTES: "B"}
+_COUNTED = ("peers", "commits")
 _FEW = 40
 
 Drawing: TypeAlias = Callable[[Any], None]
@@ -48,8 +51,8 @@ def draw_plots(record: EventRecord) -> list[Plot]:
     timed = [line for line in lines[2:] if line.seconds]
     drawings: dict[str, tuple[str, Drawing]] = {
         "loss-time": ("Loss against time.", _loss(record, _moment, _TIME)),
-        "loss-samples": ("Loss against samples.", _loss(record, lambda line: line.total_samples, "samples")),
-        "loss-bytes": ("Loss against bytes sent.", _loss(record, lambda line: line.total_size / 1e6, "MB sent together")),
+        "loss-samples": ("Loss against samples.", _loss(record, lambda line: line.total_samples, _SAMPLES)),
+        "loss-bytes": ("Loss against bytes sent.", _loss(record, lambda line: line.total_size, _BYTES)),
         "contributors-time": ("Contributors whose work was merged.", _steps(lines[1:], lambda line: line.contributors, "peers")),
         "throughput-time": ("Throughput of all together.", _steps(timed, lambda line: line.samples / line.seconds, "samples/s")),
         "versions-time": ("Versions of the model, and its releases.", _versions(record)),
@@ -88,6 +91,8 @@ def _loss(record: EventRecord, of: Callable[[RoundLine], Any], label: str) -> Dr
         axes.legend()
         if label == _TIME:
             _write_dates(axes)
+        else:
+            _write_amounts(axes, _UNITS[label])
 
     return draw
 
@@ -98,6 +103,8 @@ def _steps(lines: Sequence[RoundLine], of: Callable[[RoundLine], float], label: 
         axes.set_ylabel(label)
         axes.set_xlabel(_TIME)
         axes.set_ylim(bottom=0)
+        if label in _COUNTED:
+            axes.yaxis.get_major_locator().set_params(integer=True)
         _write_dates(axes)
 
     return draw
@@ -159,6 +166,13 @@ def _write_dates(axes: Any) -> None:
     locator = AutoDateLocator()
     axes.xaxis.set_major_locator(locator)
     axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
+
+
+def _write_amounts(axes: Any, unit: str) -> None:
+    """Write such as 40M, or 12 MB: numbers of any size in few letters."""
+    from matplotlib.ticker import EngFormatter
+
+    axes.xaxis.set_major_formatter(EngFormatter(unit=unit, sep=" " if unit else ""))
 
 
 def _moment(line: RoundLine) -> datetime:

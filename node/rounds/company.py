@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import structlog
 
 from ..units import seconds_text
 
+if TYPE_CHECKING:
+    from ..node import Node
+
 log = structlog.get_logger()
 
-LOOK_SECONDS = 2.0
+_LOOK_SECONDS = 2.0
 
 
 class Company:
@@ -40,4 +45,18 @@ class Company:
         if not self.alone:
             return ""
         since = seconds_text(self._now() - self._heard_at)
-        return f"alone: no other node was heard for {since}; check the network; the work is kept, and handed in when it is back"
+        return (
+            f"alone: no other node was heard for {since}; check the network, or ask whether they stopped; "
+            "the work is kept, and handed in when it is back"
+        )
+
+
+async def keep_company(node: Node) -> None:
+    """Notice when nobody else is heard any more, for ever."""
+    while True:
+        await asyncio.sleep(_LOOK_SECONDS)
+        if node.driver is not None and node.driver.machine is not None:
+            others = {member.peer for member in node.history.head.roster} - {node.identity.peer_id}
+            if node.is_over or node.history.in_force.paused:
+                node.company.heard()  # nobody has anything to say
+            node.company.look(len(others), node.driver.machine.setting.silence)

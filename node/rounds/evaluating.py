@@ -8,11 +8,24 @@ from typing import TYPE_CHECKING
 import structlog
 
 from ..processes.ipc import ChannelClosed, RemoteFailure
+from ..trainer.messages import Evaluate
+from . import held_out
 
 if TYPE_CHECKING:
     from ..node import Node
 
 log = structlog.get_logger()
+
+
+async def evaluate(node: Node, samples: int = 0) -> float:
+    """Return the held-out loss of the newest weights, in nats a token."""
+    base = node.weights.base
+    found = await node.host.use(lambda worker: worker.evaluate(Evaluate(samples=samples)))
+    node.held_out_loss = found.loss
+    node.metrics.held_out_loss.set(found.loss)
+    if samples == 0 and base is not None and base == node.weights.base:  # else it may have been measured on either
+        held_out.keep(node.store, node.store.commit(base).round, found.loss)
+    return found.loss
 
 
 async def evaluate_commits(node: Node, seconds: float) -> None:
@@ -28,7 +41,7 @@ async def evaluate_commits(node: Node, seconds: float) -> None:
 async def _evaluated(node: Node) -> bool:
     """Evaluate what the worker has; False if that has to be tried again."""
     try:
-        await node.evaluate()
+        await evaluate(node)
     except RemoteFailure as failure:
         log.warning("the newest commit cannot be evaluated", why=failure.text)
     except ChannelClosed:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import mmap
 import os
 import time
 from collections.abc import Iterator
@@ -67,11 +66,6 @@ class Blobs:
             return self.path(digest).read_bytes()
         except FileNotFoundError:
             return None
-
-    def open_mmap(self, digest: bytes) -> mmap.mmap:
-        """Map the blob's bytes, read-only; the caller closes it. Raises FileNotFoundError."""
-        with self.path(digest).open("rb") as file:
-            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 
     def put_bytes(self, data: bytes | memoryview) -> bytes:
         """Keep `data` and return its digest. Raises StoreFull."""

@@ -8,27 +8,30 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import Tensor
 
 from ...protocol.canonical import DOCUMENT_LIMITS, decode, encode
 from ...protocol.errors import RemoteProtocolError
-from .errors import WorkerError
+from .errors import WorkerError, translated
 from .messages import Restored
+from .session import Session
 from .state import SharedState, shapes_of_state
 from .tensor_file import read_note, read_tensors, write_tensors
-
-if TYPE_CHECKING:
-    from .session import Session
 
 _FORMAT = 1
 _NAME = "checkpoint.safetensors"
 
 
 def save(session: Session) -> None:
-    """Write the session's checkpoint, atomically."""
-    base = session.require_base()
+    """Write the session's checkpoint, atomically; nothing while it has no base. Raises WorkerError("no_space")."""
+    if session.base is not None:
+        with translated("saving the checkpoint"):
+            write_tensors(path_of(session), _tensors(session, session.base), encode(_facts(session)).hex())
+
+
+def _tensors(session: Session, base: SharedState) -> dict[str, Tensor]:
     tensors = {
         **_named("base/", base.tensors()),
         **_named("local/", session.local()),
@@ -37,7 +40,7 @@ def save(session: Session) -> None:
     }
     if session.reference is not base.weights:
         tensors |= _named("reference/", session.reference)
-    write_tensors(path_of(session), tensors, encode(_facts(session)).hex())
+    return tensors
 
 
 def path_of(session: Session) -> Path:

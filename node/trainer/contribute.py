@@ -14,6 +14,7 @@ from ...kernels import Codec, NonFiniteError, PayloadError
 from .. import recipe
 from ..failpoints import failpoint
 from ..files import atomic_write
+from . import checkpoint
 from .errors import WorkerError, translated
 from .messages import Compress, Compressed, Inspect, Inspected, Settle
 from .session import Meter, Session
@@ -56,7 +57,7 @@ def _hand_out(session: Session, digest: bytes, residual: dict[str, Tensor]) -> N
     session.residual, session.reference = residual, session.local()
     session.outstanding, session.meter = session.outstanding | {digest}, Meter()
     try:
-        session.save()
+        checkpoint.save(session)
     except WorkerError:
         session.residual, session.reference, session.outstanding, session.meter = before
         raise
@@ -115,7 +116,7 @@ def settle(session: Session, request: Settle) -> None:
         session.add_to_residual(kernels.decompress(payload, session.layout))
     session.outstanding.discard(request.sha256)
     if not request.accepted:
-        session.save()
+        checkpoint.save(session)
 
 
 def inspect(session: Session, request: Inspect) -> Inspected:

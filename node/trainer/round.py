@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from . import checkpoint
 from .errors import WorkerError
 from .messages import Progress, Train
 from .schedule import learning_rate, swarm_samples
@@ -68,7 +69,7 @@ class RoundTraining:
         self._busy += now - began
         self._tokens += batch.tokens
         if now - self._saved >= session.checkpoint_seconds:
-            session.save()
+            checkpoint.save(session)
             self._saved = self.clock()
         if now - self._noticed < _NOTICE_SECONDS:
             return None

@@ -9,15 +9,16 @@ from typing import Any
 
 from torch import Tensor
 
-from . import contribute, messages
+from . import checkpoint, contribute, messages
 from .errors import WorkerError, translated
 from .evaluate import mean_loss
 from .gates.request import run_gate
 from .measuring import measure
 from .merging import Candidates
 from .modules.making import make_module
+from .opening import open_session, read_event
 from .round import RoundTraining
-from .session import Session, open_session, read_event
+from .session import Session
 from .start import first_state
 from .state import SharedState
 from .undoing import overlap
@@ -87,7 +88,7 @@ class Service:
     def close(self) -> None:
         """Save what is to be saved."""
         if self._session is not None:
-            self._session.save()
+            checkpoint.save(self._session)
 
     def _open(self, request: messages.Open) -> messages.Opened:
         if self._session is not None:
@@ -204,7 +205,7 @@ class Service:
     def _save(self, request: messages.Save) -> messages.Done:
         self.session.require_base()
         self.session.commit = request.commit or self.session.commit
-        self.session.save()
+        checkpoint.save(self.session)
         return messages.Done()
 
 

@@ -28,17 +28,25 @@ class Gathering:
         claim = self._pool.get((peer, self._setting.base.digest))
         return claim is not None and (not checked or claim.verdict is not None or claim.twin is not None)
 
+    def is_done(self, peer: PeerId) -> bool:
+        """Say whether a peer trains no more in this round, as far as we heard."""
+        progress = self._presence.newest(peer)
+        return (progress is not None and progress.done) or self.has_contributed(peer, checked=False)
+
     def everyone_is_done(self, now: float) -> bool:
         """Say whether there are trainers and all of them have finished: for a node that does not train itself."""
         training = self._presence.training(now)
-        done = all(progress.done or self.has_contributed(peer, checked=False) for peer, progress in training.items())
-        return done and (bool(training) or len(self._pool) > 0)
+        return all(map(self.is_done, training)) and (bool(training) or len(self._pool) > 0)
 
     def has_enough(self, *, checked: bool) -> bool:
         """Say whether there is enough to merge; a node that checks no payloads goes by what was not refused."""
+        return self.lacking(checked=checked) == 0
+
+    def lacking(self, *, checked: bool) -> int:
+        """Return how many contributions there are too few for a merge."""
         counted = [claim for claim in self._pool if self._counts(claim, checked=checked)]
         late = self._late(claim for claim in counted if not claim.fails_a_gate)
-        return len(counted) - len(late) >= self._setting.event.rounds.min_contributors
+        return max(0, self._setting.event.rounds.min_contributors - (len(counted) - len(late)))
 
     @staticmethod
     def _counts(claim: Claim, *, checked: bool) -> bool:

@@ -19,6 +19,7 @@ hands the newest `VotingState` that it stored to the constructor, and can then o
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from math import inf
 from typing import Any, ClassVar
 
 from ..admission import SHUT_OUT, refusal
@@ -79,6 +80,7 @@ class RoundMachine:
         self._own = (0, 0, 0.0, 0.0)
         self._started_at = 0.0
         self._closed_at: float | None = None
+        self._awaited_since: float | None = None
         self._resend_at = 0.0
         self._draft: Draft | None = None
         self._now = 0.0
@@ -91,7 +93,7 @@ class RoundMachine:
     def closes_at(self) -> float | None:
         """When the present phase ends at the latest; None if that depends on others."""
         if self.phase is Phase.TRAINING:
-            return self._started_at + self.setting.event.rounds.deadline
+            return min(self._started_at + self.setting.event.rounds.deadline, self._hands_in_at)
         if self.phase is Phase.COLLECTING and self._closed_at is not None:
             return self._closed_at + self.setting.event.rounds.collect
         return self.poll.deadline if self.phase is Phase.VOTING else None
@@ -110,6 +112,20 @@ class RoundMachine:
     def present(self) -> frozenset[PeerId]:
         """The peers that were heard of lately on this base, whether they train or not."""
         return self._presence.present(self._now)
+
+    @property
+    def committee_here(self) -> int:
+        """How many members of the committee that decides now were heard of lately, this node included."""
+        here = self.present | {self.setting.me}
+        return sum(member in here for member in self.poll.voting.committee().members)
+
+    @property
+    def lacking(self) -> int:
+        """How many contributions a merge still needs after the time for them is up: the round waits for them, however long."""
+        closes = self.closes_at
+        if self.phase is not Phase.COLLECTING or self.setting.is_over or closes is None or self._now < closes:
+            return 0
+        return self._gathering.lacking(checked=self.poll.is_member)
 
     @property
     def own_progress(self) -> Progress:
@@ -374,21 +390,38 @@ class RoundMachine:
         rounds = self.setting.event.rounds
         if self._closed_at is not None:
             return
+        self._note_awaited(now)
         if 0 < rounds.target_samples <= self._presence.samples + self._own[0]:
             self._close("target", now)
         elif now >= self._started_at + rounds.deadline:
             self._close("deadline", now)
         elif not self.setting.trains and self._gathering.everyone_is_done(now):
             self._close("others", now)
+        elif self._own[0] and now >= self._hands_in_at:
+            self._close("awaited", now)
+
+    @property
+    def _hands_in_at(self) -> float:
+        """When who is slower than the committee hands in what it has: later it would miss every round, and count for nothing."""
+        since = self._awaited_since
+        return inf if since is None else since + self.setting.event.rounds.collect / 2
+
+    def _note_awaited(self, now: float) -> None:
+        """Note since when as many of the committee as decide are done, and collect."""
+        if self._awaited_since is not None or not self.setting.trains:
+            return
+        committee = self.poll.voting.committee()
+        others = (member for member in committee.members if member != self.setting.me)
+        if sum(self._gathering.is_done(member) for member in others) >= committee.quorum:
+            self._awaited_since = now
 
     def _is_collected(self, now: float) -> bool:
         if self.phase is not Phase.COLLECTING or self._closed_at is None or self.setting.is_over:
             return False
         checked = self.poll.is_member
-        if not self._gathering.has_enough(checked=checked):
-            return False
         late = now >= self._closed_at + self.setting.event.rounds.collect
-        return late or self._gathering.is_complete(now, checked=checked)
+        # What is enough takes long to find out in a large swarm, so it is asked last.
+        return (late or self._gathering.is_complete(now, checked=checked)) and self._gathering.has_enough(checked=checked)
 
     def _build(self) -> None:
         self._draft = self._gathering.draft(self.certificate)

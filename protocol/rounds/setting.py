@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from ..amendments import Amendments, InForce
 from ..ancestry import Ancestry
@@ -30,6 +31,7 @@ class Setting:
     payload_limit: int
     _drawn: dict[int, Committee] = field(default_factory=dict)
     _last: list[Committee] = field(default_factory=list)
+    _events: dict[bytes | None, EventManifest] = field(default_factory=dict)
 
     @property
     def in_force(self) -> InForce:
@@ -39,9 +41,12 @@ class Setting:
     @property
     def event(self) -> EventManifest:
         """The event for a commit that we propose now."""
-        return self.amendments.event(self.base, self.in_force.digest)
+        named = self.in_force.digest
+        if named not in self._events:
+            self._events[named] = self.amendments.event(self.base, named)
+        return self._events[named]
 
-    @property
+    @cached_property
     def drawn_by(self) -> EventManifest:
         """The event as the base leaves it, the same on every node for the whole round."""
         return self.amendments.event_on(self.base)

@@ -14,7 +14,7 @@ from collab.node.trainer.data import Batch
 from collab.node.trainer.gates.losses import block_losses
 from collab.node.trainer.gates.version import Version
 from collab.node.trainer.messages import Open
-from collab.node.trainer.session import open_session
+from collab.node.trainer.opening import open_session
 from collab.node.trainer.start import first_state
 from collab.node.trainer.state import SharedState
 from collab.protocol.event import (

@@ -9,35 +9,18 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from daemon.kit import EVENT, Step, line
+from daemon.kit import EVENT, line, make_home
 from rounds.worlds import identity
 from typer.testing import CliRunner, Result
 
-from collab.node import keys
 from collab.node.amendments.making import standing
 from collab.node.cli.app import app
 from collab.node.home import Home
-from collab.node.rounds.catch_up import restore_history
 from collab.node.store import Store
-from collab.protocol.manifest import SignedManifest
 
 Run = Callable[..., Result]
 CHAIN = line(3, EVENT)
 PEER = [identity(number).peer_id for number in range(10)]
-
-
-def make_home(path: Path, number: int, *steps: Step) -> Home:
-    home = Home(path)
-    home.prepare()
-    keys.create(home.identity_path, identity(number))
-    folder = home.event(EVENT.digest)
-    folder.save_manifest(SignedManifest.seal(identity(0), EVENT))
-    with Store.open(folder.store_path) as store:
-        restore_history(EVENT, store)
-        for commit, certificate in steps:
-            store.add_commit(commit, certificate)
-        store.set_head(steps[-1][0].digest)
-    return home
 
 
 @pytest.fixture
@@ -89,12 +72,12 @@ def test_every_decision_takes_effect(run: Run, homes: list[Home]) -> None:
     said(run("ban", PEER[3]))
     said(run("admit", PEER[3]))
     said(run("extend", "--last-round", 90, "--total-samples", 5000))
-    assert "the event is over after round 4" in said(run("close"))
     said(run("close", "--after", 30))
+    assert "the event is over after round 4" in said(run("close"))
     said(run("bootstrap", f"/ip4/127.0.0.1/tcp/4001/p2p/{PEER[1]}"))
     said(run("coordinators", "--key", PEER[1]))
     state = standing(homes[0].events()[0]).in_force
-    assert (state.number, state.paused, state.banned, state.last_round) == (9, False, {}, 30)
+    assert (state.number, state.paused, state.banned, state.last_round) == (9, False, {}, 4)
     assert (state.coordinators, state.bootstrap) == ((PEER[1],), (f"/ip4/127.0.0.1/tcp/4001/p2p/{PEER[1]}",))
     assert fails(run("open"))[0].startswith("error: this node's key is not a coordinator's")
 
@@ -112,16 +95,20 @@ def test_several_coordinators_sign_a_draft_one_after_the_other(run: Run, homes: 
             store.amendments.add(standing(homes[0].events()[0]).chain[0])
     assert "signed it already" in fails(run("sign", draft))[0]
     assert "1 more signature is needed" in said(run("sign", draft, home=1))
+    named = ", ".join(f"…{peer[-6:]}" for peer in PEER[:3])
+    assert f"{named} are the coordinators, 3 of whom sign" in said(run("amendments"))
     assert "amendment 2: the event is paused" in said(run("sign", draft, home=2))
     assert standing(homes[2].events()[0]).in_force.paused
+    assert fails(run("sign", draft, home=2))[0] == "error: this is decided already: no signature is missing"
 
 
 @pytest.mark.parametrize(
     ("words", "error"),
     [
         (("ban", PEER[0]), "error: this cannot be decided: a coordinator cannot be banned"),
-        (("ban", "nobody"), "error: 'nobody' is no peer id, nor the end of one that takes part"),
-        (("ban", PEER[3], "--reason", "x" * 201), "error: reason: String should have at most 200 characters"),
+        (("ban", "nobody"), "error: 'nobody' is no peer id, nor the end or the name of one that takes part"),
+        (("ban", PEER[3], "--reason", "x" * 201), "error: reason: is longer than 200 characters"),
+        (("announce", ""), "error: text: must not be empty"),
         (("open",), "error: this cannot be decided: the event is not paused"),
         (("admit", PEER[3]), "error: this cannot be decided: this peer may take part already"),
         (("extend",), "error: say how far: --last-round N, or --total-samples N"),
@@ -142,6 +129,23 @@ def test_mistakes_end_in_one_line(run: Run, homes: list[Home], words: tuple[str,
     assert standing(homes[0].events()[0]).in_force.number == 0
 
 
+def test_a_close_never_makes_an_event_longer(run: Run, homes: list[Home]) -> None:
+    more = "hint: more rounds: `collab-node event extend --last-round N`"
+    said(run("extend", "--last-round", 9))
+    assert fails(run("close", "--after", 10)) == ["error: the event ends after round 9 already", more]
+    said(run("close"))
+    assert fails(run("close")) == ["error: the event ends after round 4 already", more]
+    said(run("extend", "--last-round", 3))
+    assert fails(run("close")) == ["error: the event is over since round 3 already", more]
+    assert standing(homes[0].events()[0]).in_force.last_round == 3
+
+
+def test_samples_that_are_merged_already_are_no_end(run: Run) -> None:
+    merged = CHAIN[-1][0].samples
+    lines = fails(run("extend", "--total-samples", merged))
+    assert lines == [f"error: {merged:,} samples are merged already, so {merged:,} is past", "hint: give more than that"]
+
+
 def test_a_draft_that_is_no_draft(run: Run, tmp_path: Path) -> None:
     (tmp_path / "draft.txt").write_text("# amendment 1\nnot base64 at all\n")
     assert fails(run("sign", "draft.txt"))[0] == "error: draft.txt is no draft of an amendment"
@@ -152,6 +156,10 @@ def test_a_recipe_changes_from_a_round_that_lies_ahead(run: Run, homes: list[Hom
     file.write_text('[outer]\nrate = 1.0\n[rounds]\ndeadline = "2m"\n')
     error = fails(run("amend", file, "--from-round", 4))
     assert error == ["error: round 4 is over or under way", "hint: the first round that a recipe can begin with is 5"]
+    said(run("extend", "--last-round", 9))
+    none = "error: the event ends after round 9, so no round would have this recipe"
+    assert fails(run("amend", file, "--from-round", 90))[0] == none
+    said(run("extend", "--last-round", 0))
     assert "a new recipe from round 9 on (outer, rounds)" in said(run("amend", file, "--from-round", 9))
     state = standing(homes[0].events()[0]).in_force
     assert state.event(8).outer == EVENT.outer

@@ -51,7 +51,9 @@ def only_event(home: Path) -> bytes:
 
 @pytest.mark.parametrize("words", [[], ["event"], ["key"]])
 def test_no_command_is_a_request_for_help(run: Run, words: list[str]) -> None:
-    assert "Usage" in run(*words).output
+    result = run(*words)
+    assert "Usage" in result.output
+    assert "error:" not in result.output
 
 
 @pytest.mark.parametrize(
@@ -76,9 +78,15 @@ def test_version(run: Run) -> None:
 
 def test_usage_errors_exit_with_2(run: Run) -> None:
     failed(run("dance"), "No such command", "collab-node --help", code=2)
-    failed(run("join"), "INVITE", "collab-node join --help", code=2)
+    failed(run("join"), "INVITE", "the line that the coordinator sent you", code=2)
     failed(run("log", "--oneline", "--json"), "--oneline", code=2)
     failed(run("seed", "--port", "many"), "--port", code=2)
+
+
+def test_a_group_that_is_asked_nothing_explains_itself_without_an_error(run: Run) -> None:
+    result = run("key")
+    assert (result.exit_code, result.stderr) == (2, "")
+    assert "backup" in result.stdout
 
 
 def test_init_writes_an_event_that_passes_check(run: Run, tmp_path: Path) -> None:
@@ -94,7 +102,7 @@ def test_check_names_the_line_of_every_mistake(run: Run, event_file: Path) -> No
     result = run("event", "check", event_file)
     assert result.exit_code == 1
     assert [line.partition(":")[0] for line in result.stderr.splitlines()] == ["error", "error"]
-    assert f"{event_file}:7: " in result.stderr
+    assert f"{event_file}:6: " in result.stderr
     failed(run("event", "check", event_file.with_name("none.toml")), "cannot be read")
 
 
@@ -192,12 +200,28 @@ def test_log_shows_the_history_newest_first_also_beside_a_writer(run: Run, creat
         assert chain.head.digest.hex()[:12] in table
 
 
+def test_of_several_events_the_running_nodes_is_meant(
+    run: Run, created: Path, event_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = Home(created).find_event()
+    monkeypatch.setattr("time.time", lambda: 2e9)
+    assert run("event", "create", event_file).exit_code == 0
+    failed(run("event", "create", event_file), "is this very event already", "seed")
+    result = run("event", "amendments")
+    assert result.exit_code == 1
+    assert result.stderr.count("(sample)") == 2
+    running = {"event_id": first.manifest().open().digest.hex()}
+    monkeypatch.setattr("collab.node.control.socket.call", lambda home, request: running)
+    assert run("event", "amendments").exit_code == 0
+
+
 def test_status_of_a_stopped_node(run: Run, created: Path, chain: Chain) -> None:
     grown(created, chain).close()
     view = json.loads(run("status", "--json").stdout)
     assert (view["running"], view["round"], view["commit"]) == (False, 2, chain.head.digest.hex())
     assert view["event"] == "sample"
     assert "learned up to round 2" in run("status").stdout
+    assert "`collab-node seed` starts it again" in " ".join(run("status").stdout.replace("│", " ").split())
 
 
 def test_status_of_a_running_node_is_what_it_says(run: Run, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,9 +24,13 @@ async def refuse(request: Mapping[str, Any]) -> Mapping[str, Any]:
     raise UserError("not now", "later")
 
 
+async def fail(request: Mapping[str, Any]) -> Mapping[str, Any]:
+    raise ZeroDivisionError("a bug")
+
+
 @pytest.fixture
 async def home(tmp_path: Path) -> AsyncIterator[Path]:
-    async with ControlServer(Home(tmp_path).control_path, {"echo": echo, "refuse": refuse}):
+    async with ControlServer(Home(tmp_path).control_path, {"echo": echo, "refuse": refuse, "fail": fail}):
         yield tmp_path
 
 
@@ -44,6 +48,12 @@ async def test_refusals_are_errors_of_the_caller(home: Path) -> None:
     assert refused.value.hint == "later"
     with pytest.raises(ControlError, match="does not know the request 'dance'"):
         await ask(home, "dance")
+
+
+async def test_a_bug_of_the_node_is_said_so(home: Path) -> None:
+    with pytest.raises(ControlError, match="the node failed at this: ZeroDivisionError") as refused:
+        await ask(home, "fail")
+    assert "log" in refused.value.hint
 
 
 async def test_only_the_owner_may_connect_and_the_socket_goes_with_the_server(tmp_path: Path) -> None:

@@ -47,6 +47,8 @@ def test_a_line_of_log_for_each_thing_that_happens() -> None:
     assert events(None, VIEW) == ["node", "commit", "catching_up"]
     assert events(VIEW, replace(VIEW, step=15, loss=3.0)) == []
     assert events(VIEW, replace(VIEW, commit="ff" * 32, round=13)) == ["commit"]
+    waits = replace(VIEW, waits="a merge needs 2 contributions")
+    assert (events(VIEW, waits), events(waits, waits)) == (["waiting"], [])
     assert events(VIEW, replace(VIEW, phase="voting", peers=4, restarts=2)) == ["voting", "peers", "restarted"]
 
 
@@ -59,6 +61,8 @@ def test_which_display_fits() -> None:
     assert isinstance(make_display("auto", "text", console(False)), PlainDisplay)
     assert isinstance(make_display("live", "text", console(False)), LiveDisplay)
     assert isinstance(make_display("plain", "text", console(True)), PlainDisplay)
+    dumb = Console(file=io.StringIO(), force_terminal=True, _environ={"TERM": "dumb"})
+    assert isinstance(make_display("auto", "text", dumb), PlainDisplay)
 
 
 async def test_a_display_is_drawn_until_its_end() -> None:
@@ -78,6 +82,22 @@ async def test_a_display_is_drawn_until_its_end() -> None:
     with pytest.raises(Enough), make_display("live", "text", console) as display:
         await run_display(display, read)
     assert "bengali-bert" in out.getvalue()
+
+
+def test_a_terminal_of_another_size_is_cleared_and_what_it_writes_itself_pushes_nothing_away() -> None:
+    out = io.StringIO()
+    console = Console(file=out, force_terminal=True, width=80, height=24, color_system=None)
+    with LiveDisplay(console) as display:
+        display.show(VIEW)
+        assert out.getvalue().endswith("╯\n")  # the cursor waits in a line of its own
+        assert "\x1b[2J" not in out.getvalue()
+        console.width = 70
+        display.show(VIEW)
+        assert "\x1b[2J\x1b[H" in out.getvalue()
+        length = len(out.getvalue())
+        display.show(VIEW)
+        assert "\x1b[2J" not in out.getvalue()[length:]
+    assert out.getvalue().replace("\x1b[?25h", "").endswith("╯\n")
 
 
 def test_plain_lines_are_only_for_what_changed() -> None:

@@ -22,7 +22,7 @@ def collab_node(*arguments: object, home: Path) -> subprocess.CompletedProcess[s
 
 
 def test_help_comes_without_what_the_commands_need(home: Path) -> None:
-    script = "import sys, collab.node.cli; print(*sys.modules)"
+    script = "import sys, collab.node.cli.app; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert HEAVY.isdisjoint(done.stdout.split())
     assert "collab-node" in collab_node("--help", home=home).stdout

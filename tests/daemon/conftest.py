@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
 from daemon.kit import EVENT, Internet, Peer
+from daemon.nodekit import Desk
 
 from collab.protocol.event import EventManifest
 
@@ -30,3 +31,11 @@ def make_peer(net: Internet, tmp_path: Path) -> Iterator[MakePeer]:
     yield make
     for peer in made:
         peer.store.close()
+
+
+@pytest.fixture
+async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
+    made = Desk(tmp_path)
+    yield made
+    made.store.close()
+    made.bench.store.close()

@@ -11,7 +11,8 @@ from typing import Any, TypeVar
 from rounds.worlds import contribution, event, identity
 
 from collab.node.metrics.metrics import Metrics
-from collab.node.rounds.driver import RoundDriver, RoundTools
+from collab.node.rounds.driver import RoundDriver
+from collab.node.rounds.tools import RoundTools
 from collab.node.store import Store
 from collab.node.trainer import messages
 from collab.protocol.commit import Commit

@@ -9,6 +9,8 @@ from typing import Any, cast
 
 from rounds.worlds import draft_on, event, finality, identity
 
+from collab.node import keys
+from collab.node.home import Home
 from collab.node.net.errors import NetworkError
 from collab.node.net.rpc import Rpc
 from collab.node.rounds.catch_up import CatchUp, HistoryServer, restore_history
@@ -61,6 +63,28 @@ def helped(helper: Identity, size: int, manifest: EventManifest = EVENT) -> list
 def blob_of(commit: Commit) -> Blob:
     """The commit as a blob."""
     return Blob(sha256=commit.digest, size=len(commit.encode()))
+
+
+def make_home(path: Path, number: int, *steps: Step) -> Home:
+    """Make a home with the key of test identity `number`, and the event with these commits in it."""
+    home = Home(path)
+    home.prepare()
+    keys.create(home.identity_path, identity(number))
+    folder = home.event(EVENT.digest)
+    folder.save_manifest(SignedManifest.seal(identity(0), EVENT))
+    with Store.open(folder.store_path) as store:
+        restore_history(EVENT, store)
+        take(store, *steps)
+    return home
+
+
+def take(store: Store, *steps: Step) -> None:
+    """Let a chain of the store go on by these."""
+    with store.transaction():
+        for commit, certificate in steps:
+            store.add_commit(commit, certificate)
+        if steps:
+            store.set_head(steps[-1][0].digest)
 
 
 class Internet:

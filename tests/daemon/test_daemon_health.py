@@ -43,11 +43,10 @@ class Watched:
         network = SimpleNamespace(
             peers={"a": None, "b": None}, gossip_peers={"a"}, host=SimpleNamespace(banned={"c"}, connections=self._connections),
             gossip=SimpleNamespace(stats=self._stats), directory=SimpleNamespace(size=5),
-            alive={"p2pd": True, "dht": True, "sidecar": False},
         )  # fmt: skip
         self.node: Any = SimpleNamespace(
             driver=self.bench.driver, metrics=self.metrics, network=network, store=self.bench.store,
-            host=SimpleNamespace(supervisor=SimpleNamespace(alive=True)),
+            parts={"p2pd": True, "dht": True, "sidecar": False, "worker": True},
             options=SimpleNamespace(folder=SimpleNamespace(store_path=folder), home=SimpleNamespace(path=folder)),
         )  # fmt: skip
 
@@ -149,16 +148,18 @@ class Evaluator:
         self.options = SimpleNamespace(settings=SimpleNamespace(evaluate_every=every))
         self.history = SimpleNamespace(head=SimpleNamespace(round=0))
         self.metrics = Metrics()
+        self.weights = SimpleNamespace(base=None)
+        self.host = SimpleNamespace(use=self._use)
         self.rounds: list[int] = []
         self._endings = list(endings)
 
-    async def evaluate(self) -> float:
+    async def _use(self, call: Any) -> Any:
         ending = self._endings.pop(0) if self._endings else None
         if ending is not None:
             raise ending
         self.rounds.append(self.history.head.round)
         self.history.head.round += 1
-        return 2.0
+        return SimpleNamespace(loss=2.0)
 
 
 @pytest.mark.parametrize(("every", "rounds"), [(0, []), (1, [0, 1, 2, 3])])

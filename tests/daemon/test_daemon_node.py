@@ -4,42 +4,35 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
 from dataclasses import replace
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 from amendments.samples import chain
-from daemon.drivekit import EVENT, Bench, trained
+from daemon.drivekit import EVENT, trained
 from daemon.kit import FakeRpc, Internet, helped, line
+from daemon.nodekit import CHAIN, Desk, turns
 from rounds.worlds import event, identity
 
-from collab.node import node as node_module
 from collab.node.clock_skew import ClockSkew
-from collab.node.control.requests import requests
-from collab.node.credit.leaderboard import Leaderboard
 from collab.node.credit.receipts import OpenReceipts
 from collab.node.daemon import _until
 from collab.node.display.observe import observe
 from collab.node.errors import NothingToDo, UserError
-from collab.node.gates.sharing import Sharing
-from collab.node.home import Home
-from collab.node.metrics.metrics import Metrics
+from collab.node.hosting import disk
+from collab.node.hosting.pausing import Pausing
 from collab.node.net.errors import NetworkError
 from collab.node.net.gossip import GossipMessage
 from collab.node.net.rpc import Rpc
-from collab.node.node import Node
-from collab.node.options import NodeOptions
 from collab.node.processes.ipc import ChannelClosed, RemoteFailure
-from collab.node.rounds.catch_up import restore_history
+from collab.node.rounds import company, loop
+from collab.node.rounds.company import Company
 from collab.node.rounds.driver import Finalised, Overtaken
 from collab.node.rounds.fetching import Unavailable
 from collab.node.rounds.weights import StateMismatch
-from collab.node.settings import Settings
-from collab.node.store import Store, behind
-from collab.protocol.amendments import Close
+from collab.node.store import behind
+from collab.protocol.amendments import Close, Pause
 from collab.protocol.commit import Commit
 from collab.protocol.errors import RemoteProtocolError
 from collab.protocol.event import Rounds
@@ -47,66 +40,6 @@ from collab.protocol.invite import Invite
 from collab.protocol.manifest import SignedManifest
 from collab.protocol.messages import Signed, VerdictNotice
 from collab.protocol.record import sha256
-
-CHAIN = line(4, EVENT)
-
-
-class Desk:
-    """A node whose worker and round are the driver bench's."""
-
-    def __init__(self, folder: Path) -> None:
-        self.bench = Bench(folder / "bench")
-        self.bench.trains_at_once = False
-        self.store = Store.open(folder / "store")
-        options = NodeOptions(home=Home(folder / "home"), settings=Settings(host="127.0.0.1"), event=EVENT.digest)
-        self.node = Node(options, identity(0), self.store, Metrics())
-        self.requests = requests(self.node, self.node.stop)
-        self.settled: list[int] = []
-        self.losses: list[float | Exception] = [2.25]
-
-    def make_ready(self) -> None:
-        """Do what `learn` and `prepare` do, without a network and a worker."""
-        fakes: Any = SimpleNamespace(
-            host=SimpleNamespace(
-                opened=SimpleNamespace(device="cpu", tokens_per_sample=16), use=self._use, supervisor=SimpleNamespace(alive=True)
-            ),
-            weights=SimpleNamespace(bring_to=self._bring_to, base=None),
-            contributor=SimpleNamespace(settle=self._settle, unsettled_since=lambda: None, outstanding=list),
-        )
-        node = self.node
-        node.event = EVENT
-        node.history = restore_history(EVENT, self.store)
-        node.leaderboard = Leaderboard(EVENT, self.store, node.receipts.needed_by)
-        node.sharing = Sharing(identity(0), node.history, self.store, node.publish)
-        node.host, node.weights, node.contributor = fakes.host, fakes.weights, fakes.contributor
-        node.driver = self.bench.driver
-
-    def take(self, *steps: Any) -> None:
-        for commit, certificate in steps:
-            self.node.history.add(commit, certificate)
-            self.store.add_commit(commit, certificate)
-        self.store.set_head(self.node.history.head.digest)
-
-    async def _use(self, call: Any) -> Any:
-        loss = self.losses.pop(0)
-        if isinstance(loss, Exception):
-            raise loss
-        return SimpleNamespace(loss=loss)
-
-    async def _bring_to(self, commit: Commit) -> None:
-        await asyncio.sleep(0)
-
-    async def _settle(self, commit: Commit) -> int:
-        self.settled.append(commit.round)
-        return 10
-
-
-@pytest.fixture
-async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
-    made = Desk(tmp_path)
-    yield made
-    made.store.close()
-    made.bench.store.close()
 
 
 def accepted(desk: Desk) -> float | None:
@@ -167,11 +100,6 @@ def test_only_who_shares_its_metrics_says_where_they_are(desk: Desk, shared: boo
     assert node._standing().metrics_port == (9464 if shared else 0)
 
 
-async def turns() -> None:
-    for _ in range(20):
-        await asyncio.sleep(0)
-
-
 # Requests
 
 
@@ -224,10 +152,10 @@ async def test_every_commit_is_accounted_for_once(desk: Desk) -> None:
     desk.make_ready()
     desk.node.accounting.begin(desk.node.history, desk.node.contributor)
     desk.take(*CHAIN[:3])
-    await desk.node._account()
-    await desk.node._account()
+    await desk.node.loop._account()
+    await desk.node.loop._account()
     desk.take(*CHAIN[3:])
-    await desk.node._account()
+    await desk.node.loop._account()
     assert desk.settled == [1, 2, 3, 4]
     assert desk.node.accounting.taken == 40
     assert accepted(desk) == 16
@@ -238,11 +166,11 @@ async def test_after_a_fork_only_what_is_new_is_accounted_for(desk: Desk) -> Non
     desk.make_ready()
     desk.node.accounting.begin(desk.node.history, desk.node.contributor)
     desk.take(*CHAIN[:2], *line(3, EVENT, tag=b"late", start=CHAIN[:2], epoch=1))
-    await desk.node._account()
+    await desk.node.loop._account()
     assert desk.settled == [1, 2, 3, 4, 5]
     desk.take(*CHAIN[2:])
     assert desk.node.history.head == CHAIN[-1][0]
-    await desk.node._account()
+    await desk.node.loop._account()
     assert desk.settled == [1, 2, 3, 4, 5, 3, 4]
 
 
@@ -259,9 +187,9 @@ async def test_a_worker_that_dies_while_commits_are_accounted_for_stops_nothing(
         return await settle(commit)
 
     desk.node.contributor.settle = die_once  # type: ignore[assignment,method-assign]
-    await desk.node._account()
+    await desk.node.loop._account()
     assert desk.settled == [1]
-    await desk.node._account()
+    await desk.node.loop._account()
     assert desk.settled == [1, 2, 3, 4]
 
 
@@ -305,7 +233,7 @@ async def test_asking_around_goes_on_after_whoever_fails_or_lies(desk: Desk, mon
 
     monkeypatch.setattr(desk.node, "likely_peers", lambda: [*answers, "honest", "not needed"])
     desk.node.catch_up = SimpleNamespace(ask=ask)  # type: ignore[assignment]
-    await desk.node._ask_around()
+    await desk.node.ask_around()
     assert asked == ["gone", "empty", "liar", "honest"]
     assert 75 <= desk.node.peers._reputation.score("liar", time.monotonic()) < 80
 
@@ -335,16 +263,16 @@ async def test_a_node_leaves_after_as_many_rounds_as_wanted(desk: Desk, monkeypa
 
     monkeypatch.setattr(node.driver, "run", run)
     node.catch_up = SimpleNamespace(accept=accept)  # type: ignore[assignment]
-    await node.rounds()
-    assert order == [("round", 0, True), ("round", 1, True), ("round", 2, True), ("serving", 3, False)]
+    await node.loop.run()
+    assert order == [("round", 0, True), ("round", 1, True), ("round", 2, True), ("leaving", 3, False)]
     assert desk.settled == [1, 2, 3]
-    assert node.commits_made == 2
+    assert node.loop.commits_made == 2
     assert len(asyncio.all_tasks()) == 1
 
 
 async def test_weights_that_cannot_be_reached_are_tried_again(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     desk.make_ready()
-    monkeypatch.setattr(node_module, "_RETRY_SECONDS", 0.0)
+    monkeypatch.setattr(loop, "_RETRY_SECONDS", 0.0)
     problems: list[Exception] = [Unavailable("no"), StateMismatch("no"), RemoteFailure("file", "no"), ChannelClosed("no")]
     around = 0
 
@@ -357,8 +285,8 @@ async def test_weights_that_cannot_be_reached_are_tried_again(desk: Desk, monkey
         around += 1
 
     monkeypatch.setattr(desk.node.weights, "bring_to", bring_to)
-    monkeypatch.setattr(desk.node, "_ask_around", ask_around)
-    reached = [await desk.node._reach(desk.node.history.head) for _ in range(5)]
+    monkeypatch.setattr(desk.node, "ask_around", ask_around)
+    reached = [await desk.node.loop._reach(desk.node.history.head) for _ in range(5)]
     assert reached == [False, False, False, False, True]
     assert around == 4
 
@@ -385,12 +313,47 @@ async def test_a_clock_that_is_off_is_told_until_it_is_right(desk: Desk, monkeyp
     assert node.warning == ""
 
 
+async def test_a_node_that_rests_with_its_swarm_is_not_alone(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    desk.make_ready()
+    desk.take(*CHAIN)
+    node, now = desk.node, [0.0]
+    node.driver = cast(Any, SimpleNamespace(machine=SimpleNamespace(setting=SimpleNamespace(silence=10.0))))
+    node.company = Company(lambda: now[0])
+    now[0] = 100.0
+    monkeypatch.setattr(company, "_LOOK_SECONDS", 0.0)
+
+    async def looked() -> str:
+        watch = asyncio.create_task(company.keep_company(node))
+        await turns()
+        watch.cancel()
+        return node.company.words
+
+    assert (await looked()).startswith("alone:")
+    node.history.amendments.add(*chain(Pause(), manifest=EVENT))
+    assert await looked() == ""
+
+
+async def test_a_worker_that_rests_does_what_it_should(desk: Desk) -> None:
+    assert not desk.node.parts["worker"]
+    host = cast(Any, SimpleNamespace(rest=lambda: asyncio.sleep(0)))
+    desk.node.pausing = Pausing(desk.node.options.home.path / "note", lambda: host, lambda: asyncio.sleep(0))
+    await desk.node.pausing.pause("coordinators", "a look")
+    assert desk.node.parts["worker"]
+
+
+def test_every_part_that_died_is_counted(desk: Desk) -> None:
+    desk.make_ready()
+    for part in ("worker", "sidecar"):
+        desk.node._on_death(part, "ended with -9")
+    assert observe(desk.node).restarts == 2
+
+
 async def test_a_disk_that_fills_up_ends_the_node(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     free = [1 << 40, (1 << 20) - 1]
-    monkeypatch.setattr(node_module, "LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(disk, "_LOOK_SECONDS", 0.0)
     monkeypatch.setattr("shutil.disk_usage", lambda place: SimpleNamespace(free=free.pop(0)))
     with pytest.raises(UserError) as caught:
-        await _until(desk.node.stop, cast(Any, asyncio.Event().wait()), desk.node.watch_disk())
+        await _until(desk.node.stop, cast(Any, asyncio.Event().wait()), disk.watch_disk(desk.node.options.home))
     assert free == []
     assert caught.value.lines() == [
         f"error: 1 MiB are needed on the disk of {desk.node.options.home.path}, 0 MiB are free",
@@ -412,7 +375,7 @@ async def test_who_comes_to_train_in_a_closed_event_gets_its_model_and_a_line(
 
     monkeypatch.setattr(node.weights, "bring_to", bring_to)
     with pytest.raises(NothingToDo) as caught:
-        await node.rounds()
+        await node.loop.run()
     assert caught.value.exit_code == 3
     assert caught.value.lines() == [
         "error: this event is closed: round 4 was its last", "hint: `collab-node export` saves the model that it made",
@@ -433,14 +396,14 @@ async def test_a_new_commit_is_tested_by_who_does_not_train_while_the_worker_hol
     async def see(commit: Commit, *, tests: bool) -> None:
         seen.append((commit.round, tests))
 
-    node._witness = SimpleNamespace(see=see)
+    node.witness = SimpleNamespace(see=see)
     desk.take(CHAIN[0])
     node.weights.base = node.history.root.digest
-    assert await node._reach(node.history.head)
+    assert await node.loop._reach(node.history.head)
     desk.take(CHAIN[1], CHAIN[2])  # more than one behind: those between are not tested
-    assert await node._reach(node.history.head)
+    assert await node.loop._reach(node.history.head)
     node.weights.base = node.history.head.digest
-    assert await node._reach(node.history.head)
+    assert await node.loop._reach(node.history.head)
     assert seen == [(1, not trains)]
 
 
@@ -454,11 +417,11 @@ async def test_who_gave_what_a_new_commit_needed_gets_a_receipt(desk: Desk) -> N
     node.network.fetcher.on_fetched(sha256(b"of no use"), 500, {donor.peer_id: 500})
     desk.take(CHAIN[0])
     assert node.receipts.next([]) == ()
-    await node._account()
+    await node.loop._account()
     assert node.receipts.next([]) == ((donor.public_key, claim.payload.size),) == OpenReceipts(desk.store).next([])
     snapshot = desk.store.blobs.put_bytes(b"of no use")
     desk.store.record_snapshot(CHAIN[0][0].digest, snapshot)
-    await node._account()
+    await node.loop._account()
     assert node.receipts.next([]) == ((donor.public_key, claim.payload.size + 500),)
 
 
@@ -469,7 +432,7 @@ async def test_who_serves_without_training_is_known_by_name(desk: Desk, monkeypa
     named = {peer.peer_id: SimpleNamespace(p2p=(), round=0, name=name) for peer, name in ((helper, "Ada"), (nobody, "Bo"))}
     monkeypatch.setattr(desk.node.network, "_known", named)
     desk.take(*helped(helper, 100, EVENT))
-    await desk.node._account()
+    await desk.node.loop._account()
     assert desk.node.leaderboard.place(helper.peer_id)[1].served == 100
     assert desk.node.leaderboard.names == {helper.peer_id: "Ada"}
 
@@ -488,25 +451,10 @@ async def test_a_notice_of_verdicts_is_for_the_store_not_for_the_round(desk: Des
     notice = Signed.seal(identity(3), VerdictNotice(event=EVENT.digest, verdicts=(b"one",)))
     message = GossipMessage("topic", notice.encode(), notice.signer, notice.signer)
     node.peers.fault = lambda peer, reason: told.append(f"{reason} of {peer}")  # type: ignore[method-assign]
-    node._on_message(message)  # the event is not known yet: what waits is asked for later
+    node.hearing.hear(message)  # the event is not known yet: what waits is asked for later
     node.effects.ready = True
-    node._on_message(message)
+    node.hearing.hear(message)
     assert told == [f"malformed of {identity(3).peer_id}"]
     assert node.network.traffic.messages["received_verdicts"] == 2
     assert desk.bench.driver._inbox.qsize() == 0
-    assert len(node._heard) == 0
-
-
-async def test_a_node_that_rests_waits_no_longer_for_its_worker(desk: Desk) -> None:
-    desk.make_ready()
-    node, asked = desk.node, asyncio.Event()
-
-    async def never(target: Commit, *, carry: bool = True) -> None:
-        asked.set()
-        await asyncio.Event().wait()
-
-    node.weights.bring_to = never  # type: ignore[method-assign]
-    reached = asyncio.ensure_future(node._reach(node.history.head))
-    await asked.wait()
-    await node._on_rest()
-    assert await reached is False
+    assert len(node.hearing._heard) == 0

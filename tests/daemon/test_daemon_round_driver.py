@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from daemon import drivekit
@@ -28,11 +28,13 @@ from collab.protocol.gates import LossGate
 from collab.protocol.messages import Blob, Contribution, Goodbye, Progress, Signed, _signed_bytes
 from collab.protocol.record import sha256
 from collab.protocol.rounds.effects import Behind, Refused
+from collab.protocol.rounds.machine import RoundMachine
 from collab.protocol.rounds.state import VotingState
 from collab.protocol.verdict import sign_verdict
 
 CHAIN = line(3, EVENT)
 NEXT, PROOF = CHAIN[0]
+NO_ROUND = cast(RoundMachine, None)
 
 
 @pytest.fixture
@@ -164,11 +166,11 @@ async def test_a_peer_is_asked_once_an_interval_and_not_everybody_at_once(bench:
     now = 1000.0
     monkeypatch.setattr(round_driver, "_now", lambda: now)
     for _ in range(3):
-        await bench.driver._do(Behind("p", NEXT.digest, 1))
+        await bench.driver._do(NO_ROUND, Behind("p", NEXT.digest, 1))
         await turns(3)
     assert bench.done == ["ask p"]
     now += 2.5
-    await bench.driver._do(Behind("p", NEXT.digest, 1))
+    await bench.driver._do(NO_ROUND, Behind("p", NEXT.digest, 1))
     await turns(3)
     assert bench.done == ["ask p"] * 2
     never = asyncio.Event()
@@ -181,11 +183,11 @@ async def test_a_peer_is_asked_once_an_interval_and_not_everybody_at_once(bench:
     bench.ask = hang
     for _ in range(4):  # who takes for ever to answer takes one place, however often it speaks
         now += 2.5
-        await bench.driver._do(Behind("slow", NEXT.digest, 1))
+        await bench.driver._do(NO_ROUND, Behind("slow", NEXT.digest, 1))
     await turns(3)
     assert bench.done.count("hang") == 1
     for number in range(50):
-        await bench.driver._do(Behind(f"peer {number}", NEXT.digest, 1))
+        await bench.driver._do(NO_ROUND, Behind(f"peer {number}", NEXT.digest, 1))
     await turns(3)
     assert bench.done.count("hang") == 8
     await bench.driver._end_tasks()
@@ -312,14 +314,14 @@ async def test_memory_for_messages_is_bounded(bench: Bench, monkeypatch: pytest.
 
 
 async def test_a_refusal_is_counted_and_the_peer_blamed(bench: Bench) -> None:
-    await bench.driver._do(Refused("p", "equivocation", "why"))
+    await bench.driver._do(NO_ROUND, Refused("p", "equivocation", "why"))
     assert bench.faults == [("p", "equivocation")]
     assert bench.refused("equivocation") == 1
 
 
 @pytest.mark.parametrize("reason", ["bad_signature", "unknown_kind"])
 async def test_nobody_is_blamed_for_what_anyone_could_have_written(bench: Bench, reason: str) -> None:
-    await bench.driver._do(Refused("p", reason))
+    await bench.driver._do(NO_ROUND, Refused("p", reason))
     assert bench.faults == []
     assert bench.refused(reason) == 1
 

@@ -300,3 +300,51 @@ async def test_a_rest_that_comes_before_the_start_is_enforced_after_it(world: Wo
     world.host.wake()
     assert await world.use(FakeWorker.ping) == 2
     await world.close()
+
+
+async def test_no_worker_is_started_while_the_one_before_still_saves(world: World) -> None:
+    await world.start()
+    saved = asyncio.Event()
+
+    async def stop(grace: float = 10.0) -> int:
+        await saved.wait()
+        world.made[0].die()
+        return 0
+
+    world.made[0].stop = stop  # type: ignore[method-assign]
+    resting = asyncio.create_task(world.host.rest())
+    await asyncio.sleep(0)
+    world.host.wake()
+    waiting = asyncio.create_task(world.use(FakeWorker.ping))
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert (len(world.made), waiting.done(), resting.done()) == (1, False, False)
+    saved.set()
+    assert await waiting == 2
+    await resting
+    await world.close()
+
+
+@pytest.mark.parametrize("dies", ["before", "while"])
+async def test_a_worker_that_is_killed_at_the_beginning_of_a_rest_has_a_successor_after_it(world: World, dies: str) -> None:
+    await world.start()
+    if dies == "before":
+        world.made[0].die()
+        await asyncio.sleep(0)
+    resting = asyncio.create_task(world.host.rest())
+    await asyncio.sleep(0)
+    world.made[0].die()
+    await resting
+    await asyncio.sleep(0)
+    assert not world.host.supervisor.alive
+    world.host.wake()
+    async with asyncio.timeout(5):
+        assert await world.use(FakeWorker.ping) == 2
+    await world.close()
+
+
+async def test_what_a_request_is_to_say_may_be_changed_before_there_is_one(world: World) -> None:
+    world.host.reopen_with(threads=2)
+    await world.start()
+    assert await world.use(FakeWorker.ping) == 1
+    await world.close()

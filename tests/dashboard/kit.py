@@ -23,7 +23,7 @@ from collab.node.home import EventFolder, Home
 from collab.node.releases import roles
 from collab.node.releases.files import save
 from collab.node.store import Store
-from collab.protocol.amendments import Signers
+from collab.protocol.amendments import Amendment, Body, InForce, SignedAmendment, Signers
 from collab.protocol.commit import Commit, root_commit
 from collab.protocol.gates import LossGate
 from collab.protocol.manifest import SignedManifest
@@ -61,6 +61,18 @@ class StoredHome:
     def grow(self, rounds: int = 1) -> None:
         """Add commits with a contribution each."""
         self.add(*[self.chain.grow() for _ in range(rounds)])
+
+    def decide(self, *bodies: Body) -> None:
+        """Let the coordinator decide these, one after the other."""
+        state = InForce.at_first(self.chain.event)
+        with Store.open(self.folder.store_path) as store:
+            for body in bodies:
+                content = Amendment(
+                    event=state.created.digest, number=state.number + 1, previous=state.digest, time=7, body=body
+                )
+                signed = SignedAmendment.draft(content).signed_by(COORDINATOR)
+                state = state.after(signed)
+                store.amendments.add(signed)
 
     def reader(self) -> Reader:
         """Return a reader of the event."""

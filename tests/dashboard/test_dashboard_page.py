@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from collab.node.dashboard.local import LocalDashboard, local_dashboard
 from collab.node.display.view import NodeView
 from collab.node.rounds import held_out
 from collab.node.store import Store
+from collab.protocol.amendments import Announce, Body, Close, Pause
 from collab.protocol.identity import Identity
 
 pytestmark = needs_browser
@@ -106,6 +108,43 @@ def test_the_page_follows_what_happens(watched: Watched, stored: StoredHome) -> 
         stored.grow()
         show(page, shown=True)
         playwright.expect(page).to_have_title("sample · round 6")
+
+
+def test_a_round_that_cannot_end_is_seen_at_once(watched: Watched, stored: StoredHome) -> None:
+    stored.grow(3)
+    waits, warning = "a merge needs 2 contributions and 1 is here", "alone: no other node was heard for 28 s"
+    view = NodeView(
+        "sample", stored.chain.event.digest.hex(), COORDINATOR.peer_id, round=3, phase="collecting",
+        message="collecting contributions: 1 of 2", waits=waits, warning=warning,
+    )  # fmt: skip
+    swarm: dict[str, Any] = {"peers": {Identity(bytes(31) + b"\2").peer_id: {"trains": True, "done": True, "rate": 345.0}}}
+    answers = {"status": lambda: view.to_dict(), "swarm": lambda: swarm}
+    with answering(stored.home, answers), local_dashboard(stored.home.path) as dashboard:
+        page = watched.open(dashboard.url)
+        assert page.locator("#alarm li").all_text_contents() == [f"{text[0].upper()}{text[1:]}." for text in (waits, warning)]
+        assert page.text_content("#figures > div:nth-child(2) .value") == "0samples/s"
+        assert "A merge needs 2" in (page.text_content("#announcer") or "")
+        view = replace(view, waits="", warning="", phase="catching_up", message="catching_up")
+        playwright.expect(page.locator("#alarm")).to_be_hidden()
+        assert page.text_content("#phase-words") == "Catching up"
+        assert page.locator("#phases").is_hidden()
+
+
+@pytest.mark.parametrize(
+    ("decided", "words"),
+    [
+        (Close(after=3), "The event is over: round 3 was its last."),
+        (Pause(reason="a look"), "The coordinators paused the event: a look."),
+    ],
+)
+def test_an_event_that_rests_or_is_over_says_so(watched: Watched, stored: StoredHome, decided: Body, words: str) -> None:
+    stored.grow(3)
+    stored.decide(Announce(text="tea at nine"), decided)
+    with local_dashboard(stored.home.path) as dashboard:
+        page = watched.open(dashboard.url)
+        assert page.text_content("#phase-words") == words
+        assert page.locator("#phases").is_hidden()
+        assert page.locator("#announcements li").all_text_contents() == ["Announced tea at nine"]
 
 
 def test_a_server_that_comes_back_is_found_again(watched: Watched, stored: StoredHome) -> None:

@@ -23,6 +23,7 @@ from collab.node.display.view import NodeView
 from collab.node.errors import UserError
 from collab.node.rounds import held_out
 from collab.node.store import Store
+from collab.protocol.amendments import Announce, Extend, Pause
 from collab.protocol.commit import Commit, Rejected, root_commit
 from collab.protocol.gates import Case, ExactGate
 from collab.protocol.identity import Identity
@@ -51,6 +52,19 @@ def test_a_stopped_node_shows_its_history(stored: StoredHome) -> None:
     assert state.tables["rounds"]["2"]["seconds"] == 60
     assert state.tables["peers"][ME]["samples"] == 480
     assert state.tables["peers"][ME]["self"]
+
+
+def test_what_coordinators_decided_is_shown_whether_a_node_runs_or_not(stored: StoredHome) -> None:
+    stored.grow(3)
+    reader = stored.reader()
+    assert reader.read().values["event"]["announcements"] == []
+    stored.decide(Extend(last_round=9), Announce(text="tea at nine"), Pause(reason="a look"))
+    event = reader.read().values["event"]
+    assert (event["last_round"], event["over"], event["announcements"]) == (9, False, ["tea at nine"])
+    assert event["paused"] == "the coordinators paused the event: a look"
+    assert event["decided"] == "the event ends after round 9"
+    stored.grow(6)
+    assert reader.read().values["event"]["over"]
 
 
 def test_a_home_without_history_has_an_empty_page(stored: StoredHome) -> None:
@@ -116,7 +130,7 @@ def test_gates_tags_and_names_are_shown(tmp_path: Path) -> None:
     (gate,) = state.values["gates"]
     assert gate == {"name": "greets", "kind": "exact", "rounds": True, "refused": 1, "run": 0, "passed": 0, "newest": ""}
     assert state.tables["tested"] == {"1": {"round": 1, "results": [], "kept_out": {"greets": 1}}}
-    assert state.values["reasons"] == {"with it the gate greets failed": 1}
+    assert state.values["reasons"] == {"the candidate with it failed the gate greets": 1}
     assert state.values["tags"] == {"v1": chain.head.digest.hex()}
     assert state.tables["peers"][ME]["name"] == "Rabi"
 

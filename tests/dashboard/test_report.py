@@ -29,6 +29,7 @@ from collab.node.report.render import to_html, to_markdown
 from collab.node.report.write import write_report
 from collab.node.rounds import held_out
 from collab.node.store import Store
+from collab.protocol.amendments import Announce, Recipe
 
 ATTACK = "<script>alert(1)</script> & | `code` ![x](http://evil.example)"
 
@@ -210,8 +211,22 @@ def test_versions_and_gates_are_drawn(tested: Path) -> None:
         assert (tested / "figures" / f"{name}.pdf").read_bytes().startswith(b"%PDF")
 
 
+def test_what_was_amended_is_told(tmp_path: Path) -> None:
+    stored = StoredHome(tmp_path / "home", Chain())
+    stored.grow(2)
+    outer = stored.chain.event.outer.model_copy(update={"rate": 1.25})
+    stored.decide(Announce(text="tea at nine"), Recipe(from_round=5, outer=outer))
+    write_report(stored.folder, tmp_path / "out")
+    text = (tmp_path / "out" / "report.md").read_text()
+    _, decided = text.split("## What the coordinators decided")
+    assert "| 1 | 1970-01-01 00:00 UTC | announced: tea at nine | …" in decided
+    assert "| a new recipe from round 5 on; outer: kind = sgd, rate = 1.25, momentum = 0.0 | …" in decided
+
+
 def test_an_event_without_gates_and_releases_says_so(written: Path) -> None:
     text = (written / "report.md").read_text()
+    assert "What the coordinators decided" not in text
+    assert "replays it, and `collab-node log --json` prints what" in text
     assert "Nothing was released." in text
     assert "The event has no gates." in text
     assert not (written / "figures" / "gates-time.svg").exists()

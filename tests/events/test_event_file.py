@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from command_kit import SHORT_EVENT
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -10,20 +11,6 @@ from collab.node.event.file import EventFileError, event_template, parse_event, 
 from collab.node.event.problems import Problem
 from collab.protocol.event import EventManifest, Start
 from collab.protocol.identity import Identity
-
-GOOD = """\
-name = "good"
-[model]
-family = "gpt"
-[data]
-source = "stdlib"
-[inner]
-[compression]
-[outer]
-[merge]
-[rounds]
-[admission]
-"""
 
 
 def problems_of(text: str) -> list[Problem]:
@@ -33,8 +20,8 @@ def problems_of(text: str) -> list[Problem]:
 
 
 def with_keys(section: str, *keys: str) -> str:
-    """GOOD with more keys in a section; the first is on the line after the section's."""
-    return GOOD.replace(f"[{section}]\n", "\n".join([f"[{section}]", *keys, ""]))
+    """The event with more keys in a section; the first is on the line after the section's."""
+    return SHORT_EVENT.replace(f"[{section}]\n", "\n".join([f"[{section}]", *keys, ""]))
 
 
 def line_in(text: str, start: str) -> int:
@@ -42,8 +29,8 @@ def line_in(text: str, start: str) -> int:
 
 
 def test_a_short_event_takes_the_defaults() -> None:
-    draft = parse_event(GOOD, "event.toml")
-    assert (draft.name, draft.outer.rate, draft.rounds.deadline) == ("good", 2.0, 600.0)
+    draft = parse_event(SHORT_EVENT, "event.toml")
+    assert (draft.name, draft.outer.rate, draft.rounds.deadline) == ("sample", 2.0, 600.0)
 
 
 def test_units_and_numbers_mean_the_same() -> None:
@@ -54,7 +41,7 @@ def test_units_and_numbers_mean_the_same() -> None:
 
 def test_a_manifest_is_the_draft_and_three_facts() -> None:
     coordinator = Identity(bytes(32)).peer_id
-    draft = parse_event(GOOD, "event.toml")
+    draft = parse_event(SHORT_EVENT, "event.toml")
     manifest = draft.manifest(coordinator, 1_700_000_000, Start(state=bytes(32), seed=1))
     assert isinstance(manifest, EventManifest)
     assert (manifest.coordinator, manifest.created, manifest.model) == (coordinator, 1_700_000_000, draft.model)
@@ -112,32 +99,32 @@ def test_a_mistake_inside_a_list_has_the_items_line() -> None:
 
 @pytest.mark.parametrize("family", ["'gtp'", "7"])
 def test_an_unknown_family(family: str) -> None:
-    (problem,) = problems_of(GOOD.replace('"gpt"', family))
+    (problem,) = problems_of(SHORT_EVENT.replace('"gpt"', family))
     assert (problem.line, problem.where) == (3, "model.family")
     assert "must be one of 'gpt', 'albert', 'huggingface'" in problem.message
 
 
 def test_no_family() -> None:
-    (problem,) = problems_of(GOOD.replace('family = "gpt"', "layers = 3"))
+    (problem,) = problems_of(SHORT_EVENT.replace('family = "gpt"', "layers = 3"))
     assert (problem.line, str(problem)) == (2, "model.family: is missing")
 
 
 def test_values_of_a_configuration_are_named_once() -> None:
     model = 'family = "huggingface"\ntask = "causal-lm"\narchitecture = "gpt2"\nconfig.n_layer = 2\nconfig.layers = [1]'
-    (problem,) = problems_of(GOOD.replace('family = "gpt"', model))
+    (problem,) = problems_of(SHORT_EVENT.replace('family = "gpt"', model))
     assert (problem.line, str(problem)) == (7, "model.config.layers: must be text, a number, true or false")
 
 
 def test_a_source_without_a_path() -> None:
-    (problem,) = problems_of(GOOD.replace("stdlib", "text"))
+    (problem,) = problems_of(SHORT_EVENT.replace("stdlib", "text"))
     assert (problem.line, str(problem)) == (5, "data.source: 'text' needs a path")
 
 
 @pytest.mark.parametrize("section", ["inner", "compression", "outer", "merge", "rounds", "admission"])
 def test_a_missing_section_and_one_that_is_none(section: str) -> None:
-    (missing,) = problems_of(GOOD.replace(f"[{section}]\n", ""))
+    (missing,) = problems_of(SHORT_EVENT.replace(f"[{section}]\n", ""))
     assert (missing.line, str(missing)) == (10, f"{section}: the section is missing")
-    (value,) = problems_of(f"{section} = 5\n" + GOOD.replace(f"[{section}]\n", ""))
+    (value,) = problems_of(f"{section} = 5\n" + SHORT_EVENT.replace(f"[{section}]\n", ""))
     assert (value.line, str(value)) == (1, f"{section}: must be a section")
 
 
@@ -147,7 +134,8 @@ def test_an_empty_file_lacks_everything() -> None:
 
 
 def test_the_error_lists_all_mistakes_in_order_of_lines() -> None:
-    text = GOOD.replace("[rounds]", "[rounds]\nview = 'x'").replace("[inner]", "[inner]\nrate = 0").replace("good", "No Good")
+    text = SHORT_EVENT.replace("[rounds]", "[rounds]\nview = 'x'").replace("[inner]", "[inner]\nrate = 0")
+    text = text.replace("sample", "No Good")
     with pytest.raises(EventFileError) as caught:
         parse_event(text, "my.toml")
     assert [line.split(" ")[:2] for line in str(caught.value).splitlines()] == [
@@ -169,7 +157,7 @@ def test_what_is_not_toml_has_a_line(text: str, line: int) -> None:
 def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(EventFileError, match=r"none.toml: cannot be read: No such file or directory$"):
         read_event_file(tmp_path / "none.toml")
-    (tmp_path / "latin.toml").write_bytes(GOOD.encode() + b"# \xe9\n")
+    (tmp_path / "latin.toml").write_bytes(SHORT_EVENT.encode() + b"# \xe9\n")
     with pytest.raises(EventFileError, match=r"latin.toml:12: not UTF-8 text$"):
         read_event_file(tmp_path / "latin.toml")
 

@@ -1,7 +1,8 @@
 """`[[gate]]`: every mistake has its line, an event without gates keeps its name, and no event brings a command."""
 
 import pytest
-from events.test_event_file import GOOD, problems_of
+from command_kit import SHORT_EVENT
+from events.test_event_file import problems_of
 from store_samples import draft, manifest
 
 from collab.node.event.file import parse_event
@@ -28,7 +29,7 @@ rounds = false
 
 
 def test_gates_are_read_and_survive_the_manifest() -> None:
-    event = parse_event(GOOD + GATES, "event.toml").manifest(Identity(bytes(32)).peer_id, 0, Start(state=bytes(32)))
+    event = parse_event(SHORT_EVENT + GATES, "event.toml").manifest(Identity(bytes(32)).peer_id, 0, Start(state=bytes(32)))
     assert [type(gate) for gate in event.gate] == [LossGate, ExactGate, HeadGate]
     assert [gate.name for gate in event.round_gates()] == ["held-out", "greeting"]
     assert EventManifest.decode(event.encode()) == event
@@ -52,7 +53,7 @@ KEY = Identity(bytes(32)).peer_id
 
 
 def test_maintainers_are_read_and_survive_the_manifest() -> None:
-    event = parse_event(GOOD + f'[maintainers]\nkeys = ["{KEY}"]\n', "event.toml").manifest(KEY, 0, Start(state=bytes(32)))
+    event = parse_event(SHORT_EVENT + f'[maintainers]\nkeys = ["{KEY}"]\n', "event.toml").manifest(KEY, 0, Start(state=bytes(32)))
     assert event.deciders() == event.maintainers == Maintainers(keys=(KEY,), threshold=1)
     assert EventManifest.decode(event.encode()) == event
     assert manifest().deciders().keys == (manifest().coordinator,)
@@ -69,7 +70,7 @@ def test_maintainers_are_read_and_survive_the_manifest() -> None:
     ],
 )
 def test_mistakes_about_maintainers_have_lines(written: str, message: str) -> None:
-    (problem,) = problems_of(f"{GOOD}[maintainers]\n{written}\n")
+    (problem,) = problems_of(f"{SHORT_EVENT}[maintainers]\n{written}\n")
     assert message in str(problem)
 
 
@@ -101,12 +102,12 @@ def test_an_empty_list_of_gates_is_not_the_canonical_encoding() -> None:
     ],
 )  # fmt: skip
 def test_a_mistake_has_its_line_and_its_sentence(written: str, offset: int, message: str) -> None:
-    (problem,) = problems_of(GOOD + "[[gate]]\n" + written)
-    assert (problem.line, str(problem)) == (GOOD.count("\n") + 2 + offset, message)
+    (problem,) = problems_of(SHORT_EVENT + "[[gate]]\n" + written)
+    assert (problem.line, str(problem)) == (SHORT_EVENT.count("\n") + 2 + offset, message)
 
 
 def test_a_table_where_a_list_belongs() -> None:
-    (problem,) = problems_of(GOOD + '[gate]\nname = "a"\n')
+    (problem,) = problems_of(SHORT_EVENT + '[gate]\nname = "a"\n')
     assert (problem.line, str(problem)) == (12, "gate: must be a list of sections: write [[gate]]")
 
 

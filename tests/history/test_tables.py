@@ -49,7 +49,7 @@ def test_stat_lines_name_the_farthest_and_count_the_rest() -> None:
     lines = tables.stat_lines(moves)
     assert len(lines) == 9
     assert lines[0] == " layer.12 |         120        12 ++++++++++"
-    assert lines[-1].startswith(" … and 4 more 12 tensors, 780 coordinates")
+    assert lines[-1].startswith(" … and 4 more; in all 12 tensors, 780 coordinates")
     assert tables.stat_lines([]) == [" nothing moved"]
     assert max(map(len, tables.stat_lines([Move(TENSOR, 10**9, 10**9, 1e-9, 0.5)]))) <= 78
 

@@ -9,6 +9,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from event_kit import draft_fields
 from history_integrity.kills import killed_at
 
 from collab.node.home import EventFolder, Home
@@ -16,18 +17,7 @@ from collab.node.keys import load
 from collab.node.rounds.catch_up import restore_history
 from collab.node.store import Store
 from collab.protocol.commit import Commit
-from collab.protocol.event import (
-    Admission,
-    Compression,
-    Data,
-    EventDraft,
-    EventManifest,
-    GptModel,
-    InnerOptimiser,
-    Merge,
-    OuterOptimiser,
-    Rounds,
-)  # fmt: skip
+from collab.protocol.event import Data, EventDraft, EventManifest, GptModel, InnerOptimiser, OuterOptimiser, Rounds
 from collab.protocol.gates import refusal_of
 from collab.protocol.identity import Identity
 from collab.protocol.merging import make_draft
@@ -89,17 +79,12 @@ class Sample:
 
 def draft(**parts: Any) -> EventDraft:
     """The tiny event."""
-    fields: dict[str, Any] = {
-        "name": "tiny",
-        "model": GptModel(family="gpt", layers=1, width=32, heads=2),
-        "data": Data(source="text", path="text.txt", block=16, held_out=0.1, held_out_samples=8),
-        "inner": InnerOptimiser(batch=4, steps=3, rate=1e-2, total_samples=1000),
-        "compression": Compression(),
-        "outer": OuterOptimiser(rate=1.0),
-        "merge": Merge(),
-        "rounds": Rounds(snapshot_every=2, max_staleness=1),
-        "admission": Admission(),
-    }
+    fields = draft_fields(
+        name="tiny", model=GptModel(family="gpt", layers=1, width=32, heads=2),
+        data=Data(source="text", path="text.txt", block=16, held_out=0.1, held_out_samples=8),
+        inner=InnerOptimiser(batch=4, steps=3, rate=1e-2, total_samples=1000), outer=OuterOptimiser(rate=1.0),
+        rounds=Rounds(snapshot_every=2, max_staleness=1),
+    )  # fmt: skip
     return EventDraft(**(fields | parts))
 
 

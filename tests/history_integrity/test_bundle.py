@@ -70,7 +70,7 @@ def test_there_and_back(run: Run, tagged: Sample, tmp_path: Path) -> None:
     elsewhere = Home(tmp_path / "elsewhere")
     done = run("unbundle", file, "--home", elsewhere.path)
     assert done.exit_code == 0, done.output
-    assert "5 commits, 14 payloads, 3 snapshots and 3 refs were new; the newest commit is now that of round 5" in done.stdout
+    assert "new are 5 commits, 14 payloads, 3 snapshots, 3 refs; the newest commit is now that of round 5" in done.stdout
     assert facts(elsewhere) == before
     assert run("verify", "--home", elsewhere.path).exit_code == 0
     assert run("fsck", "--home", elsewhere.path).stdout == "no errors\n"

@@ -10,13 +10,16 @@ import subprocess
 import sys
 from enum import IntEnum
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
-from collab.kernels import cuda
+from collab import kernels
+from collab.kernels import Codec, Layout, cuda, entry
 from collab.kernels.cuda import compile as compiling
 from collab.kernels.cuda.arguments import KERNELS
+from collab.kernels.reference import Reference
 
 
 def _has_nvrtc() -> bool:
@@ -142,6 +145,37 @@ def test_without_a_device_one_line_says_so(monkeypatch: pytest.MonkeyPatch, capl
     assert len(caplog.messages) == 1
     assert caplog.messages[0].startswith("the codec does not use a GPU: ")
     cuda.load.cache_clear()
+
+
+def test_a_device_that_does_not_start_is_none(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    def fail() -> int:
+        raise RuntimeError("CUDA error: out of memory\nCUDA kernel errors might be …")
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "current_device", fail)
+    cuda.load.cache_clear()
+    assert cuda.load() is None
+    assert caplog.messages == ["the codec does not use a GPU: the CUDA device: CUDA error: out of memory"]
+    cuda.load.cache_clear()
+
+
+def test_tensors_are_worked_on_where_they_are_and_no_other_device_is_opened(monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[int | None] = []
+    found = Reference()
+
+    def load(index: int | None = None) -> Reference:
+        opened.append(index)
+        return found
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(cuda, "load", load)
+    entry.backend()
+    layout = Layout.of({"w": torch.zeros(3)})
+    kernels.decompress(kernels.compress({"w": torch.ones(3)}, None, Codec())[0], layout)
+    assert not opened
+    there = SimpleNamespace(is_cuda=True, device=torch.device("cuda", 1))
+    assert entry._chosen(None, {"w": there}) is found  # type: ignore[dict-item]
+    assert opened == [1]
 
 
 @pytest.mark.parametrize("missing", [ImportError("No module named 'cuda'"), RuntimeError("nvrtcCompileProgram: …\nerror")])

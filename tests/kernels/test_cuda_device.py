@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import cuda_cases
 import pytest
 import torch
 
-from collab.kernels import Codec, Layout, NonFiniteError, PayloadError
+from collab import kernels
+from collab.kernels import Codec, Layout, NonFiniteError
 from collab.kernels.cuda import Cuda, open_device
 from collab.kernels.cuda.compile import OLDEST
 
@@ -44,6 +46,18 @@ def test_bits_are_the_reference_s(cuda: Cuda, case: cuda_cases.Case, make: Make)
 def test_merges_and_squares_are_the_reference_s(cuda: Cuda, make: Make) -> None:
     cuda_cases.compare_merge(cuda, make)
     cuda_cases.compare_squares(cuda, make)
+
+
+def test_inputs_need_not_be_contiguous(cuda: Cuda) -> None:
+    cuda_cases.compare_strided(cuda)
+
+
+def test_parts_are_added_in_order_and_all_checked_first(cuda: Cuda, make: Make) -> None:
+    cuda_cases.compare_order(cuda, make)
+
+
+def test_the_device_s_checks_are_the_reference_s(cuda: Cuda, make: Make) -> None:
+    cuda_cases.compare_checks(cuda, make, 500)
 
 
 @pytest.mark.parametrize("codec", [Codec(k=64), Codec(k=256, value_bits=3), Codec(k=512, value_bits=8), DENSE])
@@ -108,11 +122,17 @@ def test_what_is_not_finite_is_refused(cuda: Cuda, codec: Codec, make: Make) -> 
         cuda.compress(delta, None, codec, Layout.of(delta), None)
 
 
-def test_what_is_damaged_changes_nothing(cuda: Cuda, make: Make) -> None:
+def test_any_thread_may_call(cuda: Cuda, make: Make) -> None:
+    """Also one in which torch has not worked yet."""
+    with ThreadPoolExecutor(1) as other:
+        other.submit(cuda_cases.compare_squares, cuda, make).result()
+
+
+def test_the_public_functions_choose_it(cuda: Cuda, make: Make) -> None:
+    assert kernels.backend("cuda").name == "cuda"
     delta = make(1)
-    layout = Layout.of(delta)
-    payload, _ = cuda_cases.REFERENCE.compress(delta, None, Codec(), layout, None)
-    into = cuda_cases.on(cuda, delta)
-    with pytest.raises(PayloadError):
-        cuda.accumulate(into, [(payload, 1.0), (payload[:-1], 1.0)], layout)
-    cuda_cases.same(into, delta)
+    payload, left = kernels.compress(cuda_cases.on(cuda, delta), None, Codec())
+    expected, expected_left = kernels.compress(delta, None, Codec())
+    assert payload == expected
+    cuda_cases.same(left, expected_left)
+    assert all(tensor.device == cuda.device for tensor in left.values())

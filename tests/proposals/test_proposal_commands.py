@@ -12,12 +12,13 @@ import pytest
 import torch
 from history_integrity.samples import Sample, killed_at
 from proposals.conftest import Proposing
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from typer.testing import Result
 
 from collab.kernels import Layout
 from collab.kernels.merge import Update, merge_models, model_method
 from collab.node.export import export_weights
+from collab.node.interchange.write import write_transformers
 from collab.node.keys import create
 from collab.node.proposals.conflicts import change_of
 from collab.node.store import Store
@@ -47,6 +48,10 @@ def test_merged_and_proven(run: Run, sample: Sample, original: Proposing, tmp_pa
     assert [each["proposal"] for each in answer(run("review", "--json"))] == [original.third]
     assert len(answer(run("review", "--all", "--json"))) == 3
     assert run("merge", original.third, "--method", "average").exit_code == 0
+    again = run("merge", original.third, second, "--method", "average")
+    assert again.exit_code == 1
+    assert "already" in again.stderr
+    assert run("merge", second, "--method", "average", "--into", "other").exit_code == 0
 
     with sample.store(read_only=True) as store:
         newest = commit_at(store, "merged")
@@ -133,6 +138,25 @@ def test_what_cannot_be_is_said_in_one_line(run: Run, sample: Sample, original: 
         assert "Traceback" not in done.output
     with sample.store(read_only=True) as store:
         assert "heads/merged" not in store.refs.all()
+
+
+def test_what_was_trained_with_transformers_is_the_same_proposal(
+    run: Run, sample: Sample, original: Proposing, tmp_path: Path
+) -> None:
+    folder = tmp_path / "trained"
+    folder.mkdir()
+    write_transformers(sample.event, original.checkpoint, folder)
+    made = answer(run("propose", folder, "-m", "x", "--samples", 30, "--json"))["proposal"]
+    with sample.store(read_only=True) as store:
+        payloads = {each.digest.hex(): each.proposal.payload for each in store.proposals.all()}
+    assert payloads[made] == payloads[original.first]
+
+    weights = load_file(folder / "model.safetensors")
+    save_file({name: tensor + 1 if name.endswith(".bias") else tensor for name, tensor in weights.items()},
+              folder / "model.safetensors")  # fmt: skip
+    done = run("propose", folder, "-m", "x")
+    assert done.exit_code == 1
+    assert "train it with the biases frozen" in done.stderr
 
 
 def test_killed_while_it_writes_nothing_is_half_there(run: Run, sample: Sample, original: Proposing) -> None:

@@ -1,19 +1,9 @@
 """Identities, an event and messages to test with; all the same on every run."""
 
 import pytest
+from event_kit import draft_fields
 
-from collab.protocol.event import (
-    Admission,
-    Compression,
-    Data,
-    EventManifest,
-    GptModel,
-    InnerOptimiser,
-    Merge,
-    OuterOptimiser,
-    Rounds,
-    Start,
-)
+from collab.protocol.event import EventManifest, Start
 from collab.protocol.identity import Identity
 from collab.protocol.messages import Blob, Contribution
 
@@ -27,20 +17,8 @@ def identities() -> list[Identity]:
 @pytest.fixture(scope="session")
 def event(identities: list[Identity]) -> EventManifest:
     """An open event of the first identity."""
-    return EventManifest(
-        name="test",
-        coordinator=identities[0].peer_id,
-        created=1_700_000_000,
-        model=GptModel(family="gpt"),
-        data=Data(source="stdlib"),
-        inner=InnerOptimiser(),
-        compression=Compression(),
-        outer=OuterOptimiser(),
-        merge=Merge(),
-        rounds=Rounds(),
-        admission=Admission(),
-        start=Start(state=bytes(32), seed=0),
-    )
+    start = Start(state=bytes(32), seed=0)
+    return EventManifest(**draft_fields(coordinator=identities[0].peer_id, created=1_700_000_000, start=start))
 
 
 @pytest.fixture(scope="session")

@@ -41,6 +41,7 @@ def of(number: int, commits: list[Commit] = CHAIN) -> Credit:
 def test_credit_is_what_the_commits_say() -> None:
     assert (of(1).samples, of(1).contributions, of(1).rounds, of(1).bytes) == (60, 3, 3, 3000)
     assert (of(1).first, of(1).last, of(2).first, of(2).last) == (1, 3, 3, 3)
+    assert of(0).last == 3, "the check of round 2, which round 3 proves, is no later work"
     assert of(9) == Credit(peer=identity(9).peer_id)
     assert sum(credit.samples for credit in credits(EVENT, CHAIN)) == CHAIN[-1].samples
     # The coordinator alone is the first committee; who attested is known one commit later.

@@ -33,7 +33,7 @@ def test_the_version_follows_from_what_changed(world: World, told: Told, do: Cal
     assert large["previous"] == small["record"]
     assert world.store.refs.get("tags/v1.0.1") == world.store.at_round(2)
     assert [line.split()[0] for line in do("releases", "list").splitlines()] == ["2.0.0", "1.0.1", "1.0.0"]
-    assert "contributions of 8 samples merged" in told("releases", "show", "v1.0.1")["changelog"]
+    assert "contribution of 8 samples merged" in told("releases", "show", "v1.0.1")["changelog"]
     assert "the first one" in do("releases", "show", "1.0.0")
 
 
@@ -62,6 +62,12 @@ def test_a_maintainer_may_raise_and_never_lower(told: Told, refuse: Callable[...
 def test_bad_input_is_one_line(words: tuple[str, ...], why: str, told: Told, refuse: Callable[..., str]) -> None:
     told("release", "@1")
     assert why in refuse(*words)
+
+
+def test_a_home_whose_key_is_gone_is_one_line(world: World, refuse: Callable[..., str]) -> None:
+    world.home.identity_path.unlink()
+    for words in (("release", "@1"), ("status",)):
+        assert refuse(*words) == f"error: there is no key {world.home.identity_path} yet"
 
 
 def test_an_export_has_weights_a_card_and_a_citation(world: World, do: Callable[..., str], tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from collab.protocol.event import EventManifest
 from collab.protocol.gates import refusal_of
 from collab.protocol.history import History
 from collab.protocol.identity import Identity
-from collab.protocol.merging import Draft, clip_of, parts
+from collab.protocol.merging import clip_of, parts
 from collab.protocol.messages import Contribution, Signed
 from collab.protocol.record import sha256
 from collab.protocol.rounds import effects as do
@@ -341,8 +341,3 @@ class Net:
         assert len(digests) == 1, "two final commits on one base in one epoch"
         for hook in self.on_final:
             hook(node, commit)
-
-
-def draft_of(effects: list[do.Effect]) -> Draft | None:
-    """The draft that a list of effects asks to build."""
-    return next((effect.draft for effect in effects if isinstance(effect, do.BuildCommit)), None)

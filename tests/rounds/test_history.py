@@ -1,4 +1,4 @@
-"""The graph of final commits: what enters it, which chain wins, what can be forgotten."""
+"""The graph of final commits: what enters it, and which chain wins."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from rounds.worlds import draft_on, event, finality
 
 from collab.protocol.commit import Certificate, Commit
-from collab.protocol.errors import LocalProtocolError, RemoteProtocolError
+from collab.protocol.errors import RemoteProtocolError
 from collab.protocol.history import History
 from collab.protocol.record import sha256
 
@@ -115,19 +115,6 @@ def test_a_lower_epoch_certificate_of_a_known_commit_can_turn_the_choice() -> No
     assert history.head == one
     assert history.add(other, finality(EVENT, history.ancestry(fork).base, other, 0))
     assert history.head == other
-
-
-def test_old_bodies_can_be_forgotten_but_not_who_descends_from_whom() -> None:
-    history = line(6)
-    first = history.at_round(1)
-    assert first is not None
-    history.forget_before(5)
-    assert history.get(first) is None
-    assert history.is_ancestor(first, history.head.digest)
-    assert history.missing_between(first, history.head.digest) == [history.at_round(round) for round in (2, 3, 4)]
-    with pytest.raises(LocalProtocolError):
-        history.chain(first, history.head.digest)
-    assert history.add(*grow(history, history.head.digest, b"on"))
 
 
 def test_a_locator_is_short_and_ends_at_the_root() -> None:

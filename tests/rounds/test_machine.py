@@ -196,6 +196,28 @@ def test_who_was_not_invited_does_not_close_training() -> None:
     assert machine.phase is Phase.TRAINING
 
 
+def test_who_is_slower_hands_in_what_it_has_while_the_committee_still_collects() -> None:
+    bench = started()
+    bench.machine.progress(6, 3, 2.0, 1.0, 2.0)
+    for place, now in ((0, 3.0), (2, 4.0)):
+        bench.claim(bench.order[place], now)
+    assert bench.machine.closes_at == 60.0  # two of four decide nothing
+    assert of(bench.progress(bench.order[3], 5.0, done=True), do.CloseTraining) == []
+    assert bench.machine.closes_at == 5.0 + bench.event.rounds.collect / 2
+    for now in (7.0, 7.5):
+        closed = of(bench.machine.tick(now), do.CloseTraining)
+    assert closed == [do.CloseTraining("awaited")]
+    assert bench.machine.closes_at == 7.5 + bench.event.rounds.collect
+
+
+def test_who_has_nothing_yet_hands_it_in_with_the_first_step() -> None:
+    bench = started()
+    for place in (0, 2, 3):
+        bench.claim(bench.order[place], 3.0)
+    assert of(bench.machine.tick(9.0), do.CloseTraining) == []
+    assert of(bench.machine.progress(2, 1, 2.0, 1.0, 10.0), do.CloseTraining) == [do.CloseTraining("awaited")]
+
+
 def test_training_closes_by_the_deadline_and_not_by_others_contributions() -> None:
     bench = started()
     for place in (0, 2, 3):

@@ -6,22 +6,13 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
+from event_kit import draft_fields
+
 from collab.protocol.ancestry import Ancestry
 from collab.protocol.certificates import certify
 from collab.protocol.commit import Certificate, Commit
 from collab.protocol.committee import draw
-from collab.protocol.event import (
-    Admission,
-    Compression,
-    Data,
-    EventManifest,
-    GptModel,
-    InnerOptimiser,
-    Merge,
-    OuterOptimiser,
-    Rounds,
-    Start,
-)
+from collab.protocol.event import EventManifest, GptModel, InnerOptimiser, Rounds, Start
 from collab.protocol.identity import Identity
 from collab.protocol.merging import Draft, make_draft
 from collab.protocol.messages import Attestation, Blob, Contribution, Receipt, Signed
@@ -37,20 +28,10 @@ def identity(number: int) -> Identity:
 
 def event(rounds: Rounds = ROUNDS, **parts: Any) -> EventManifest:
     """An event whose coordinator is identity 0."""
-    fields: dict[str, Any] = {
-        "name": "test",
-        "coordinator": identity(0).peer_id,
-        "created": 1,
-        "model": GptModel(family="gpt"),
-        "data": Data(source="stdlib"),
-        "inner": InnerOptimiser(batch=2, steps=10),
-        "compression": Compression(),
-        "outer": OuterOptimiser(),
-        "merge": Merge(),
-        "rounds": rounds,
-        "admission": Admission(),
-        "start": Start(state=sha256(b"start"), seed=1),
-    }
+    fields = draft_fields(
+        coordinator=identity(0).peer_id, created=1, model=GptModel(family="gpt"), inner=InnerOptimiser(batch=2, steps=10),
+        rounds=rounds, start=Start(state=sha256(b"start"), seed=1),
+    )  # fmt: skip
     return EventManifest(**(fields | parts))
 
 

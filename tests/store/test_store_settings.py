@@ -76,7 +76,7 @@ def test_a_wrong_variable_is_named(config: Path, monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("port = 'x'", "^port in .*settings.toml: it should be a valid integer"),
+        ("port = 'x'", "^port in .*settings.toml: it should be a whole number"),
         ("prot = 1", "^prot in .*settings.toml: there is no such setting"),
         ("port = ", "is not TOML"),
         ("[port]", "^port in "),

@@ -9,25 +9,14 @@ from typing import Any
 
 import pytest
 import torch
+from event_kit import draft_fields
 
 from collab.node.trainer import messages
 from collab.node.trainer.service import Service
-from collab.protocol.event import (
-    Admission,
-    Compression,
-    Data,
-    EventManifest,
-    GptModel,
-    InnerOptimiser,
-    Merge,
-    OuterOptimiser,
-    Rounds,
-    Start,
-)  # fmt: skip
+from collab.protocol.event import Compression, Data, EventManifest, InnerOptimiser, OuterOptimiser, Start
 from collab.protocol.identity import Identity
 
 PEER = Identity(bytes(range(32))).peer_id
-TINY = GptModel(family="gpt", layers=1, width=16, heads=2)
 INNER = InnerOptimiser(batch=4, steps=3, rate=1e-2, total_samples=1000)
 
 MakeEvent = Callable[..., EventManifest]
@@ -56,21 +45,11 @@ def make_event() -> MakeEvent:
     """Build the event; arguments replace its parts."""
 
     def make(**parts: Any) -> EventManifest:
-        fields: dict[str, Any] = {
-            "name": "test",
-            "coordinator": PEER,
-            "created": 0,
-            "model": TINY,
-            "data": Data(source="text", path="text.txt", block=16, held_out=0.1, held_out_samples=32),
-            "inner": INNER,
-            "compression": Compression(k=128),
-            "outer": OuterOptimiser(rate=1.0),
-            "merge": Merge(),
-            "rounds": Rounds(),
-            "admission": Admission(),
-            "start": Start(state=bytes(32), seed=1),
-        }
-        return EventManifest(**{**fields, **parts})
+        fields = draft_fields(
+            coordinator=PEER, created=0, data=Data(source="text", path="text.txt", block=16, held_out=0.1, held_out_samples=32),
+            inner=INNER, compression=Compression(k=128), outer=OuterOptimiser(rate=1.0), start=Start(state=bytes(32), seed=1),
+        )  # fmt: skip
+        return EventManifest(**(fields | parts))
 
     return make
 

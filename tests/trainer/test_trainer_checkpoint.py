@@ -85,14 +85,14 @@ def test_loading_another_base_carries_what_was_not_sent(bench: Any, tmp_path: Pa
 
 
 def test_a_payload_that_could_not_be_saved_was_not_made(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(session: object) -> None:
+    def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
     one, other = bench("one"), bench("other")
     one.train()
     other.train()
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoint, "save", full)
+        patch.setattr(checkpoint, "write_tensors", full)
         with pytest.raises(WorkerError) as caught:
             one.ask(messages.Compress())
     assert caught.value.code == "no_space"

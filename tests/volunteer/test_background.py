@@ -25,13 +25,14 @@ class Child:
         self.pid = 4711
         self.code = code
         self.command: list[str] = []
+        self.holder = self.pid
         home.prepare()
-        home.lock_path.write_text("4711\n")
 
         def start(command: list[str], *, stdout: Any, **options: Any) -> Child:
             assert options["start_new_session"]
             assert options["stdin"] == subprocess.DEVNULL
             self.command = command
+            home.lock_path.write_text(f"{self.holder}\n")
             stdout.write(text.encode())
             return self
 
@@ -90,12 +91,33 @@ def test_the_parent_repeats_why_the_node_ended(tmp_path: Path, monkeypatch: pyte
 
 def test_another_nodes_answer_is_not_taken_for_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     home, said = Home(tmp_path), list[str]()
-    Child(monkeypatch, home, "", None)
-    home.lock_path.write_text(f"{os.getpid()}\n")
+    Child(monkeypatch, home, "", None).holder = os.getpid()
     monkeypatch.setattr(background, "_PATIENCE_SECONDS", 0.01)
     answers(monkeypatch, {"device": "cpu", "event": "another", "round": 1})
     go_on_in_background(home, said.append, [])
     assert said == ["process 4711 is still at it (starting); `collab-node logs -f` shows how it goes"]
+
+
+def test_a_second_node_of_a_home_is_refused_before_it_begins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = Home(tmp_path)
+    child = Child(monkeypatch, home, "", None)
+    with home.lock(), pytest.raises(UserError, match="runs a node in") as refused:
+        go_on_in_background(home, print, [])
+    assert "collab-node leave" in refused.value.hint
+    assert (child.command, home.log_path.exists()) == ([], False)
+
+
+def test_who_waits_no_longer_is_told_that_the_node_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    said: list[str] = []
+    Child(monkeypatch, Home(tmp_path), "", None)
+    monkeypatch.setattr("collab.node.hosting.background.time.sleep", interrupt)
+    answers(monkeypatch, NotRunning("not yet"))
+    with pytest.raises(KeyboardInterrupt):
+        go_on_in_background(Home(tmp_path), said.append, [])
+    assert said == ["it goes on in the background as process 4711; `collab-node leave` ends it"]
 
 
 def test_an_invite_is_remembered_or_asked_for(tmp_path: Path) -> None:

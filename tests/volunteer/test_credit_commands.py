@@ -10,11 +10,10 @@ from pathlib import Path
 import pytest
 from amendments.samples import chain
 from command_kit import Run, collab_node, live_in
-from daemon.kit import EVENT, Step, helped, line
+from daemon.kit import EVENT, Step, helped, line, make_home, take
 from rich.console import Console
 from rounds.worlds import identity
 
-from collab.node import keys
 from collab.node.cli.credit import _table
 from collab.node.credit.leaderboard import Leaderboard, count_credits, read_names, remember_names
 from collab.node.home import Home
@@ -24,7 +23,6 @@ from collab.protocol.amendments import Coordinators, SignedAmendment
 from collab.protocol.commit import Commit
 from collab.protocol.credit_certificate import CreditCertificate
 from collab.protocol.credits import Credit, credits
-from collab.protocol.manifest import SignedManifest
 
 CHAIN = line(3, EVENT)
 ME, OTHER = identity(1).peer_id, identity(2).peer_id
@@ -36,30 +34,16 @@ def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
     return collab_node
 
 
-def take(store: Store, *steps: Step) -> None:
-    with store.transaction():
-        for commit, certificate in steps:
-            store.add_commit(commit, certificate)
-        store.set_head(steps[-1][0].digest)
-
-
-def make_home(path: Path, number: int, *steps: Step) -> Home:
-    home = Home(path)
-    home.prepare()
-    keys.create(home.identity_path, identity(number))
-    folder = home.event(EVENT.digest)
-    folder.save_manifest(SignedManifest.seal(identity(0), EVENT))
-    with Store.open(folder.store_path) as store:
-        restore_history(EVENT, store)
-        if steps:
-            take(store, *steps)
+def named_home(path: Path, number: int, *steps: Step) -> Home:
+    home = make_home(path, number, *steps)
+    with Store.open(home.find_event().store_path) as store:
         remember_names(store, [(ME, "Ada"), (identity(9).peer_id, "nobody")], (ME, OTHER))
     return home
 
 
 @pytest.fixture
 def home(tmp_path: Path) -> Home:
-    return make_home(tmp_path / "home", 1, *CHAIN)
+    return named_home(tmp_path / "home", 1, *CHAIN)
 
 
 def test_the_list_is_that_of_the_history(run: Run, home: Home) -> None:
@@ -83,12 +67,22 @@ def test_a_certificate_is_compared_with_the_history(run: Run, home: Home, tmp_pa
     assert f"signature: good, by the contributor ({ME})" in verified
     assert "the same as this home's history says" in verified
     assert "does not have the event" in run("certificate", "verify", file, "--home", tmp_path / "elsewhere").stdout
-    behind = make_home(tmp_path / "behind", 2, CHAIN[0])
+    behind = named_home(tmp_path / "behind", 2, CHAIN[0])
     assert "does not have the commit of round 3" in run("certificate", "verify", file, "--home", behind.path).stdout
 
 
+def test_whose_certificate_it_is_may_be_said_shortly(run: Run, home: Home, tmp_path: Path) -> None:
+    for number, text in enumerate((OTHER, f"…{OTHER[-8:]}", OTHER[-6:], "Ada")):
+        file = tmp_path / f"{number}.txt"
+        assert run("certificate", "issue", file, "--peer", text).exit_code == 0
+        assert (ME if text == "Ada" else OTHER) in file.read_text()
+    for text in ("12D3nobody", "…", "Bo"):
+        refused = run("certificate", "issue", tmp_path / "none.txt", "--peer", text)
+        assert (refused.exit_code, "is no peer id, nor the end or the name" in refused.stderr) == (1, True)
+
+
 def test_the_coordinators_signature_is_told_apart(run: Run, tmp_path: Path) -> None:
-    make_home(tmp_path / "home", 0, *CHAIN)
+    named_home(tmp_path / "home", 0, *CHAIN)
     file = tmp_path / "ada.txt"
     assert run("certificate", "issue", file, "--peer", ME).exit_code == 0
     assert "contributor" in file.read_text()
@@ -98,7 +92,7 @@ def test_the_coordinators_signature_is_told_apart(run: Run, tmp_path: Path) -> N
 
 def test_who_served_is_in_the_list_and_gets_a_certificate(run: Run, tmp_path: Path) -> None:
     helper, file = identity(7), tmp_path / "helper.txt"
-    make_home(tmp_path / "home", 1, *helped(helper, 700))
+    named_home(tmp_path / "home", 1, *helped(helper, 700))
     rows = json.loads(run("credits", "--json").stdout)["credits"]
     assert [row["served"] for row in rows if row["peer"] == helper.peer_id] == [700]
     assert {row["gates"] for row in rows} == {0}
@@ -145,7 +139,7 @@ def handed_over(*numbers: int, threshold: int = 1) -> tuple[SignedAmendment, tup
 
 
 def join(path: Path, number: int, amendment: SignedAmendment, *steps: Step) -> Home:
-    made = make_home(path, number, *steps)
+    made = named_home(path, number, *steps)
     with Store.open(made.event(EVENT.digest).store_path) as store:
         store.amendments.add(amendment)
     return made

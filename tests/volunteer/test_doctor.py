@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from collab.node.cli import doctor as command
 from collab.node.cli.app import app
 from collab.node.clock_warning import clock_warning
-from collab.node.doctor.machine import Finding, examine_machine, worst
+from collab.node.doctor.machine import Finding, examine_machine, examine_ports, worst
 from collab.node.doctor.network import clock_finding, network_findings, ntp_time, reachability
 from collab.node.errors import UserError
 from collab.node.home import Home
@@ -55,6 +55,9 @@ def test_what_is_wrong_says_what_to_do() -> None:
     assert found["processes"].text == "not running: p2pd"
     assert found["clock"].text == "10 min 00 s behind the peers'"
     assert all(finding.advice for finding in found.values() if finding.state in ("bad", "note"))
+    silent = by_name(alone="alone: no other node was heard for 28 s; check the network", waits="a merge needs 2 contributions")
+    assert silent["company"].text == "alone: no other node was heard for 28 s"
+    assert "`collab-node event invite`" in silent["round"].advice
     assert by_name(upload=None)["bandwidth"].state == "unknown"
     assert worst(list(found.values())) == 1
 
@@ -63,7 +66,7 @@ def test_what_is_wrong_says_what_to_do() -> None:
     ("addresses", "setting", "state", "words"),
     [
         (["/ip4/192.168.1.5/tcp/1"], "auto", "note", "behind a NAT that nobody"),
-        (["/ip4/192.168.1.5/tcp/1", f"/ip4/1.1.1.1/tcp/1/p2p/{PEER}/p2p-circuit"], "auto", "ok", "over 1 relays"),
+        (["/ip4/192.168.1.5/tcp/1", f"/ip4/1.1.1.1/tcp/1/p2p/{PEER}/p2p-circuit"], "auto", "ok", "over 1 relay,"),
         (["/ip4/127.0.0.1/tcp/1"], "auto", "note", "this machine alone"),
         (["/dns/example.org/tcp/1"], "public", "ok", "by the name"),
         (["/ip6/2606:4700::1111/tcp/1"], "auto", "ok", "2606:4700::1111"), ([], "outgoing", "ok", "as you chose"),
@@ -102,8 +105,8 @@ def test_other_answers_are_refused(answer: bytes) -> None:
 
 
 def machine(home: Path, **settings: Any) -> dict[str, Finding]:
-    found = examine_machine(Home(home), Settings(home=home, **settings), running=False)
-    return {finding.what: finding for finding in found}
+    chosen = Settings(home=home, **settings)
+    return {finding.what: finding for finding in (*examine_machine(Home(home), chosen), *examine_ports(chosen))}
 
 
 def test_the_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -132,3 +135,20 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert clock["text"] == "11 min 40 s ahead of time.example.org"
     monkeypatch.setattr(command, "_probe", lambda home: PROBED)
     assert "→" not in CliRunner().invoke(app, ["doctor"]).stdout.split("processes")[1]
+
+
+def test_a_long_line_goes_on_below_itself_on_a_terminal_and_stays_whole_in_a_file(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    finding = Finding("GPU", "note", "one two three " * 10, "four five six " * 10)
+    command._show(finding)
+    assert len(capsys.readouterr().out.splitlines()) == 2
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "80")
+    command._show(finding)
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert {line[18:20] for line in lines} == {"  "}
+    assert [line[20:].strip().startswith(("one", "two", "three")) for line in lines[:3]] == [True] * 3
+    assert lines[3].startswith(" " * 20 + "→ four")
+    assert lines[4].startswith(" " * 22)

@@ -112,6 +112,20 @@ async def test_limits_change_at_once_and_outlive_the_process(world: World) -> No
     assert world.keeper().limits.threads == 0
 
 
+async def test_to_lift_the_limit_that_it_rests_for_ends_the_rest_at_once(world: World) -> None:
+    keeper = world.keeper(Limits(cpu_temperature=60, calm_seconds=10))
+    world.seen = replace(Seen(), cpu_temperature=70.0)
+    await keeper.look()
+    assert keeper.state()["rests"] == "the processor is hotter than 60 °C"
+    await keeper.change("upload_rate", "1MB")
+    assert world.pausing.reason
+    world.seen = replace(Seen(), cpu_temperature=59.0)
+    await keeper.change("upload_day", "1GB")  # another limit: the calm is waited for
+    assert world.pausing.reason == "the processor is hotter than 60 °C a moment ago"
+    await keeper.change("cpu_temperature", "80")
+    assert (world.pausing.reason, keeper.state()["rests"], world.wakes) == ("", "", 1)
+
+
 def test_a_damaged_file_is_said_so(world: World) -> None:
     for content in ("{", "[1]", '{"threads": 1}'):
         world.home.limits_path.write_text(content)

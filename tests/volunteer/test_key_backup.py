@@ -87,7 +87,10 @@ def test_nothing_is_overwritten_and_nobody_is_asked_without_a_terminal(run: Run,
     assert (refused.exit_code, "--passphrase-file" in refused.stderr, file.exists()) == (2, True, False)
     file.write_text(sealed)
     assert "already there" in run("key", "backup", file, "--home", home, "--passphrase-file", words).stderr
-    assert "there is already a key" in run("key", "restore", file, "--home", home, "--passphrase-file", words).stderr
+    assert "this very key is already here" in run("key", "restore", file, "--home", home, "--passphrase-file", words).stderr
+    keys.create(tmp_path / "other" / "identity.key")
+    other = run("key", "restore", file, "--home", tmp_path / "other", "--passphrase-file", words)
+    assert (other.exit_code, "there is already a key" in other.stderr) == (1, True)
     assert "cannot read" in run("key", "restore", tmp_path / "none", "--home", tmp_path / "x").stderr
     assert "cannot read" in run("key", "restore", file, "--home", tmp_path / "x", "--passphrase-file", tmp_path / "none").stderr
     file.write_text("hello")

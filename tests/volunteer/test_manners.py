@@ -117,6 +117,7 @@ def test_a_window_and_its_complement_share_the_day(start: int, end: int, minute:
     [
         ("upload_rate", "1.5 MB/s", 1_500_000), ("upload_rate", 64000, 64000), ("upload_day", "2GB", 2 * 10**9),
         ("download_month", "500kb", 500_000), ("others_cpu", "25%", 25), ("others_cpu", 30, 30), ("on_battery", "true", True),
+        ("gpu_memory", "4096", 4096), ("gpu_memory", "4GB", 3814), ("cpu_temperature", "85 °C", 85),
         ("hours", ["22:00-24:00"], "22:00-24:00"), ("hours", " 01:00-02:00 , 03:00-04:00", "01:00-02:00,03:00-04:00"),
     ],
 )  # fmt: skip
@@ -130,7 +131,7 @@ def test_limits_as_people_write_them(name: str, written: object, value: object) 
         ("upload_rate", "10kB", f"at least {LEAST_RATE // 1000}kB"), ("upload_rate", "fast", "500kB, 2MB"),
         ("upload_day", "-1", "500kB, 2MB"), ("upload_day", "3k", "500kB"), ("hours", "25:00-26:00", "22:00-07:00"),
         ("hours", "10:00-10:00", "22:00-07:00"), ("others_cpu", "101%", "less than or equal to 100"), ("dance", "1", "no limit"),
-        ("threads", "two", "valid integer"),
+        ("threads", "two", "a whole number"),
     ],
 )  # fmt: skip
 def test_what_is_no_limit_is_said_so(name: str, written: object, words: str) -> None:
@@ -140,6 +141,6 @@ def test_what_is_no_limit_is_said_so(name: str, written: object, words: str) -> 
 
 def test_flags_are_pairs() -> None:
     assert parse_assignments(["threads=2", "hours= 22:00-07:00"]) == {"threads": "2", "hours": "22:00-07:00"}
-    for wrong in ("threads", "dance=1"):
-        with pytest.raises(UserError, match="KEY=VALUE"):
+    for wrong, said in (("threads", "KEY=VALUE"), ("dance=1", "no limit 'dance'")):
+        with pytest.raises(UserError, match=said):
             parse_assignments([wrong])

@@ -35,9 +35,10 @@ def test_everything_is_said_in_80_columns_and_24_lines() -> None:
     text = shown(VIEW)
     for words in (
         "bengali-bert · Ada (…9igCYi)", "Round 13: training", "at most 2 min 05 s more", "14 of 20 steps", "4 nodes",
-        "400,000 samples learned so far", "round 12 merged 4 contributions · commit 3fa9c1d23fa9", "loss 3.0000  █▅▁",
+        "400,000 samples learned so far", "round 12 merged 4 contributions · commit 3fa9c1d23fa9",
+        "loss 3.0000  █▅▁  lower is better",
         "cuda:0 · 1,234 tokens/s · 12,000 samples since the start", "1.2 MB sent · 999 B received",
-        "100,000 samples in 11 contributions · 25.0% of all", "place 2 of 5 · 25% of round 12", "compressed, signed and sent",
+        "100,000 samples in 11 contributions · 25.0% of all", "place 2 of 5 · 25% of round 12", "merged with the others'",
     ):  # fmt: skip
         assert words in text
     lines = text.splitlines()
@@ -71,10 +72,18 @@ def test_a_tall_terminal_shows_who_gave_most() -> None:
         (replace(VIEW, held_out_loss=2.5), ("loss on text it never saw 2.5000",)),
         (replace(VIEW, peers=0), ("no other node yet",)),
         (replace(VIEW, restarts=2), ("2 restarts",)),
+        (replace(VIEW, restarts=1, credit_contributions=1, credit_gates=1), ("1 restart", "in 1 contribution ·", "1 gate run")),
+        (replace(VIEW, waits="a merge needs 2 contributions and 1 is here"), ("waits", "A merge needs 2", "and 1 is here.")),
+        (replace(VIEW, contributors=0, refused="2 refused: the gate"), ("merged 0 contributions ·", "2 refused: the gate")),
         (replace(VIEW, running=False, phase="stopped", message="stopped; the newest is of today"), ("Not running", "of today")),
         (replace(VIEW, warning="this clock is wrong"), ("to mend", "this clock is wrong")),
         (replace(VIEW, phase="voting"), ("Round 13: voting", "two thirds")),
+        (replace(VIEW, phase="final"), ("The round is done", "begins from the new version")),
+        (replace(VIEW, leaves=True), ("Round 13: training", "the node says goodbye and stops")),
+        (replace(VIEW, phase="leaving"), ("The work here is done",)),
         (replace(VIEW, phase="serving"), ("The event is over",)),
+        (replace(VIEW, rank=None, ranked=0, phase="round"), ("counted once the newest version is here",)),
+        (replace(VIEW, restarts=1), (" 1 restart ",)),
         (replace(VIEW, phase="something_new", message="a line"), ("Something new", "a line")),
     ],
 )  # fmt: skip
@@ -116,3 +125,19 @@ def test_a_view_survives_the_control_socket() -> None:
 def test_losses_as_blocks() -> None:
     assert (sparkline([]), sparkline([1.0]), sparkline([1.0, 1.0]), sparkline([1.0, 8.0])) == ("", "", "▁▁", "▁█")
     assert len(sparkline([float(number) for number in range(100)])) == 24
+
+
+@pytest.mark.parametrize("phase", ["training", "collecting", "voting", "final"])
+@pytest.mark.parametrize("trains", [True, False])
+def test_the_picture_keeps_its_height_from_phase_to_phase(phase: str, trains: bool) -> None:
+    first, view = replace(VIEW, trains=trains), replace(VIEW, trains=trains, phase=phase)
+    assert len(shown(view).splitlines()) == len(shown(first).splitlines())
+
+
+def test_of_credit_nothing_is_said_before_the_history_is_here() -> None:
+    assert "my credit" not in shown(replace(VIEW, commit="", rank=None, phase="connecting"))
+
+
+def test_what_is_to_mend_stands_first_so_that_no_small_terminal_hides_it() -> None:
+    lines = shown(replace(VIEW, warning="the clock is wrong")).splitlines()
+    assert "to mend" in lines[4]

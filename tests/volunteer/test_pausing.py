@@ -104,3 +104,12 @@ async def test_to_wait_costs_no_turns(world: World) -> None:
     world.pausing.resume("owner")
     await until(lambda: ended)
     await task
+
+
+async def test_a_pause_that_is_taken_back_while_it_begins_still_begins_anew(world: World) -> None:
+    async def goodbye() -> None:
+        world.pausing.resume("manners")
+
+    world.pausing._on_rest = goodbye
+    await world.pausing.pause("manners", "hot")
+    assert (world.pausing.reason, world.done) == ("", ["wake", "rest", "wake"])

@@ -6,7 +6,7 @@ import { brief } from "./format.js";
 const MARGIN = { top: 12, right: 16, bottom: 28, left: 52 };
 
 // `series`: [{ name, kind, show, steps }], kind being a class of style.css, `show` a number's text, `steps` a line that goes in steps.
-// `fromZero`: the axis begins there; `wholeY`: it counts. `x` of `show`: { show, time, whole }, a tick's text, and whether ticks are times or whole numbers.
+// `fromZero`: the axis begins there; `wholeY`: it counts. `x` of `show`: { axis, show, time, whole }, the axis's name, a tick's text, and whether ticks are times or whole numbers.
 export class Chart {
   constructor(parent, { title, height, series, fromZero = false, wholeY = false }) {
     this.title = title;
@@ -87,6 +87,7 @@ export class Chart {
       group.append(shape("line", { x1: MARGIN.left, x2: width - MARGIN.right, y1: y(tick), y2: y(tick) }));
       group.append(shape("text", { x: MARGIN.left - 8, y: y(tick) + 4, "text-anchor": "end" }, brief(tick)));
     }
+    group.append(shape("text", { x: MARGIN.left - 8, y: this.height - 8, "text-anchor": "end" }, this.x.axis));
     for (const tick of this.ticksX) {
       const anchor = x(tick) > width - 40 ? "end" : x(tick) < MARGIN.left + 20 ? "start" : "middle";
       group.append(shape("text", { x: x(tick), y: this.height - 8, "text-anchor": anchor }, this.x.show(tick)));

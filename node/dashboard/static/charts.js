@@ -5,10 +5,10 @@ import { byId, element } from "./dom.js";
 import { brief, bytes, count, loss, moment, rate } from "./format.js";
 
 const AGAINST = [
-  { id: "round", name: "Rounds", of: (row) => row.round, show: count, whole: true },
-  { id: "time", name: "Time", of: (row) => row.time, show: shortMoment, time: true },
-  { id: "samples", name: "Samples", of: (row) => row.total_samples, show: brief },
-  { id: "bytes", name: "Bytes sent", of: (row) => row.total_size, show: bytes },
+  { id: "round", axis: "round", name: "Rounds", of: (row) => row.round, show: count, whole: true },
+  { id: "time", axis: "time", name: "Time", of: (row) => row.time, show: shortMoment, time: true },
+  { id: "samples", axis: "samples", name: "Samples", of: (row) => row.total_samples, show: brief },
+  { id: "bytes", axis: "sent", name: "Bytes sent", of: (row) => row.total_size, show: bytes },
 ];
 
 export function charts() {
@@ -34,7 +34,7 @@ export function charts() {
     const rows = state.rounds();
     last = rows;
     drawLoss(rows);
-    const made = rows.filter((row) => row.contributors > 0);
+    const made = rows.filter((row) => row.contributors > 0 || row.refused > 0);
     const byRound = AGAINST[0];
     speed.show(made.filter((row) => row.round > 1 && row.seconds > 0).map((row) => ({ x: row.round, label: `round ${row.round}`, ys: [row.samples / row.seconds] })), byRound);
     crowd.show(made.map((row) => ({ x: row.round, label: `round ${row.round}`, ys: [row.contributors] })), byRound);

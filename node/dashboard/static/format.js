@@ -67,3 +67,7 @@ export function digest(hex) {
 export function plural(number, one, many = `${one}s`) {
   return `${count(number)} ${number === 1 ? one : many}`;
 }
+
+export function sentence(words) {
+  return words.slice(0, 1).toUpperCase() + words.slice(1);
+}

@@ -1,7 +1,7 @@
 // What was refused and why, and how the node that serves this page is doing.
 
 import { byId, element, keyed, setText } from "./dom.js";
-import { bytes, count, peer } from "./format.js";
+import { bytes, count, peer, sentence } from "./format.js";
 
 const PARTS = { p2pd: "Connections", dht: "Directory", sidecar: "Gossip", worker: "Trainer" };
 const KINDS = { blob: "Updates and snapshots", gossip: "Announcements", rpc: "Questions and answers", dht: "Directory", other: "Other" };
@@ -37,7 +37,7 @@ export function works() {
       setText(node.children[2], count(number));
     });
     const newest = [...state.table("refusals")].sort((a, b) => b[1].round - a[1].round).slice(0, NEWEST);
-    keyed(recent, newest, ([key]) => key, () => element("li", {}, element("span", { class: "muted" }), " ", element("code"), " ", element("span")), (node, [, row]) => {
+    keyed(recent, newest, ([key]) => key, () => element("li", {}, element("span", { class: "muted" }), " ", element("code"), ": ", element("span")), (node, [, row]) => {
       setText(node.children[0], `Round ${count(row.round)}`);
       setText(node.children[1], peer(row.peer));
       setText(node.children[2], row.why);
@@ -69,8 +69,4 @@ function traffic({ sent = {}, received = {}, refused = {} }) {
   const rows = kinds.map((kind) => ({ name: KINDS[kind], value: `${bytes(sent[kind] ?? 0)} sent, ${bytes(received[kind] ?? 0)} received` }));
   const total = Object.values(refused).reduce((sum, number) => sum + number, 0);
   return total ? [...rows, { name: "Messages refused", value: count(total) }] : rows;
-}
-
-function sentence(words) {
-  return words.slice(0, 1).toUpperCase() + words.slice(1);
 }

@@ -37,7 +37,8 @@ class LocalFiles:
         files = cls(data.source, inside(folder, data.path), data.field)
         if not files._files():
             kinds = ", ".join(_SUFFIXES[data.source])
-            raise WorkerError("no_data", f"no {kinds} file at {files.path}: put the event's data there")
+            hint = "put the event's data there, or name its folder with --data-dir"
+            raise WorkerError("no_data", f"no {kinds} file at {files.path}: {hint}")
         return files
 
     def fingerprint(self) -> Value:
