@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections import deque
 from typing import TYPE_CHECKING
 
 from ..protocol.errors import RemoteProtocolError
 from ..protocol.messages import AmendmentNotice, Signed, VerdictNotice
 from .net.gossip import GossipMessage
 from .rounds.driver import RoundDriver
+from .rounds.neighbourhood import Envelopes
 
 if TYPE_CHECKING:
     from .node import Node
@@ -21,7 +21,7 @@ class Hearing:
 
     def __init__(self, node: Node) -> None:
         self._node = node
-        self._heard: deque[Signed] = deque(maxlen=_HEARD)
+        self._heard = Envelopes(_HEARD)
 
     def hear(self, message: GossipMessage) -> None:
         """Take in a message, whose signature was checked before it was forwarded to us."""

@@ -80,7 +80,7 @@ class BlobFetcher:
         self._fetches = asyncio.Semaphore(limits.fetches)
         self._streams = asyncio.Semaphore(limits.streams)
         self._of_peer: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
-        self._locks: dict[bytes, asyncio.Lock] = {}
+        self._locks: WeakValueDictionary[bytes, asyncio.Lock] = WeakValueDictionary()
 
     async def fetch(self, digest: bytes, size: int, peers: Iterable[str], *, limit: int) -> Path:
         """Fetch the blob of `size` bytes with this SHA-256 from `peers`, and return its place in the store.
@@ -92,12 +92,8 @@ class BlobFetcher:
             raise NetworkError(f"blob {digest.hex()[:12]} has {size} bytes, where {limit} are allowed")
         candidates = [peer for peer in dict.fromkeys(peers) if peer != self._host.peer_id]
         lock = self._locks.setdefault(digest, asyncio.Lock())
-        try:
-            async with lock, self._fetches:
-                return self._stored(digest) or await self._fetch(digest, size, candidates)
-        finally:
-            if not lock.locked():
-                self._locks.pop(digest, None)
+        async with lock, self._fetches:
+            return self._stored(digest) or await self._fetch(digest, size, candidates)
 
     @asynccontextmanager
     async def _place(self, peer: str) -> AsyncIterator[None]:

@@ -30,6 +30,7 @@ from .work import Input, RoundWork
 log = structlog.get_logger()
 
 _INBOX = 8192
+_INBOX_BYTES = 31 << 20
 # Anyone could have written the named signer into such a message.
 _NOT_THE_SIGNERS = frozenset({"bad_signature", "unknown_kind"})
 _CONTRIBUTE = "contribute"
@@ -64,6 +65,7 @@ class RoundDriver:
         self._tools = tools
         self.work = RoundWork(tools)
         self._inbox: asyncio.Queue[Input] = asyncio.Queue()
+        self._unread = 0
         self._early = EarlyMessages()
         self._tasks: set[asyncio.Task[Input | None]] = set()
         self._outcome: Finalised | Overtaken | Interrupted | None = None
@@ -77,10 +79,15 @@ class RoundDriver:
         history, machine = self._tools.history, self.machine
         # The head may have moved while the round on an older base still runs: its messages are for the next one.
         self._early.note(signed, history if machine is None else UpTo(history, machine.setting.base.digest))
-        if self._inbox.qsize() >= _INBOX:
+        if self._inbox.qsize() >= _INBOX or self._unread > _INBOX_BYTES:
             self._tools.metrics.refused("rate_limited")
             return
-        self._put(lambda machine, now: machine.receive(signed, now))
+        self._unread += len(signed.body)
+        self._put(lambda machine, now: self._receive(machine, signed, now))
+
+    def _receive(self, machine: RoundMachine, signed: Signed, now: float) -> list[effects.Effect]:
+        self._unread -= len(signed.body)
+        return machine.receive(signed, now)
 
     def notice(self, notice: messages.Notice) -> None:
         """Take in what the worker says of its training."""

@@ -12,6 +12,7 @@ from ...protocol.history import History
 from ...protocol.messages import Signed
 
 _EARLY = 2048
+_WAITING_BYTES = 16 << 20
 _ASK_AGAIN_SECONDS = 2.0
 _ASKED_AT_ONCE = 8
 
@@ -29,6 +30,36 @@ class UpTo:
         return digest == self.base or not self.history.is_ancestor(self.base, digest)
 
 
+class Envelopes:
+    """Envelopes that wait, oldest first. The oldest go where there are more than `limit`, or more than so many bytes."""
+
+    def __init__(self, limit: int, size: int = _WAITING_BYTES) -> None:
+        self._limit = limit
+        self._size = size
+        self._bytes = 0
+        self._waiting: deque[Signed] = deque()
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def append(self, signed: Signed) -> None:
+        """Add one."""
+        self._waiting.append(signed)
+        self._bytes += len(signed.body)
+        while len(self._waiting) > self._limit or self._bytes > self._size:
+            self.popleft()
+
+    def popleft(self) -> Signed:
+        """Take the oldest out."""
+        signed = self._waiting.popleft()
+        self._bytes -= len(signed.body)
+        return signed
+
+    def take(self) -> list[Signed]:
+        """Take all out."""
+        return [self.popleft() for _ in range(len(self))]
+
+
 class EarlyMessages:
     """Envelopes about commits that are not known yet: whoever said them may be a moment ahead of us. The oldest go first.
 
@@ -36,7 +67,7 @@ class EarlyMessages:
     """
 
     def __init__(self, limit: int = _EARLY) -> None:
-        self._waiting: deque[Signed] = deque(maxlen=limit)
+        self._waiting = Envelopes(limit)
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -49,8 +80,7 @@ class EarlyMessages:
 
     def take(self, known: Container[bytes]) -> list[Signed]:
         """Return those whose base is known by now, in the order they came; the others wait on."""
-        waiting = list(self._waiting)
-        self._waiting.clear()
+        waiting = self._waiting.take()
         for signed in waiting:
             self.note(signed, known)
         return [signed for signed in waiting if _base_of(signed) in known]

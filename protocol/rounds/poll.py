@@ -258,9 +258,11 @@ class Poll:
         lock = Lock(proof.commit.sha256, Turn(proof.epoch, proof.view))
         if lock.turn.view >= self.voting.views:
             raise RemoteProtocolError("bad_proof", "a view beyond the last")
-        self._blobs.setdefault(proof.commit.sha256, proof.commit)
-        if not self.voting.proven(lock):
+        known = self.voting.proven(lock)
+        if not known:
             self._check_proof(proof, lock)
+        self._blobs.setdefault(proof.commit.sha256, proof.commit)
+        if not known:
             self._proofs[lock] = proof
             self._do(self.voting.prove(lock), now)
         return lock

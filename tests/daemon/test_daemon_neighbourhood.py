@@ -11,6 +11,7 @@ from collab.node.rounds.neighbourhood import Asking, EarlyMessages, UpTo
 from collab.protocol.canonical import encode
 from collab.protocol.history import History
 from collab.protocol.messages import Signed
+from collab.protocol.record import sha256
 
 CHAIN = [commit for commit, _ in line(3)]
 
@@ -35,6 +36,15 @@ def test_the_oldest_make_room() -> None:
     for signed in said:
         early.note(signed, set())
     assert early.take({CHAIN[0].digest}) == said[2:]
+
+
+def test_large_messages_take_no_more_memory_than_small_ones() -> None:
+    early = EarlyMessages()
+    for number in range(1000):
+        body = encode({"base": sha256(b"%d" % number), "padding": bytes(50_000)})
+        early.note(Signed(kind="progress", signer=identity(1).peer_id, body=body, signature=bytes(64)), set())
+    assert len(early) * 50_000 <= 16 << 20
+    assert len(early) > 300
 
 
 def test_what_builds_on_the_base_waits_for_the_next_round() -> None:

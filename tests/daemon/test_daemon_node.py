@@ -457,4 +457,4 @@ async def test_a_notice_of_verdicts_is_for_the_store_not_for_the_round(desk: Des
     assert told == [f"malformed of {identity(3).peer_id}"]
     assert node.network.traffic.messages["received_verdicts"] == 2
     assert desk.bench.driver._inbox.qsize() == 0
-    assert list(node.hearing._heard) == []
+    assert len(node.hearing._heard) == 0

@@ -276,6 +276,17 @@ async def test_a_flood_loses_neither_our_own_answers_nor_time(bench: Bench, monk
     assert isinstance(await bench.driver.run(bench.history.root, train=True), Finalised)
 
 
+async def test_a_flood_of_large_messages_is_bounded_by_its_bytes(bench: Bench) -> None:
+    large = odd({"padding": bytes(50_000)})
+    for _ in range(2000):
+        bench.driver.deliver(large)
+    assert bench.driver._inbox.qsize() * 50_000 <= 32 << 20
+    assert bench.refused("rate_limited") > 1000
+    assert isinstance(await bench.driver.run(bench.history.root, train=True), Finalised)
+    bench.driver.deliver(large)
+    assert bench.driver._inbox.qsize() == 1
+
+
 async def test_deadlines_pass_while_messages_never_end(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     now = 1000.0
     monkeypatch.setattr(round_driver, "_now", lambda: now)

@@ -338,3 +338,27 @@ async def test_what_is_still_being_written_when_a_fetch_ends_goes_into_its_own_f
     for victim in victims:
         os.close(victim)
     assert set(written_to) == {partial}
+
+
+async def test_a_blob_is_fetched_once_at_a_time_however_many_ask(nodes: list[Node], monkeypatch: pytest.MonkeyPatch) -> None:
+    """With other sizes too, which someone made up: two at once would write into one file, and blame each other's peers."""
+    fetcher, running, most = nodes[0].fetcher, 0, 0
+
+    async def fail(digest: bytes, size: int, peers: list[str]) -> Path:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        await asyncio.sleep(0.01)
+        running -= 1
+        raise NetworkError("nobody has it")
+
+    monkeypatch.setattr(fetcher, "_fetch", fail)
+
+    async def ask(size: int, later: float) -> None:
+        await asyncio.sleep(later)
+        with pytest.raises(NetworkError):
+            await fetcher.fetch(DIGEST, size, [], limit=LIMIT)
+
+    await asyncio.gather(*(ask(number + 1, number * 0.005) for number in range(20)))
+    assert most == 1
+    assert not fetcher._locks

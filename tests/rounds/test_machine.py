@@ -437,6 +437,23 @@ def test_a_proof_that_proves_nothing_is_refused() -> None:
         assert reasons(bench.hear(bench.order[2], proposal)) == ["bad_proof"]
 
 
+def test_a_refused_proof_leaves_no_wrong_size_behind() -> None:
+    """What we lock we propose again, and with a wrong size nobody who lacks it could fetch it."""
+    bench = started()
+    commit = bench.commit([bench.order[1]], bench.order[0])
+    wrong = Proof(epoch=0, view=0, commit=Blob(sha256=commit.digest, size=7), prevotes=())
+    farewell = Exhausted(event=bench.event.digest, base=bench.base.digest, epoch=0, locked=wrong)
+    assert reasons(bench.hear(bench.order[2], farewell)) == ["bad_proof"]
+    bench.propose(commit)
+    for number in (bench.order[0], bench.order[2], bench.order[3]):
+        bench.attest(number, "prevote", commit.digest)
+    now, again = 10.0, list[Signed]()
+    while not again:
+        now = max(now, bench.machine.next_deadline() or now)
+        again = sends(bench.machine.tick(now), Proposal)
+    assert again[0].open_as(Proposal).commit == Blob(sha256=commit.digest, size=len(commit.encode()))
+
+
 # Epochs
 
 
