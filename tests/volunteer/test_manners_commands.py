@@ -32,7 +32,7 @@ def home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Home:
 
 def test_without_a_node_the_next_one_is_meant() -> None:
     assert run("set", "others_cpu", "25%").stdout == "others_cpu is 25%\n"
-    assert run("set", "upload_rate", "500kB").stdout == "upload_rate is 500.0 kB/s\n"
+    assert run("set", "upload_rate=500kB").stdout == "upload_rate is 500.0 kB/s\n"
     lines = run("limits").stdout.splitlines()
     assert "upload_rate      500.0 kB/s  (set by you)" in lines
     assert "hours            any hour" in lines
@@ -44,6 +44,8 @@ def test_what_is_wrong_changes_nothing(home: Home) -> None:
     for words, said in ((("others_cpu", "lots"), "others_cpu"), (("dance", "1"), "there is no limit 'dance'")):
         result = run("set", *words)
         assert (result.exit_code, result.stderr.startswith("error: "), said in result.stderr) == (1, True, True)
+    lacking = run("set", "hours")
+    assert (lacking.exit_code, "hours lacks a value" in lacking.stderr) == (2, True)
     assert not home.limits_path.exists()
 
 
