@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..errors import UsageError
 from .flags import ConfigFlag, HomeFlag, JsonFlag, home_of, settings_of
 
 if TYPE_CHECKING:
@@ -33,8 +34,8 @@ def limits(home: HomeFlag = None, config: ConfigFlag = None, as_json: JsonFlag =
 
 
 def set_limit(
-    key: Annotated[str, typer.Argument(metavar="KEY", help="One of what `collab-node limits` lists.")],
-    value: Annotated[str, typer.Argument(metavar="VALUE", help="Such as 2, 500kB, 25%, 22:00-07:00, true; or default.")],
+    key: Annotated[str, typer.Argument(metavar="KEY", help="One of what `collab-node limits` lists; or KEY=VALUE.")],
+    value: Annotated[str, typer.Argument(metavar="[VALUE]", help="Such as 2, 500kB, 25%, 22:00-07:00, true; or default.")] = "",
     home: HomeFlag = None,
     config: ConfigFlag = None,
 ) -> None:
@@ -42,6 +43,10 @@ def set_limit(
     from ..control.socket import NotRunning, call
     from ..manners.overrides import read_overrides, with_override, write_overrides
 
+    if not value:
+        key, _, value = key.partition("=")
+    if not value:
+        raise UsageError(f"{key} lacks a value", f"collab-node set {key} default: as it was")
     node_home = home_of(home, config)
     try:
         state = call(node_home.path, "set", timeout=_SECONDS, key=key, value=value)

@@ -105,6 +105,8 @@ def list_(home: HomeFlag = None, config: ConfigFlag = None, event: EventFlag = "
 
     with _at_desk(home, config, event) as desk:
         found = desk.known()
+    if not found and not as_json:
+        typer.echo("no releases")
     for made in found:
         if as_json:
             typer.echo(json.dumps(fields_of(made)))

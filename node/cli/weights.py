@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ..errors import UsageError, UserError
-from .flags import ConfigFlag, EventFlag, HomeFlag, event_of, home_of
+from .flags import ConfigFlag, EventFlag, HomeFlag, JsonFlag, event_of, home_of
 
 if TYPE_CHECKING:
     from ...protocol.commit import Commit
@@ -32,6 +33,7 @@ def export(
         int | None, typer.Option("--round", metavar="N", min=0, help="The commit of this round, not the newest.")
     ] = None,
     force: ForceFlag = False,
+    as_json: JsonFlag = False,
 ) -> None:
     """Write the weights after a commit to OUT, replayed and checked against its state hash."""
     from ..export import export_weights
@@ -51,7 +53,7 @@ def export(
             offline(export_weights(manifest, store, commit, out.absolute()))
         else:
             _check_out(manifest, store, commit, out, format, force)
-    typer.echo(f"wrote {out}: {manifest.name} after round {commit.round}, commit {commit.digest.hex()}")
+    _tell(f"wrote {out}:", out, manifest, commit, as_json)
 
 
 def checkout(
@@ -62,6 +64,7 @@ def checkout(
     config: ConfigFlag = None,
     event: EventFlag = "",
     force: ForceFlag = False,
+    as_json: JsonFlag = False,
 ) -> None:
     """Make the directory DIR with the weights of one version, replayed and checked, and a note of what they are."""
     from ..reading import open_store
@@ -72,7 +75,7 @@ def checkout(
     with open_store(kept) as store:
         commit = _commit_of(store, revision, None)
         _check_out(manifest, store, commit, folder, format, force)
-    typer.echo(f"{folder} is {manifest.name} after round {commit.round}, commit {commit.digest.hex()}")
+    _tell(f"{folder} is", folder, manifest, commit, as_json)
 
 
 def import_(
@@ -81,6 +84,7 @@ def import_(
     home: HomeFlag = None,
     config: ConfigFlag = None,
     invited: Annotated[bool, typer.Option("--invited", help="Let in whoever has an invite: makes an admission key.")] = False,
+    as_json: JsonFlag = False,
 ) -> None:
     """Make a checkpoint the root commit of a new event."""
     from ...protocol.commit import root_commit
@@ -89,8 +93,20 @@ def import_(
 
     draft = read_draft(event_file)
     event = create_event(home_of(home, config), draft, checkpoint=require_checkpoint(source), invited=invited)
+    root = root_commit(event).digest.hex()
+    if as_json:
+        typer.echo(json.dumps({"event": event.name, "event_id": event.digest.hex(), "commit": root}))
+        return
     typer.echo(f"created event {event.name} {event.digest.hex()}")
-    typer.echo(f"its root commit {root_commit(event).digest.hex()} is {source}")
+    typer.echo(f"its root commit {root} is {source}")
+
+
+def _tell(what: str, out: Path, event: EventManifest, commit: Commit, as_json: bool) -> None:
+    if as_json:
+        fields = {"path": str(out), "event": event.name, "commit": commit.digest.hex(), "round": commit.round}
+        typer.echo(json.dumps({**fields, "state": commit.state.hex()}))
+    else:
+        typer.echo(f"{what} {event.name} after round {commit.round}, commit {commit.digest.hex()}")
 
 
 def _check_format(format: str) -> None:

@@ -135,7 +135,8 @@ def _of_running_node(home: Home) -> tuple[str, ...]:
     try:
         found = tuple(str(address) for address in call(home.path, "status").get("addresses", ()))
     except ControlError as error:
-        raise UserError(error.message, f"start the node, or give its address: --address {_EXAMPLE}") from error
+        hint = f"start it with `collab-node seed --detach`, or give its address: --address {_EXAMPLE}"
+        raise UserError(error.message, hint) from error
     if not found:
         raise UserError("the node cannot be reached by others", f"give an address that reaches it: --address {_EXAMPLE}")
     return found

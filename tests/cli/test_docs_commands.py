@@ -8,6 +8,7 @@ import shlex
 from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
@@ -114,6 +115,13 @@ def test_every_command_exists(page: Path) -> None:
 def test_every_file_of_the_project_that_a_page_names_exists(page: Path) -> None:
     named = set(_FILE.findall(page.read_text(encoding="utf-8")))
     assert [name for name in sorted(named) if not any((place / name).exists() for place in (ROOT, page.parent))] == []
+
+
+def test_the_example_in_python_merges() -> None:
+    page = (ROOT / "docs" / "MERGING.md").read_text(encoding="utf-8")
+    names: dict[str, Any] = {}
+    exec(re.findall(r"^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE)[0], names)
+    assert names["merged"]["w"].shape == (64, 64)
 
 
 @pytest.mark.parametrize(

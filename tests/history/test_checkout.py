@@ -32,10 +32,12 @@ def same(found: dict[str, torch.Tensor], state: SharedState) -> bool:
 
 def test_a_version_is_checked_out_bit_for_bit(run: Run, world: World, tmp_path: Path) -> None:
     folder = tmp_path / "out"
-    done = run("checkout", "v1.0.0", folder, home=world.home.path)
+    done = run("checkout", "v1.0.0", folder, "--json", home=world.home.path)
     assert done.exit_code == 0, done.output
     commit = world.store.at_round(2)
     assert commit is not None
+    told, state = json.loads(done.stdout), world.store.commit(commit).state.hex()
+    assert told == {"path": str(folder), "event": world.event.name, "commit": commit.hex(), "round": 2, "state": state}
     assert same(load_file(folder / "model.safetensors"), world.states[commit])
     note = json.loads((folder / "collab-node.json").read_text())
     assert (note["commit"], note["round"], note["event_id"]) == (commit.hex(), 2, world.event.digest.hex())

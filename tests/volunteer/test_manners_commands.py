@@ -32,7 +32,7 @@ def home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Home:
 
 def test_without_a_node_the_next_one_is_meant() -> None:
     assert run("set", "others_cpu", "25%").stdout == "others_cpu is 25%\n"
-    assert run("set", "upload_rate", "500kB").stdout == "upload_rate is 500.0 kB/s\n"
+    assert run("set", "upload_rate=500kB").stdout == "upload_rate is 500.0 kB/s\n"
     lines = run("limits").stdout.splitlines()
     assert "upload_rate      500.0 kB/s*   sends no faster" in lines
     assert "hours            any hour      trains in these hours only" in lines
@@ -46,6 +46,8 @@ def test_what_is_wrong_changes_nothing(home: Home) -> None:
         ("Thread", "2"), "is it threads?"), (("on_battery", "maybe"), "yes or no")):
         result = run("set", *words)
         assert (result.exit_code, result.stderr.startswith("error: "), said in result.stderr) == (1, True, True)
+    lacking = run("set", "hours")
+    assert (lacking.exit_code, "hours lacks a value" in lacking.stderr) == (2, True)
     assert not home.limits_path.exists()
 
 
