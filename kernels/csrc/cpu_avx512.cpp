@@ -1,4 +1,4 @@
-// The codec for AVX-512 (F, BW, DQ, VL), BMI and POPCNT.
+// The codec for AVX-512 (F, BW, DQ, VL, VBMI2), BMI and POPCNT.
 
 #include "cpu_operations.h"
 
@@ -6,10 +6,11 @@
 #include <immintrin.h>
 
 #if defined(__clang__)
-#pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,bmi,bmi2,popcnt"))), apply_to = function)
+#pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi2,bmi,bmi2,popcnt"))), \
+                             apply_to = function)
 #else
 #pragma GCC push_options
-#pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,bmi,bmi2,popcnt")
+#pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi2,bmi,bmi2,popcnt")
 #endif
 
 #define COLLAB_SET avx512

@@ -1,4 +1,4 @@
-// Fields of up to 7 bits, one a byte in memory, packed without gaps and back, eight at a time; and positions of set bits.
+// Fields of up to 7 bits, one a byte in memory, packed without gaps and back, eight at a time.
 
 #pragma once
 
@@ -9,7 +9,7 @@ static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the wire is little-end
 namespace collab::COLLAB_SET {
 
 constexpr u32 WORD = 64;
-constexpr u32 SLACK = 16;  // what arrays have beyond their end, as elements are read and written in groups
+constexpr u32 SLACK = 32;  // what arrays have beyond their end, as elements are read and written in groups
 
 inline u64 load_word(const u8* from) {
     u64 word;
@@ -24,28 +24,6 @@ inline u32 ones(u64 word) { return static_cast<u32>(__builtin_popcountll(word));
 // The positions of the lowest and the highest set bit, of one at least.
 inline u32 lowest(u64 word) { return static_cast<u32>(__builtin_ctzll(word)); }
 inline u32 highest(u64 word) { return 63 - static_cast<u32>(__builtin_clzll(word)); }
-
-// For each byte the positions of its set bits, then zeros.
-struct OnesOfBytes {
-    u8 of[256][8] = {};
-
-    constexpr OnesOfBytes() {
-        for (u32 byte = 0; byte < 256; ++byte)
-            for (u32 bit = 0, count = 0; bit < 8; ++bit)
-                if (byte >> bit & 1) of[byte][count++] = static_cast<u8>(bit);
-    }
-};
-
-constexpr OnesOfBytes ONES;
-
-// Writes the positions of set bits in order, and up to 7 entries beyond that mean nothing: no branch depends on a bit.
-inline void list_ones(const u64* words, u32 count, u16* positions) {
-    for (u32 at = 0; at < WORD * count; at += 8) {
-        const u32 byte = words[at / WORD] >> (at % WORD) & 0xFF;
-        for (u32 i = 0; i < 8; ++i) positions[i] = static_cast<u16>(at + ONES.of[byte][i]);
-        positions += ones(byte);
-    }
-}
 
 // Eight bytes below 2^width as 8 * width bits: neighbours are moved together, then pairs, then fours.
 inline u64 join_eight(u64 bytes, u32 width) {

@@ -1,4 +1,4 @@
-// Which of 64 magnitudes reach a guess, and totals computed beside it: the one place with instructions of a set by name.
+// Which of 64 magnitudes reach a guess, and totals computed beside it. Here and in cpu_ones.h instructions of a set stand by name.
 
 #pragma once
 

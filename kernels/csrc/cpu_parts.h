@@ -3,6 +3,7 @@
 #pragma once
 
 #include "cpu_bits.h"
+#include "cpu_ones.h"
 #include "cpu_operations.h"
 
 namespace collab::COLLAB_SET {

@@ -5,6 +5,7 @@
 
 #pragma once
 
+#include "cpu_ones.h"
 #include "cpu_totals.h"
 
 namespace collab::COLLAB_SET {
@@ -45,7 +46,8 @@ struct Selection {
 };
 
 inline u32 count_reaching(const float* magnitudes, u32 count, float guess) {
-    const u32 padded = ceil_div(count, SLACK) * SLACK;
+    constexpr u32 LANES = 16;  // of the widest set
+    const u32 padded = ceil_div(count, LANES) * LANES;
     u32 reached = 0;
     for (u32 i = 0; i < padded; ++i) reached += magnitudes[i] >= guess ? 1 : 0;
     return reached;
@@ -107,13 +109,14 @@ inline u32 list_candidates(Selection& s, const Chunk& chunk, Following& followin
         u64 word = s.marks.words[at / WORD];
         const u64 last = 1ull << (smaller(chunk.size - at, WORD) - 1);  // stands for those that are none
         const u32 end = listed + ones(word);
-        for (u32 begin = listed; begin < end; begin += GROUP) {
-            for (u32 i = begin; i < begin + GROUP; ++i, word &= word - 1) {
+        do {
+            for (u32 i = listed; i < listed + GROUP; ++i, word &= word - 1) {
                 const u32 position = at + lowest(word | last);
                 s.candidates[i] = static_cast<u16>(position);
                 s.magnitudes[i] = chunk.totals[position];
             }
-        }
+            listed += GROUP;
+        } while (listed < end);
         listed = end;
         following.ask(1);
     }
