@@ -99,7 +99,7 @@ def test_an_old_commit_is_taken_out_of_what_came_after(run: Run, sample: Sample,
     assert all(0 <= row["moved_later"] <= row["taken"] for row in made["tensors"])
     assert any(row["moved_later"] for row in made["tensors"])
     told = run("revert", "@2", "--into", "table", "--dry-run")
-    assert "would take out 3 contributions of rounds 2" in told.stdout
+    assert "would take out 3 contributions of round 2" in told.stdout
     assert "3 later commits moved some of the same coordinates" in told.stdout
     assert run("verify", "table").exit_code == 1
 
