@@ -11,6 +11,7 @@ import hashlib
 import os
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from ..errors import disk_errors
@@ -99,14 +100,21 @@ class Blobs:
 
     def _make_room(self) -> None:
         """Drop the oldest downloads that nobody goes on with, if they are too much: a stranger can begin any number of them."""
-        files = [(entry, entry.stat()) for entry in os.scandir(self._partial)] if self._partial.is_dir() else []
+        files = list(self._unfinished())
         total = sum(_counted(status) for _, status in files)
-        idle = [(entry, status) for entry, status in files if time.time() - status.st_mtime > _IDLE_SECONDS]
-        for entry, status in sorted(idle, key=lambda each: each[1].st_mtime):
+        idle = [(path, status) for path, status in files if time.time() - status.st_mtime > _IDLE_SECONDS]
+        for path, status in sorted(idle, key=lambda each: each[1].st_mtime):
             if total <= _MOST_UNFINISHED_BYTES:
                 return
-            Path(entry.path).unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
             total -= _counted(status)
+
+    def _unfinished(self) -> Iterator[tuple[Path, os.stat_result]]:
+        if not self._partial.is_dir():
+            return
+        for path in list(self._partial.iterdir()):
+            with suppress(FileNotFoundError):  # another thread ended its download meanwhile
+                yield path, path.stat()
 
     def commit_partial(self, digest: bytes, path: Path) -> Path:
         """Make a complete download a blob and return its path. Raises BlobMismatch, and removes the download, if it is not it."""

@@ -94,6 +94,7 @@ async def test_the_end_of_the_terminal_stops_in_order_however_often_it_is_told(m
     let_go: list[str] = []
     monkeypatch.setattr(daemon, "_let_go_of_terminal", lambda: let_go.append("terminal"))
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests may run under nohup
     daemon._stop_on_signals(stop)
     try:
         os.kill(os.getpid(), signal.SIGHUP)
@@ -104,6 +105,7 @@ async def test_the_end_of_the_terminal_stops_in_order_however_often_it_is_told(m
     finally:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             loop.remove_signal_handler(number)
+        signal.signal(signal.SIGHUP, before)
 
 
 async def test_under_nohup_the_end_of_the_terminal_is_none_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:

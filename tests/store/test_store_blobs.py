@@ -86,6 +86,13 @@ def test_downloads_that_nobody_goes_on_with_make_room(tmp_path: Path, monkeypatc
     assert not any(path.exists() or path.with_name(path.name + ".map").exists() for path in old[:5])
 
 
+def test_a_download_that_another_thread_ends_meanwhile_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    blobs = Blobs(tmp_path)
+    blobs.prepare()
+    monkeypatch.setattr(Path, "iterdir", lambda folder: iter([folder / "ended"]))
+    assert blobs.partial_path(sha256(b"next")).parent == tmp_path / "partial"
+
+
 def test_a_few_unfinished_downloads_stay(tmp_path: Path) -> None:
     blobs = Blobs(tmp_path)
     blobs.prepare()
