@@ -166,7 +166,7 @@ def _axes(panel: Any, title: str) -> None:
     panel.grid(color=_GRID, linewidth=0.7)
     panel.set_axisbelow(True)
     panel.spines["right"].set_visible(False)
-    panel.legend(frameon=False, fontsize=9, loc="upper right")
+    panel.legend(frameon=False, fontsize=9, loc="best")
 
 
 def _label(panel: Any, points: Sequence[Point]) -> None:

@@ -126,7 +126,7 @@ def all_settings() -> list[Setting]:
         raw(112, 2),
         Setting("dense int8", Patch(codec(tensors=(("*", 0),))), Outer(1.0), "average", 4096, 8),
         Setting("sign", Sign(), Outer(1.0), "average", 4096, 1),
-        *(muon(setting) for setting in (dense, sparse(144, 1), sparse(256, 1), sparse(256, 2))),
+        *(muon(setting) for setting in (dense, *(sparse(k, 1) for k in (64, 128, 144, 256)))),
         *_ideas(),
     ]
 
