@@ -143,6 +143,8 @@ def _ideas() -> list[Setting]:
         ours("outer rate 2.5", codec(), rate=2.5),
         ours("decay 0.8", codec(decay=0.8)),
         ours("decay 0.4", codec(decay=0.4)),
+        muon(ours("decay 0.8", codec(decay=0.8))),
+        *(muon(ours(f"outer rate {rate}", codec(), rate=rate)) for rate in (1.5, 2.5)),
     ]
 
 
