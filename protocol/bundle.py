@@ -13,12 +13,12 @@ those commits.
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
-from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
+from pydantic import Field
 
 from .amendments.chain import MAX_AMENDMENTS
-from .record import Count, Digest, Record
+from .record import Count, Digest, Record, later
 from .refs.names import MAX_NAME_BYTES
 
 MAGIC = b"collab-bundle/1\n"
@@ -45,12 +45,7 @@ class BundleHeader(Record):
     refs: Annotated[tuple[BundledRef, ...], Field(max_length=MAX_REFS)]
     commits: Count
     blobs: Count
-    amendments: Annotated[tuple[Annotated[bytes, Field(max_length=32 * 1024)], ...], Field(max_length=MAX_AMENDMENTS)] = ()
-
-    @model_serializer(mode="wrap")
-    def _without_empty_amendments(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        fields: dict[str, Any] = serialise(self)
-        return {name: value for name, value in fields.items() if name != "amendments" or value}
+    amendments: Annotated[tuple[Annotated[bytes, Field(max_length=32 * 1024)], ...], Field(max_length=MAX_AMENDMENTS)] = later(())
 
 
 class BundledBlob(Record):

@@ -7,9 +7,9 @@ that made its parent final, so a chain of commits proves itself; only the newest
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic import Field, model_validator
 
 from .canonical import DOCUMENT_LIMITS
 from .cosigning import MAX_COSIGNERS, Cosignature
@@ -17,10 +17,9 @@ from .event import EventManifest, MergeMethod
 from .gates import gate_of
 from .identity import PeerId
 from .messages import Attestation, Contribution, Envelope, Round, Signed, View
-from .record import Count, Digest, Finite, Moment, Record, Word
+from .record import Count, Digest, Finite, Moment, Record, Word, later
 
 MAX_VERDICTS = 64
-_ADDITIONS = frozenset({"statement", "verdicts", "cosigners", "amendment"})
 
 
 class Member(Record):
@@ -86,15 +85,10 @@ class Commit(Record):
     proposer: PeerId
     time: Moment
     parent_certificate: Certificate | None
-    statement: Envelope | None = None
-    verdicts: Annotated[tuple[Envelope, ...], Field(max_length=MAX_VERDICTS)] = ()
-    cosigners: Annotated[tuple[Cosignature, ...], Field(max_length=MAX_COSIGNERS)] = ()
-    amendment: Digest | None = None
-
-    @model_serializer(mode="wrap")
-    def _without_empty_additions(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        fields: dict[str, Any] = serialise(self)
-        return {name: value for name, value in fields.items() if name not in _ADDITIONS or value}
+    statement: Envelope | None = later(None)
+    verdicts: Annotated[tuple[Envelope, ...], Field(max_length=MAX_VERDICTS)] = later(())
+    cosigners: Annotated[tuple[Cosignature, ...], Field(max_length=MAX_COSIGNERS)] = later(())
+    amendment: Digest | None = later(None)
 
     @model_validator(mode="after")
     def _ordered(self) -> Commit:

@@ -10,9 +10,9 @@ from __future__ import annotations
 import textwrap
 from base64 import b64decode, b64encode
 from collections.abc import Sequence
-from typing import Annotated, Any, Self
+from typing import Annotated, Self
 
-from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
+from pydantic import Field
 
 from .canonical import Limits, encode
 from .cosigning import MAX_COSIGNERS, Cosignature
@@ -21,7 +21,7 @@ from .errors import RemoteProtocolError
 from .identity import Identity, PeerId, verify
 from .messages import Round
 from .names import Name
-from .record import Digest, Moment, Record, Signature
+from .record import Digest, Moment, Record, Signature, later
 
 MAX_TEXT = 32 * 1024
 _DOMAIN = b"collab-node/credit-certificate/1\0"
@@ -47,12 +47,7 @@ class CreditCertificate(Record):
 
     body: Annotated[bytes, Field(max_length=2048)]
     signature: Signature
-    cosigners: Annotated[tuple[Cosignature, ...], Field(max_length=MAX_COSIGNERS)] = ()
-
-    @model_serializer(mode="wrap")
-    def _without_nobody(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        fields: dict[str, Any] = serialise(self)
-        return {name: value for name, value in fields.items() if name != "cosigners" or value}
+    cosigners: Annotated[tuple[Cosignature, ...], Field(max_length=MAX_COSIGNERS)] = later(())
 
     @classmethod
     def seal(cls, identity: Identity, statement: Statement) -> Self:

@@ -11,8 +11,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from pydantic import SerializerFunctionWrapHandler, model_serializer
-
 from .commit import Commit, open_attestation, open_contribution
 from .errors import RemoteProtocolError
 from .event import EventManifest
@@ -20,9 +18,7 @@ from .gate_runs import GateRuns
 from .identity import PeerId
 from .messages import Round
 from .receipts import Receipts, payload_bytes
-from .record import Count, Record
-
-_ADDITIONS = ("gates", "served")
+from .record import Count, Record, later
 
 
 class Credit(Record):
@@ -42,13 +38,8 @@ class Credit(Record):
     checked: Count = 0
     first: Round = 0
     last: Round = 0
-    gates: Count = 0
-    served: Count = 0
-
-    @model_serializer(mode="wrap")
-    def _without_what_came_later(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        fields: dict[str, Any] = serialise(self)
-        return {name: value for name, value in fields.items() if name not in _ADDITIONS or value}
+    gates: Count = later(0)
+    served: Count = later(0)
 
     @property
     def gave(self) -> bool:

@@ -6,11 +6,11 @@ base may keep of that gain all, a part, more than all, or none.
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
-from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
+from pydantic import Field
 
-from .record import Digest, Finite, Record, Word
+from .record import Digest, Finite, Record, Word, later
 from .verdict import Measurement
 
 MAX_DEPENDENTS = 256
@@ -39,12 +39,7 @@ class Gain(Record):
     before: Finite | None
     after: Finite | None
     compared: Measurement
-    measures: Measures | None = None
-
-    @model_serializer(mode="wrap")
-    def _without_what_came_later(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        fields: dict[str, Any] = serialise(self)
-        return {name: value for name, value in fields.items() if (name, value) != ("measures", None)}
+    measures: Measures | None = later(None)
 
     @property
     def kept(self) -> float | None:
@@ -69,13 +64,8 @@ class Dependent(Record):
     package: Digest
     gains: Annotated[tuple[Gain, ...], Field(max_length=32)] = ()
     problem: Annotated[str, Field(max_length=300)] = ""
-    kind: Word | None = None
-    fits: bool = True
-
-    @model_serializer(mode="wrap")
-    def _without_what_came_later(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        fields: dict[str, Any] = serialise(self)
-        return {name: value for name, value in fields.items() if (name, value) not in (("kind", None), ("fits", True))}
+    kind: Word | None = later(None)
+    fits: bool = later(True)
 
     @property
     def worse(self) -> list[str]:

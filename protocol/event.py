@@ -7,13 +7,13 @@ A validator's message starts with the key that it is about, so that the event fi
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic import Field, model_validator
 
 from .gates import EventGate, Gates, check_names
 from .identity import PeerId
-from .record import Count, Digest, Finite, Moment, Record, Word
+from .record import Count, Digest, Finite, Moment, Record, Word, later
 
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Momentum = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]
@@ -97,7 +97,7 @@ class InnerOptimiser(Record):
     `adamw` (Loshchilov & Hutter 2019), or `muon` (Jordan et al. 2024) on hidden matrices and AdamW on the rest, at the same rate.
     """
 
-    kind: Literal["adamw", "muon"] = "adamw"
+    kind: Literal["adamw", "muon"] = later("adamw")
     batch: Size = 8
     steps: Size = 20
     rate: Positive = 2e-3
@@ -114,12 +114,6 @@ class InnerOptimiser(Record):
         if self.warmup_samples >= self.total_samples:
             raise ValueError("warmup_samples must be below total_samples")
         return self
-
-    @model_serializer(mode="wrap")
-    def _without_adamw(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """A recipe of before there was a choice keeps its bytes."""
-        fields: dict[str, Any] = serialise(self)
-        return {name: value for name, value in fields.items() if (name, value) != ("kind", "adamw")}
 
 
 Kept = Annotated[int, Field(ge=16, le=512, multiple_of=16)]
@@ -238,14 +232,8 @@ class EventDraft(Record):
     merge: Merge
     rounds: Rounds
     admission: Admission
-    gate: Gates = ()
-    maintainers: Maintainers | None = None
-
-    @model_serializer(mode="wrap")
-    def _without_empty_additions(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """An event that uses nothing that came after format 1 keeps its bytes, and so its name."""
-        fields: dict[str, Any] = serialise(self)
-        return {name: value for name, value in fields.items() if name not in ADDITIONS or value}
+    gate: Gates = later(())
+    maintainers: Maintainers | None = later(None)
 
     @model_validator(mode="after")
     def _gates_have_names_of_their_own(self) -> EventDraft:
@@ -292,8 +280,6 @@ class EventManifest(EventDraft):
         return self.merge.full_every > 0 and round % self.merge.full_every == 0
 
 
-ADDITIONS = frozenset({"gate", "maintainers"})
-"""Optional sections that are left out of an event's bytes when they are empty."""
 __all__ = [
     "Admission", "AlbertModel", "Compression", "Data", "EventDraft", "EventManifest", "Finite", "GptModel",
     "HuggingFaceModel", "InnerOptimiser", "Maintainers", "Merge", "OuterOptimiser", "Rounds", "Start",

@@ -7,13 +7,13 @@ from a person's own file alone (`OwnGate`).
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
-from pydantic import Field, SerializerFunctionWrapHandler, TypeAdapter, ValidationError, model_serializer, model_validator
+from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
 from .canonical import decode
 from .errors import RemoteProtocolError
-from .record import Record
+from .record import Record, later
 
 MAX_GATES = 32
 GateName = Annotated[str, Field(max_length=48, pattern=r"^[a-z0-9][a-z0-9_.-]*$")]
@@ -35,12 +35,7 @@ class _Gate(Record):
 
     name: GateName
     rounds: bool = True
-    verdicts: Annotated[int, Field(ge=1, le=64)] = 1
-
-    @model_serializer(mode="wrap")
-    def _without_what_came_later(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        fields: dict[str, Any] = serialise(self)
-        return {name: value for name, value in fields.items() if (name, value) != ("verdicts", 1)}
+    verdicts: Annotated[int, Field(ge=1, le=64)] = later(1)
 
 
 class _Sampled(_Gate):

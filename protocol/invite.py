@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from base64 import b64decode, urlsafe_b64encode
-from typing import Annotated, Any
+from typing import Annotated
 
-from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic import Field, model_validator
 
 from .canonical import Limits
 from .errors import RemoteProtocolError
-from .record import Digest, Record, sha256
+from .record import Digest, Record, later, sha256
 from .tokens import Terms
 
 PREFIX = "collab1-"
@@ -30,14 +30,7 @@ class Invite(Record):
     event: Digest
     bootstrap: Annotated[tuple[Annotated[str, Field(max_length=256)], ...], Field(min_length=1, max_length=16)]
     token: Digest | None = None
-    terms: Terms | None = None
-
-    @model_serializer(mode="wrap")
-    def _without_empty_terms(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        fields: dict[str, Any] = serialise(self)
-        if fields["terms"] is None:
-            del fields["terms"]
-        return fields
+    terms: Terms | None = later(None)
 
     @model_validator(mode="after")
     def _terms_are_of_a_token(self) -> Invite:

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from functools import cached_property
 from itertools import pairwise
-from typing import Annotated, Any, ClassVar, Literal, Self, TypeAlias, TypeVar
+from typing import Annotated, ClassVar, Literal, Self, TypeAlias, TypeVar
 
-from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic import Field, model_validator
 
 from .canonical import encode
 from .errors import RemoteProtocolError
 from .identity import Identity, PeerId, verify
-from .record import Count, Digest, Finite, Record, Signature
+from .record import Count, Digest, Finite, Record, Signature, later
 from .tokens import TokenProof
 
 M = TypeVar("M", bound="Message")
@@ -78,12 +78,7 @@ class Contribution(Message):
     steps: Annotated[int, Field(ge=1, lt=1 << 32)]
     loss: Finite
     admission: Signature | TokenProof | None
-    received: Annotated[tuple[Receipt, ...], Field(max_length=MAX_RECEIPTS)] = ()
-
-    @model_serializer(mode="wrap")
-    def _without_empty_additions(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        fields: dict[str, Any] = serialise(self)
-        return {name: value for name, value in fields.items() if name != "received" or value}
+    received: Annotated[tuple[Receipt, ...], Field(max_length=MAX_RECEIPTS)] = later(())
 
     @model_validator(mode="after")
     def _receipts_are_in_order(self) -> Contribution:

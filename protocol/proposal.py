@@ -10,9 +10,9 @@ but the state hash follows from statement, verdicts and parent, so a check is a 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic import Field, model_validator
 
 from .commit import MAX_VERDICTS, Certificate, Commit
 from .cosigning import Cosignature
@@ -20,7 +20,7 @@ from .errors import RemoteProtocolError
 from .event import EventManifest
 from .identity import Identity, PeerId
 from .messages import Blob, Envelope, Message, Signed
-from .record import Digest, Finite, Moment, Record, Word
+from .record import Digest, Finite, Moment, Record, Word, later
 from .stated import open_stated, stated_commit
 from .verdict import open_about, unmet_gate
 
@@ -52,13 +52,8 @@ class ModelProposal(Message):
     error: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
     message: Text
     time: Moment
-    fisher: Blob | None = None
-    grams: Blob | None = None
-
-    @model_serializer(mode="wrap")
-    def _without_empty_statistics(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        fields: dict[str, Any] = serialise(self)
-        return {name: value for name, value in fields.items() if value is not None or name not in STATISTICS.values()}
+    fisher: Blob | None = later(None)
+    grams: Blob | None = later(None)
 
     def blobs(self) -> tuple[Blob, ...]:
         """Return everything that goes with the record: the payload, then the statistics that there are."""
@@ -80,12 +75,7 @@ class Tried(Record):
     method: Word
     loss: Finite | None
     reason: Annotated[str, Field(max_length=200)] = ""
-    change: Finite | None = None
-
-    @model_serializer(mode="wrap")
-    def _without_what_came_later(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        fields: dict[str, Any] = serialise(self)
-        return {name: value for name, value in fields.items() if name != "change" or value is not None}
+    change: Finite | None = later(None)
 
 
 class ProposalMerge(Message):
@@ -104,13 +94,8 @@ class ProposalMerge(Message):
     tried: Annotated[tuple[Tried, ...], Field(max_length=16)]
     message: Text
     time: Moment
-    verdicts: Annotated[tuple[Digest, ...], Field(max_length=MAX_VERDICTS)] = ()
-    despite: Annotated[str, Field(max_length=MAX_DESPITE)] = ""
-
-    @model_serializer(mode="wrap")
-    def _without_what_came_later(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        fields: dict[str, Any] = serialise(self)
-        return {name: value for name, value in fields.items() if name not in ("verdicts", "despite") or value}
+    verdicts: Annotated[tuple[Digest, ...], Field(max_length=MAX_VERDICTS)] = later(())
+    despite: Annotated[str, Field(max_length=MAX_DESPITE)] = later("")
 
     @model_validator(mode="after")
     def _ordered(self) -> ProposalMerge:

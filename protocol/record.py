@@ -21,6 +21,11 @@ Finite: TypeAlias = Annotated[float, Field(allow_inf_nan=False)]
 Word: TypeAlias = Annotated[str, Field(max_length=64, pattern=r"^[a-z0-9][a-z0-9_.-]*$")]
 
 
+def later(default: Any) -> Any:
+    """Return a field that came after format 1: at its default it is not encoded, so older records keep their bytes and names."""
+    return Field(default=default, exclude_if=lambda value: bool(value == default))
+
+
 def sha256(data: bytes | bytearray | memoryview) -> bytes:
     """Return the 32-byte SHA-256 that names `data` in the store and on the wire."""
     return hashlib.sha256(data).digest()

@@ -6,9 +6,9 @@ The record says what was decided; that the maintainers said so is the business o
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
-from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from .canonical import DOCUMENT_LIMITS
 from .credits import Credit
@@ -17,7 +17,7 @@ from .errors import LocalProtocolError
 from .event import EventManifest
 from .identity import PeerId
 from .messages import Envelope, Round, Signed
-from .record import Digest, Moment, Record, Word
+from .record import Digest, Moment, Record, Word, later
 from .verdict import Verdict, contradictions, open_about, too_few
 from .versions import Evidence, Interface, Tasks, Version, next_version
 
@@ -25,7 +25,6 @@ MAX_CREDITS = 4096
 MAX_RELEASE_VERDICTS = 256
 MAX_DESPITE = 200
 MAX_RELEASE_BYTES = DOCUMENT_LIMITS.size
-_ADDITIONS = ("despite", "dependents", "tasks")
 
 
 class Release(Record):
@@ -52,14 +51,9 @@ class Release(Record):
     licence: Word
     releaser: PeerId
     time: Moment
-    despite: Annotated[str, Field(max_length=MAX_DESPITE)] = ""
-    dependents: Annotated[tuple[Dependent, ...], Field(max_length=MAX_DEPENDENTS)] = ()
-    tasks: Tasks = ()
-
-    @model_serializer(mode="wrap")
-    def _without_what_came_later(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        fields: dict[str, Any] = serialise(self)
-        return {name: value for name, value in fields.items() if name not in _ADDITIONS or value}
+    despite: Annotated[str, Field(max_length=MAX_DESPITE)] = later("")
+    dependents: Annotated[tuple[Dependent, ...], Field(max_length=MAX_DEPENDENTS)] = later(())
+    tasks: Tasks = later(())
 
     @field_validator("version")
     @classmethod

@@ -17,13 +17,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from enum import IntEnum
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
-from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
+from pydantic import Field
 
 from .errors import LocalProtocolError
 from .gates import GateName
-from .record import Digest, Record
+from .record import Digest, Record, later
 from .verdict import Measurement
 
 SMALL_SHARE = 0.1
@@ -115,12 +115,7 @@ class Evidence(Record):
     interface: Relation
     changed: Share
     tasks: Annotated[tuple[Measurement, ...], Field(max_length=256)] = ()
-    promised: Tasks = ()
-
-    @model_serializer(mode="wrap")
-    def _without_no_promise(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        fields: dict[str, Any] = serialise(self)
-        return {name: value for name, value in fields.items() if name != "promised" or value}
+    promised: Tasks = later(())
 
     @property
     def worse(self) -> tuple[str, ...]:
