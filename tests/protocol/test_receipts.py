@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias
-
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rounds.worlds import draft_on, event, finality, identity
+from rounds.receipts import EVENT, Said, grown
+from rounds.worlds import identity
 
 from collab.protocol.canonical import DOCUMENT_LIMITS
 from collab.protocol.commit import Accepted, Commit, Rejected
@@ -14,28 +13,8 @@ from collab.protocol.credits import CreditBook, credits
 from collab.protocol.history import History
 from collab.protocol.identity import Identity
 from collab.protocol.merging import MAX_ACCEPTED, MAX_REJECTED
-from collab.protocol.messages import MAX_RECEIPTS, MAX_RECEIVED, Blob, Contribution, Receipt, Signed
-from collab.protocol.record import sha256
+from collab.protocol.messages import MAX_RECEIPTS, MAX_RECEIVED, Blob, Contribution, Signed
 from collab.protocol.tokens import Terms, TokenProof
-
-EVENT = event()
-Said: TypeAlias = dict[int, int]
-"""How many bytes a contributor says that it got from whom, by their numbers."""
-
-
-def receipts(said: Said) -> tuple[Receipt, ...]:
-    return tuple(sorted((identity(number).public_key, size) for number, size in said.items()))
-
-
-def grown(rounds: list[dict[int, Said]]) -> list[Commit]:
-    """A chain whose rounds merged a contribution of each of these identities, with its receipts."""
-    history = History(EVENT)
-    for number, claims in enumerate(rounds):
-        ancestry, certificate = history.ancestry(history.head.digest), history.certificate(history.head.digest)
-        said = {who: receipts(each) for who, each in claims.items()}
-        commit = draft_on(EVENT, ancestry, certificate, list(claims), received=said).complete(sha256(b"%d" % number), 7)
-        history.add(commit, finality(EVENT, ancestry.base, commit))
-    return history.chain(history.root.digest, history.head.digest)
 
 
 def served(chain: list[Commit], number: int) -> int:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
-from protocol.test_receipts import grown
+from rounds.receipts import grown
 from rounds.worlds import contribution, event, identity
 
 from collab.node.credit.receipts import OpenReceipts
