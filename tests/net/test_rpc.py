@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from net.netkit import until
 
 from collab.node.net import rpc
 from collab.node.net.errors import NetworkError
@@ -130,6 +131,7 @@ async def test_a_peer_has_so_many_streams_at_once_and_no_more(
     server.register("echo", echo)
     monkeypatch.setattr("collab.node.net.p2p._STREAMS_OF_A_PEER", 2)
     silent = [await client_host.open_stream(peer, rpc.PROTOCOL) for _ in range(2)]
+    await until(lambda: len(server._host._serving) == 2)
     with pytest.raises(NetworkError):
         await client.call(peer, "echo", b"one too many")
     for _, writer in silent:
